@@ -1,0 +1,24 @@
+/** Names that Treeline writes into the Kubernetes API. Everything else refers to them from here. */
+
+export const GROUP = 'treeline.dev';
+export const VERSION = 'v1alpha1';
+export const API_VERSION = `${GROUP}/${VERSION}`;
+
+/** The namespace that `manifests/base` installs into: operator, agents and pull Secrets live here. */
+export const DEFAULT_NAMESPACE = 'treeline-system';
+
+/** On a Node: UID of the NodeOS for which we cordoned it. A cordon without this mark is somebody else's and is never lifted. */
+export const CORDONED_BY_ANNOTATION = 'treeline.dev/cordoned-by';
+
+/** On a Node: any value keeps Treeline away from it. */
+export const EXCLUDE_LABEL = 'treeline.dev/exclude';
+
+/** On a NodeOS: name of the OSImage that rules it, for cheap selection with `kubectl get nos -l`. */
+export const IMAGE_LABEL = 'treeline.dev/image';
+
+/** The role that lists, by name, the pull Secrets an agent may read; the operator keeps it in step with the OSImages. */
+export const AGENT_PULL_SECRETS_ROLE = 'treeline-agent-pull-secrets';
+
+/** Who writes a field, as the API server records it. */
+export const OPERATOR_FIELD_MANAGER = 'treeline-operator';
+export const AGENT_FIELD_MANAGER = 'treeline-agent';

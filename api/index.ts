@@ -1,0 +1,6 @@
+export * from './condition.ts';
+export * from './constants.ts';
+export * from './custom-resource-definition.ts';
+export * from './node-os.ts';
+export * from './object-meta.ts';
+export * from './os-image.ts';

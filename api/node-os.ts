@@ -1,0 +1,171 @@
+/**
+ * `NodeOS`: one node's rebase order and what that node says. One per Node, with the Node's name, owned by it.
+ * The operator writes `spec`, `status.rollout` and `status.conditions`; the node's agent writes the rest of `status`.
+ */
+import { z } from 'zod';
+import { conditionsSchema } from './condition.ts';
+import type { ObjectMeta } from './object-meta.ts';
+
+const time = (description: string) => z.iso.datetime({ offset: true }).describe(description);
+const digest = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/)
+  .describe('A manifest digest, sha256:<64 hex digits>.');
+
+export const goalSchema = z
+  .enum(['Observe', 'Stage', 'Boot', 'Discard'])
+  .describe(
+    '`Observe`: only report. `Stage`: pull, import and stage the image, locked. `Boot`: with a valid bootApproval, boot what is staged. `Discard`: drop what is staged.',
+  );
+
+export const orderSchema = z
+  .strictObject({
+    id: z
+      .string()
+      .min(1)
+      .max(128)
+      .describe('Changes with every new order; the agent acts on an id once and echoes it.'),
+    image: z
+      .string()
+      .min(1)
+      .max(1024)
+      .describe('OSTree container reference with a digest. The agent never resolves a tag.'),
+    digest: digest.describe('The manifest digest in `image`, for comparison with what is staged and booted.'),
+    goal: goalSchema,
+    bootApproval: z
+      .strictObject({
+        digest: digest.describe('The only digest that may be booted.'),
+        notBefore: time('The approval is not valid before this time.'),
+        notAfter: time('The approval is not valid after this time; a stale one is refused.'),
+      })
+      .optional()
+      .describe('Permission to reboot, once, into exactly this digest. Absent: must not reboot.'),
+    pullSecretRef: z
+      .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
+      .optional()
+      .describe("Secret of type kubernetes.io/dockerconfigjson in the agent's namespace."),
+  })
+  .describe('What the agent is to do. It reads nothing else.')
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: "self.goal != 'Boot' || (has(self.bootApproval) && self.bootApproval.digest == self.digest)",
+        message: 'goal Boot needs a bootApproval for the same digest',
+      },
+      { rule: 'self.image.endsWith(self.digest)', message: 'image must end in @digest' },
+    ],
+  });
+
+export const nodeOSSpecSchema = z
+  .strictObject({
+    imageName: z.string().min(1).max(253).describe('The OSImage that rules this node.'),
+    nodeUID: z.string().min(1).max(64).describe('UID of the Node; a re-created Node is a new node.'),
+    order: orderSchema.optional(),
+  })
+  .describe('Written by the operator only.');
+
+const deploymentSchema = z.strictObject({
+  image: z
+    .string()
+    .max(1024)
+    .optional()
+    .describe('Container image reference in the origin file; absent when the deployment did not come from an image.'),
+  digest: z.string().max(128).optional().describe('Manifest digest of that image.'),
+  version: z.string().max(256).optional().describe('Version label of the image.'),
+  checksum: z.string().max(64).describe('OSTree commit checksum of the deployment.'),
+  pinned: z.boolean().optional().describe('Kept whatever else is deployed.'),
+  locked: z.boolean().optional().describe('Staged, but not finalised at shutdown until it is unlocked.'),
+});
+
+export const hostStatusSchema = z.strictObject({
+  bootID: z.string().max(64).describe('Changes with every boot.'),
+  booted: deploymentSchema.optional().describe('The running deployment.'),
+  staged: deploymentSchema.optional().describe('The deployment that is staged for the next boot.'),
+  rollback: deploymentSchema.optional().describe('The deployment to fall back to.'),
+  freeBytes: z.int().min(0).optional().describe("Free bytes in the file system of the host's OSTree repository."),
+  architecture: z.string().max(32).optional().describe('As in OCI platforms: amd64, arm64, …'),
+  agentVersion: z.string().max(64).optional().describe('Version of the agent that wrote this.'),
+});
+
+export const progressSchema = z.strictObject({
+  stage: z
+    .enum(['Resolving', 'Pulling', 'Importing', 'Deploying'])
+    .describe('What the agent is doing for the order: `Resolving`, `Pulling`, `Importing` or `Deploying`.'),
+  layersDone: z.int().min(0).describe('Layers that are in the repository.'),
+  layersTotal: z.int().min(0).describe('Layers of the image.'),
+  bytesDone: z.int().min(0).describe('Compressed bytes fetched so far.'),
+  bytesTotal: z.int().min(0).describe('Compressed bytes to fetch in all.'),
+});
+
+export const lastOrderSchema = z.strictObject({
+  id: z.string().max(128).describe('The order this speaks of.'),
+  result: z
+    .enum(['Succeeded', 'Failed', 'Refused', 'RolledBack'])
+    .describe(
+      '`Succeeded`; `Failed`: tried and did not work; `Refused`: not tried, see reason; `RolledBack`: the host came back on another image.',
+    ),
+  reason: z.string().max(128).describe('Why, as one CamelCase word for programs.'),
+  message: z.string().max(4096).describe('Why, as a sentence that says what to do.'),
+  completionTime: time('When the agent was done with it.'),
+});
+
+export const phaseSchema = z.enum([
+  'Pending',
+  'Staging',
+  'Staged',
+  'AwaitingSlot',
+  'Draining',
+  'AwaitingGate',
+  'Rebooting',
+  'Verifying',
+  'Soaking',
+  'Updated',
+  'RollingBack',
+  'Blocked',
+  'Failed',
+  'Excluded',
+]);
+
+export const rolloutStatusSchema = z.strictObject({
+  phase: phaseSchema.describe('Where in the state table of docs/architecture.md the node is.'),
+  phaseTime: time('When the phase was entered.'),
+  digest: z.string().max(128).optional().describe('The target for which the phase holds.'),
+  slotTime: time('When the slot was granted; present for as long as the node holds one.').optional(),
+  preBootID: z.string().max(64).optional().describe('Boot ID of the node when the boot was approved.'),
+  rebootDeadline: time('When the node must be back, Ready and on the image.').optional(),
+  cordonOwned: z.boolean().optional().describe('True while the node is cordoned by Treeline.'),
+  healthySince: time('Since when the node has been healthy on the target.').optional(),
+  attempts: z.int().min(0).optional().describe('Failed attempts for this digest.'),
+  nextAttemptTime: time('When a failed step is tried again.').optional(),
+  podsLeft: z.int().min(0).optional().describe('Pods that still have to leave the node.'),
+  message: z.string().max(4096).optional().describe('What the node waits for, in a sentence.'),
+});
+
+export const nodeOSStatusSchema = z.strictObject({
+  host: hostStatusSchema.optional().describe('The host, as its agent sees it. Written by the agent.'),
+  progress: progressSchema
+    .optional()
+    .describe('How far the order is. Written by the agent, at most every 5 seconds and on change of stage.'),
+  lastOrder: lastOrderSchema.optional().describe('How the last order ended. Written by the agent.'),
+  rollout: rolloutStatusSchema.optional().describe('Where the node is in the rollout. Written by the operator.'),
+  conditions: conditionsSchema.optional(),
+});
+
+export type Goal = z.infer<typeof goalSchema>;
+export type Order = z.infer<typeof orderSchema>;
+export type NodeOSSpec = z.infer<typeof nodeOSSpecSchema>;
+export type Deployment = z.infer<typeof deploymentSchema>;
+export type HostStatus = z.infer<typeof hostStatusSchema>;
+export type Progress = z.infer<typeof progressSchema>;
+export type LastOrder = z.infer<typeof lastOrderSchema>;
+export type Phase = z.infer<typeof phaseSchema>;
+export type RolloutStatus = z.infer<typeof rolloutStatusSchema>;
+export type NodeOSStatus = z.infer<typeof nodeOSStatusSchema>;
+
+export interface NodeOS {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: ObjectMeta;
+  readonly spec: NodeOSSpec;
+  readonly status?: NodeOSStatus;
+}

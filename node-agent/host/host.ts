@@ -1,0 +1,29 @@
+/**
+ * The one seam between the agent and the machine. `ostree-admin.ts` is a booted OSTree host; `sandbox.ts` is an
+ * unbooted sysroot on disk whose "boot" chooses the default deployment and draws a new boot ID.
+ */
+import type { HostStatus } from '../../api/index.ts';
+
+export interface StageRequest {
+  /** Merge commit to deploy; already in the repository. */
+  readonly checksum: string;
+  /** Display form of the image reference, for the origin file. */
+  readonly origin: string;
+}
+
+export interface Host {
+  /** Root of the sysroot; the repository is `<sysroot>/ostree/repo`. */
+  readonly sysroot: string;
+  /** Reads the host afresh: boot ID, deployments, free space. Never cached. */
+  status(signal?: AbortSignal): Promise<HostStatus>;
+  /** Stages a deployment, locked: a reboot or power cut now boots what runs now. Staging what is staged does nothing. */
+  stage(request: StageRequest, signal?: AbortSignal): Promise<void>;
+  /** Drops what is staged, if anything. */
+  discard(signal?: AbortSignal): Promise<void>;
+  /** Lets the staged deployment with this manifest digest be finalised at shutdown; throws if another is staged. */
+  unlock(digest: string, signal?: AbortSignal): Promise<void>;
+  /** Makes the previous deployment the default for the next boot. */
+  rollback(signal?: AbortSignal): Promise<void>;
+  /** Reboots. Resolves when the reboot has been asked for; the process is usually killed soon after. */
+  reboot(reason: string): Promise<void>;
+}

@@ -1,0 +1,51 @@
+/**
+ * What the planner wants done. Each action is safe to repeat, is carried out on its own, and may be lost to a crash at
+ * any point: the next plan, made from what the API then says, asks for what is still missing.
+ */
+import type { Condition, NodeOSSpec, OSImageStatus, RolloutStatus } from '../../api/index.ts';
+
+export interface NodeOSStatusPart {
+  readonly rollout: RolloutStatus;
+  readonly conditions: readonly Condition[];
+}
+
+export type Action =
+  /** Create the NodeOS of a Node, owned by it. */
+  | { readonly kind: 'CreateNodeOS'; readonly node: string; readonly nodeUID: string; readonly imageName: string }
+  /** Delete a NodeOS whose Node is gone, was re-created, or is ruled by no OSImage (never while it holds a slot of ours unsettled). */
+  | { readonly kind: 'DeleteNodeOS'; readonly name: string; readonly uid: string }
+  /** Replace `spec`; the write must fail if `resourceVersion` is no longer current. */
+  | { readonly kind: 'WriteOrder'; readonly name: string; readonly resourceVersion: string; readonly spec: NodeOSSpec }
+  /** Replace `status.rollout` and `status.conditions`; the write must fail if `resourceVersion` is no longer current. */
+  | {
+      readonly kind: 'WriteRollout';
+      readonly name: string;
+      readonly resourceVersion: string;
+      readonly status: NodeOSStatusPart;
+    }
+  /** Mark the Node unschedulable and ours in one write; must not touch a Node that somebody else has cordoned meanwhile. */
+  | { readonly kind: 'Cordon'; readonly node: string; readonly by: string }
+  /** Make the Node schedulable and take our mark off in one write; must not act unless the mark is still `by`. */
+  | { readonly kind: 'Uncordon'; readonly node: string; readonly by: string }
+  /** Evict what can be evicted from the node now, and report what is left in `Snapshot.drains`. */
+  | { readonly kind: 'Drain'; readonly node: string }
+  | {
+      readonly kind: 'WriteImageStatus';
+      readonly name: string;
+      readonly resourceVersion: string;
+      readonly status: OSImageStatus;
+    }
+  | {
+      readonly kind: 'Emit';
+      readonly regarding: { readonly kind: 'OSImage' | 'Node'; readonly name: string };
+      readonly type: 'Normal' | 'Warning';
+      readonly reason: string;
+      readonly message: string;
+    };
+
+export interface Plan {
+  /** In the order in which they are to be tried. */
+  readonly actions: readonly Action[];
+  /** When to plan again even if nothing changes; absent when only a change can matter. */
+  readonly nextTime?: Date;
+}

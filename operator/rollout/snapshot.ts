@@ -1,0 +1,67 @@
+/**
+ * What the planner sees: one consistent picture of the API, with everything it may decide on and nothing else.
+ * The shell in `operator/` builds it from its caches; tests build it by hand.
+ */
+import type { NodeOS, OSImage, Release } from '../../api/index.ts';
+
+/** A Node, cut down to what a rollout depends on. */
+export interface NodeSnapshot {
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** `spec.unschedulable`. */
+  readonly cordoned: boolean;
+  /** Value of the annotation that marks a cordon as ours; absent on a foreign cordon. */
+  readonly cordonedBy?: string;
+  /** Condition `Ready` is `True`. */
+  readonly ready: boolean;
+  /** `lastTransitionTime` of that condition. */
+  readonly readySince?: Date;
+  /** `status.nodeInfo.architecture`, in OCI's terms (amd64, arm64, …). */
+  readonly architecture: string;
+  /** `metadata.deletionTimestamp` is set. */
+  readonly deleting: boolean;
+}
+
+/** What the registry said about `spec.image.reference` of one OSImage. */
+export type Resolution =
+  | { readonly state: 'Pending' }
+  | { readonly state: 'Failed'; readonly reason: string; readonly message: string }
+  | { readonly state: 'Resolved'; readonly image: ResolvedImage };
+
+export interface ResolvedImage {
+  readonly release: Release;
+  /** Reference without tag or digest, in the form that orders carry: `ostree-unverified-registry:host/name`. */
+  readonly repository: string;
+  /** Manifest digest per architecture: what a node of that architecture pulls and later reports as booted. */
+  readonly platforms: Readonly<Record<string, string>>;
+}
+
+export interface ImageSnapshot {
+  readonly object: OSImage;
+  readonly resolution: Resolution;
+}
+
+/** A pod that an eviction was refused for, with the API server's own words. */
+export interface Refusal {
+  readonly namespace: string;
+  readonly pod: string;
+  /** Name of the PodDisruptionBudget, where the API server names one. */
+  readonly budget?: string;
+  readonly message: string;
+  readonly since: Date;
+}
+
+/** What the drainer last saw on a node that holds a slot. */
+export interface DrainSnapshot {
+  readonly podsLeft: number;
+  readonly refusals: readonly Refusal[];
+}
+
+export interface Snapshot {
+  readonly images: readonly ImageSnapshot[];
+  readonly nodes: readonly NodeSnapshot[];
+  readonly nodeOSes: readonly NodeOS[];
+  /** By node name; absent for a node whose pods have not been looked at since it got its slot. */
+  readonly drains: ReadonlyMap<string, DrainSnapshot>;
+}

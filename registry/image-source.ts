@@ -1,0 +1,42 @@
+/** What an importer needs of an image, whatever transport it comes over. */
+import type { Descriptor, ImageConfig, ImageManifest } from './oci.ts';
+
+export interface Platform {
+  readonly os: string;
+  /** In OCI's terms: amd64, arm64, … */
+  readonly architecture: string;
+}
+
+/** A per-platform image. Manifest and config are in OCI form even when the registry served docker schema 2. */
+export interface ResolvedImage {
+  /** Digest of the original bytes of the per-platform manifest: never of the index, never of the converted form. */
+  readonly digest: string;
+  readonly manifest: ImageManifest;
+  readonly config: ImageConfig;
+}
+
+export interface BlobReadOptions {
+  readonly signal?: AbortSignal;
+  /** Called with the number of compressed bytes that have newly arrived. */
+  readonly onBytes?: (count: number) => void;
+}
+
+export interface ImageSource extends AsyncDisposable {
+  /** Fetches manifest and config for `platform`; throws a RegistryError if there is none. */
+  resolve(platform: Platform, signal?: AbortSignal): Promise<ResolvedImage>;
+  /**
+   * Streams a blob's bytes exactly as stored (compressed). Size and digest are verified; the stream throws at its end,
+   * before `done`, when they are wrong, so nothing read from it may be trusted until it has ended. A cut connection is
+   * resumed with a `Range` request inside the stream.
+   */
+  openBlob(descriptor: Descriptor, options?: BlobReadOptions): AsyncIterable<Buffer>;
+}
+
+/** Where an image can be written. Blobs first, then the manifest. */
+export interface ImageDestination extends AsyncDisposable {
+  hasBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<boolean>;
+  /** Writes a blob whose digest and size are known; does nothing if it is already there. */
+  putBlob(descriptor: Descriptor, content: () => AsyncIterable<Buffer>, signal?: AbortSignal): Promise<void>;
+  /** Writes the manifest and makes it reachable under the destination's tag, atomically. Returns its digest. */
+  putManifest(manifest: ImageManifest, signal?: AbortSignal): Promise<string>;
+}
