@@ -1,0 +1,113 @@
+/**
+ * `npm test`: sets the machine up, then runs every tier of tests, each in a mocha of its own, and ends with the sum of
+ * what the runners counted. The tiers are the folders of test/, named for what they stand on.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs, styleText } from 'node:util';
+import { ensureAll } from '../tools/setup/index.ts';
+import type { Counts } from './report/count-reporter.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const BIN = join(ROOT, 'node_modules', '.bin');
+
+interface Tier {
+  readonly name: string;
+  readonly standsOn: string;
+  /** Milliseconds that one test may take before mocha calls it hung. */
+  readonly timeoutMs: number;
+  readonly needsMachine: boolean;
+}
+
+const TIERS: readonly Tier[] = [
+  { name: 'checks', standsOn: 'the source tree', timeoutMs: 120_000, needsMachine: false },
+  { name: 'unit', standsOn: 'Node alone', timeoutMs: 60_000, needsMachine: false },
+  {
+    name: 'interop',
+    standsOn: 'ostree, skopeo, docker-registry and the peer importer',
+    timeoutMs: 300_000,
+    needsMachine: true,
+  },
+  { name: 'cluster', standsOn: 'a real Kubernetes control plane', timeoutMs: 300_000, needsMachine: true },
+  { name: 'faults', standsOn: 'the whole system, killed at many moments', timeoutMs: 900_000, needsMachine: true },
+];
+
+const HELP = `npm test -- [--only TIER[,TIER…]] [--grep TEXT]
+
+Runs all tests. Tiers, in order:
+${TIERS.map((tier) => `  ${tier.name.padEnd(8)} ${tier.standsOn}`).join('\n')}
+`;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: { only: { type: 'string' }, grep: { type: 'string' }, help: { type: 'boolean' } },
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const wanted = values.only?.split(',') ?? TIERS.map((tier) => tier.name);
+  const unknown = wanted.filter((name) => !TIERS.some((tier) => tier.name === name));
+  if (unknown.length > 0) {
+    process.stderr.write(`npm test: no tier called ${unknown.join(', ')}\n${HELP}`);
+    return 2;
+  }
+  const tiers = TIERS.filter((tier) => wanted.includes(tier.name));
+  if (tiers.some((tier) => tier.needsMachine)) await ensureAll((line) => process.stdout.write(`${line}\n`));
+
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const tier of tiers) {
+    const counts = runTier(tier, values.grep);
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+  }
+  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
+  process.stdout.write(`\n${total.passed} passed, ${total.failed} failed${skipped}\n`);
+  return total.failed === 0 && total.passed > 0 ? 0 : 1;
+}
+
+function runTier(tier: Tier, grep: string | undefined): Counts {
+  const files = globSync(`test/${tier.name}/**/*.test.ts`, { cwd: ROOT }).toSorted();
+  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 };
+  process.stdout.write(`\n${styleText('bold', tier.name)} (${tier.standsOn})\n`);
+  const scratch = mkdtempSync(join(tmpdir(), 'treeline-test-'));
+  const countsFile = join(scratch, 'counts.json');
+  const started = performance.now();
+  try {
+    const { status, signal, error } = spawnSync(
+      join(BIN, 'mocha'),
+      [
+        '--reporter',
+        './test/report/count-reporter.ts',
+        '--timeout',
+        String(tier.timeoutMs),
+        ...(grep === undefined ? [] : ['--fgrep', grep]),
+        ...files,
+      ],
+      {
+        cwd: ROOT,
+        stdio: ['ignore', 'inherit', 'inherit'],
+        env: { ...process.env, PATH: `${BIN}:${process.env['PATH']}`, TREELINE_TEST_COUNTS: countsFile },
+      },
+    );
+    if (error !== undefined) throw error;
+    const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    process.stdout.write(`${tier.name}: ${seconds} s\n`);
+    if (!existsSync(countsFile)) {
+      process.stdout.write(
+        `${tier.name}: the runner ended early (${signal ?? `exit code ${status}`}) and reported no counts\n`,
+      );
+      return { passed: 0, failed: 1, skipped: 0 };
+    }
+    const counts = JSON.parse(readFileSync(countsFile, 'utf8')) as Counts;
+    // A runner that fails for a reason that no test carries (an unhandled rejection after the end) must not look green.
+    return status !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+process.exitCode = await main();
