@@ -1,0 +1,44 @@
+/** Treeline on a test control plane: the shipped manifests, and the credentials that its pods would be given. */
+import { join } from 'node:path';
+import { parseAllDocuments, stringify } from 'yaml';
+import { DEFAULT_NAMESPACE } from '../api/index.ts';
+import type { ControlPlane, TokenBinding } from './control-plane.ts';
+
+const BASE = join(import.meta.dirname, '..', 'manifests', 'base');
+
+export const OPERATOR_ACCOUNT = { namespace: DEFAULT_NAMESPACE, name: 'treeline-operator' } as const;
+export const AGENT_ACCOUNT = { namespace: DEFAULT_NAMESPACE, name: 'treeline-agent' } as const;
+
+/** Kinds that are left out: no kubelet would run their pods; processes with the same ServiceAccounts stand in. */
+const WORKLOADS = new Set(['Deployment', 'DaemonSet']);
+
+interface Manifest {
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+}
+
+/**
+ * Applies `manifests/base` without its Deployment and DaemonSet, and waits until the resources are served and the
+ * admission policy is enforced.
+ */
+export async function installTreeline(controlPlane: ControlPlane): Promise<void> {
+  const rendered = await controlPlane.kubectl(['kustomize', BASE]);
+  const manifests = parseAllDocuments(rendered).map((document) => document.toJS() as Manifest);
+  const input = manifests
+    .filter(({ kind }) => !WORKLOADS.has(kind))
+    .map((manifest) => stringify(manifest))
+    .join('---\n');
+  await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], { input });
+  await controlPlane.kubectl(['wait', '--for=condition=Established', '--timeout=30s', 'crd', '--all']);
+}
+
+/** A token of the operator's ServiceAccount, as its Pod would have. */
+export function operatorToken(controlPlane: ControlPlane): Promise<string> {
+  return controlPlane.tokenFor(OPERATOR_ACCOUNT);
+}
+
+/** A token of the agent's ServiceAccount with the node-name claim of `node`, which must exist as a Node. */
+export function agentToken(controlPlane: ControlPlane, node: string): Promise<string> {
+  const binding: TokenBinding = { node };
+  return controlPlane.tokenFor(AGENT_ACCOUNT, binding);
+}

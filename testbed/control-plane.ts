@@ -1,0 +1,338 @@
+/**
+ * A real Kubernetes control plane on loopback: etcd, kube-apiserver and, where a test needs them, the controller
+ * manager and the scheduler. Keys and tokens are made at start and die with it. Nodes and pods are objects that nobody
+ * runs: whoever uses this marks them Ready through their status.
+ */
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { controlPlaneBinaries } from './control-plane-binaries.ts';
+import { ApiClient, runKubectl, type ApiAnswer, type ApiCall, type KubectlOptions } from './control-plane-client.ts';
+import { freePorts, ServerProcess } from './control-plane-process.ts';
+
+/** How long a server may take to answer for the first time; ten times what two busy cores need. */
+const READY_TIMEOUT_MS = 60_000;
+
+/** A port can be taken between our look and the server's bind: start afresh this often before giving up. */
+const START_ATTEMPTS = 3;
+
+/** What a cluster has that the tests depend on. Not the node lifecycle: nobody renews the leases of simulated nodes. */
+const CONTROLLERS = [
+  'daemonset-controller',
+  'deployment-controller',
+  'disruption-controller',
+  'endpointslice-controller',
+  'garbage-collector-controller',
+  'namespace-controller',
+  'replicaset-controller',
+  'root-ca-certificate-publisher-controller',
+  'serviceaccount-controller',
+  'serviceaccount-token-controller',
+  'statefulset-controller',
+];
+const NODE_LIFECYCLE_CONTROLLERS = ['node-lifecycle-controller', 'taint-eviction-controller'];
+
+export interface ControlPlaneOptions {
+  /** Folder with etcd, kube-apiserver, kubectl, …; absent: as `controlPlaneBinaries` finds them. */
+  readonly binaries?: string;
+  /** Deployments, ReplicaSets, PodDisruptionBudgets, garbage collection, namespaces, ServiceAccounts. Default false. */
+  readonly controllerManager?: boolean;
+  /** Also what marks silent nodes NotReady and evicts from them; needs `controllerManager`. Default false. */
+  readonly nodeLifecycle?: boolean;
+  /** Default false; pods can be given `spec.nodeName` instead. */
+  readonly scheduler?: boolean;
+}
+
+export interface ServiceAccountRef {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** What a token dies with. A Pod's token names the node of the Pod, a Node's token that Node. */
+export type TokenBinding = { readonly pod: string } | { readonly node: string };
+
+interface Layout {
+  readonly folder: string;
+  readonly binaries: string;
+  readonly etcdPort: number;
+  readonly etcdPeerPort: number;
+  readonly apiPort: number;
+  readonly tokens: { readonly admin: string; readonly controllerManager: string; readonly scheduler: string };
+}
+
+export class ControlPlane implements AsyncDisposable {
+  /** Holds everything that was written, logs included; removed at the end. */
+  readonly folder: string;
+  /** `https://127.0.0.1:PORT` */
+  readonly url: string;
+  readonly adminToken: string;
+  /** Path of a kubeconfig for a member of system:masters. */
+  readonly adminKubeconfig: string;
+  /** Folder of the binaries in use. */
+  readonly binaries: string;
+  readonly #etcd: ServerProcess;
+  readonly #apiServer: ServerProcess;
+  readonly #others: ServerProcess[] = [];
+  readonly #layout: Layout;
+  #certificateAuthority = '';
+  #client: ApiClient | undefined;
+
+  constructor(layout: Layout, options: ControlPlaneOptions) {
+    this.#layout = layout;
+    this.folder = layout.folder;
+    this.binaries = layout.binaries;
+    this.url = `https://127.0.0.1:${layout.apiPort}`;
+    this.adminToken = layout.tokens.admin;
+    this.adminKubeconfig = join(layout.folder, 'admin.kubeconfig');
+    this.#etcd = this.#server('etcd', etcdFlags(layout));
+    this.#apiServer = this.#server('kube-apiserver', apiServerFlags(layout, options));
+    if (options.controllerManager === true) {
+      this.#others.push(this.#server('kube-controller-manager', controllerManagerFlags(layout, options)));
+    }
+    if (options.scheduler === true) this.#others.push(this.#server('kube-scheduler', schedulerFlags(layout)));
+  }
+
+  /** PEM that the API server's certificate is verified with. */
+  get certificateAuthority(): string {
+    return this.#certificateAuthority;
+  }
+
+  /** Pids of everything that runs for this control plane. */
+  get pids(): readonly number[] {
+    return [this.#etcd, this.#apiServer, ...this.#others].flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
+  }
+
+  /** Starts every server; used once, by `startControlPlane`. */
+  async start(): Promise<void> {
+    const { folder, tokens, etcdPort } = this.#layout;
+    await this.#etcd.start();
+    await this.#apiServer.start();
+    await this.#etcd.waitUntil(() => answers(`http://127.0.0.1:${etcdPort}/readyz`), READY_TIMEOUT_MS);
+    // The API server makes its certificate itself, at its first start, and keeps it over restarts.
+    const certificate = join(folder, 'certificates', 'apiserver.crt');
+    await this.#apiServer.waitUntil(async () => (await textOf(certificate)).includes('-----END'), READY_TIMEOUT_MS);
+    this.#certificateAuthority = await readFile(certificate, 'utf8');
+    this.#client = new ApiClient(this.url, this.#certificateAuthority, this.adminToken);
+    await writeFile(this.adminKubeconfig, this.#kubeconfig(tokens.admin), { mode: 0o600 });
+    await writeFile(join(folder, 'controller-manager.kubeconfig'), this.#kubeconfig(tokens.controllerManager));
+    await writeFile(join(folder, 'scheduler.kubeconfig'), this.#kubeconfig(tokens.scheduler));
+    await this.waitReady();
+    for (const server of this.#others) await server.start();
+    const [controllerManager] = this.#others.filter(({ name }) => name === 'kube-controller-manager');
+    // Until this ServiceAccount is there, every Pod without a ServiceAccount of its own is refused.
+    await controllerManager?.waitUntil(
+      async () => (await this.call({ path: '/api/v1/namespaces/default/serviceaccounts/default' })).code === 200,
+      READY_TIMEOUT_MS,
+    );
+  }
+
+  /** Resolves when `/readyz` says ok; throws with the end of the API server's log when it does not within a minute. */
+  async waitReady(): Promise<void> {
+    await this.#apiServer.waitUntil(async () => {
+      try {
+        return (await this.call({ path: '/readyz' })).code === 200;
+      } catch {
+        return false; // not listening yet
+      }
+    }, READY_TIMEOUT_MS);
+  }
+
+  /** Sends one request, as the administrator unless it carries a token. Throws only when there was no answer. */
+  async call(call: ApiCall): Promise<ApiAnswer> {
+    if (this.#client === undefined) throw new Error('the control plane has not been started');
+    return this.#client.call(call);
+  }
+
+  /** Runs the pinned kubectl, as the administrator unless told otherwise; throws a KubectlError when it fails. */
+  kubectl(args: readonly string[], options: KubectlOptions = {}): Promise<string> {
+    const environment = {
+      KUBECONFIG: options.kubeconfig ?? this.adminKubeconfig,
+      // Discovery is cached in here, not in the home of whoever runs the tests.
+      KUBECACHEDIR: join(this.folder, 'kubectl-cache'),
+      HOME: this.folder,
+    };
+    return runKubectl(join(this.binaries, 'kubectl'), args, environment, options);
+  }
+
+  /**
+   * Asks the TokenRequest API for a token of a ServiceAccount that exists, bound to a Pod (in the same namespace, that
+   * runs as this ServiceAccount) or a Node that exists. It lives for `expirationSeconds` (default 3600, at least 600).
+   */
+  async tokenFor(account: ServiceAccountRef, binding?: TokenBinding, expirationSeconds = 3600): Promise<string> {
+    const boundObjectRef =
+      binding === undefined
+        ? undefined
+        : 'pod' in binding
+          ? { apiVersion: 'v1', kind: 'Pod', name: binding.pod }
+          : { apiVersion: 'v1', kind: 'Node', name: binding.node };
+    const answer = await this.call({
+      method: 'POST',
+      path: `/api/v1/namespaces/${account.namespace}/serviceaccounts/${account.name}/token`,
+      body: {
+        apiVersion: 'authentication.k8s.io/v1',
+        kind: 'TokenRequest',
+        spec: { expirationSeconds, ...(boundObjectRef === undefined ? {} : { boundObjectRef }) },
+      },
+    });
+    const token = (answer.body['status'] as { token?: string } | undefined)?.token;
+    if (token === undefined) {
+      throw new Error(`no token for ServiceAccount ${account.namespace}/${account.name}: ${answer.message}`);
+    }
+    return token;
+  }
+
+  /** Writes a kubeconfig that carries `token`, readable by its owner alone, and returns its path. */
+  async kubeconfigFor(token: string): Promise<string> {
+    const path = join(this.folder, `${randomUUID()}.kubeconfig`);
+    await writeFile(path, this.#kubeconfig(token), { mode: 0o600 });
+    return path;
+  }
+
+  /** Kills the API server; etcd keeps its data. Every connection and watch is cut. */
+  async killApiServer(): Promise<void> {
+    await this.#apiServer.kill();
+  }
+
+  /** Starts a killed API server again, on the same port, with the same data and keys, and waits until it is ready. */
+  async startApiServer(): Promise<void> {
+    await this.#apiServer.start();
+    await this.waitReady();
+  }
+
+  async restartApiServer(): Promise<void> {
+    await this.killApiServer();
+    await this.startApiServer();
+  }
+
+  /** Kills every server and removes the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client?.[Symbol.asyncDispose]();
+    for (const server of [...this.#others, this.#apiServer, this.#etcd]) await server.kill();
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
+  }
+
+  #server(name: string, flags: readonly string[]): ServerProcess {
+    const { binaries, folder } = this.#layout;
+    return new ServerProcess(name, [join(binaries, name), ...flags], join(folder, `${name}.log`));
+  }
+
+  #kubeconfig(token: string): string {
+    const certificateAuthority = Buffer.from(this.#certificateAuthority).toString('base64');
+    // JSON is YAML, and needs no quoting rules.
+    return JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'test', cluster: { server: this.url, 'certificate-authority-data': certificateAuthority } }],
+      users: [{ name: 'user', user: { token } }],
+      contexts: [{ name: 'test', context: { cluster: 'test', user: 'user' } }],
+      'current-context': 'test',
+    });
+  }
+}
+
+/** Starts a control plane and waits until it is ready, about 3 s. Dispose of it with `await using`. */
+export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
+  const binaries = options.binaries ?? (await controlPlaneBinaries());
+  for (let attempt = 1; ; attempt++) {
+    const controlPlane = new ControlPlane(await prepare(binaries), options);
+    try {
+      await controlPlane.start();
+      return controlPlane;
+    } catch (error) {
+      await controlPlane[Symbol.asyncDispose]();
+      if (attempt === START_ATTEMPTS || !String(error).includes('address already in use')) throw error;
+    }
+  }
+}
+
+/** Chooses ports and tokens and writes what the servers read at start. */
+async function prepare(binaries: string): Promise<Layout> {
+  const folder = await mkdtemp(join(tmpdir(), 'treeline-control-plane-'));
+  const [etcdPort = 0, etcdPeerPort = 0, apiPort = 0] = await freePorts(3);
+  const tokens = { admin: randomUUID(), controllerManager: randomUUID(), scheduler: randomUUID() };
+  const users = [
+    `${tokens.admin},admin,admin,system:masters`,
+    `${tokens.controllerManager},system:kube-controller-manager,controller-manager`,
+    `${tokens.scheduler},system:kube-scheduler,scheduler`,
+  ];
+  const keys = generateKeyPairSync('ec', {
+    namedCurve: 'P-256',
+    privateKeyEncoding: { type: 'sec1', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+  await mkdir(join(folder, 'certificates'));
+  await writeFile(join(folder, 'tokens.csv'), `${users.join('\n')}\n`, { mode: 0o600 });
+  await writeFile(join(folder, 'service-account.key'), keys.privateKey, { mode: 0o600 });
+  await writeFile(join(folder, 'service-account.pub'), keys.publicKey);
+  return { folder, binaries, etcdPort, etcdPeerPort, apiPort, tokens };
+}
+
+function etcdFlags({ folder, etcdPort, etcdPeerPort }: Layout): string[] {
+  const client = `http://127.0.0.1:${etcdPort}`;
+  const peer = `http://127.0.0.1:${etcdPeerPort}`;
+  return [
+    `--data-dir=${join(folder, 'etcd')}`,
+    `--listen-client-urls=${client}`,
+    `--advertise-client-urls=${client}`,
+    `--listen-peer-urls=${peer}`,
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=default=${peer}`,
+    '--unsafe-no-fsync',
+    '--log-level=warn',
+  ];
+}
+
+function apiServerFlags({ folder, etcdPort, apiPort }: Layout, options: ControlPlaneOptions): string[] {
+  return [
+    `--etcd-servers=http://127.0.0.1:${etcdPort}`,
+    '--bind-address=127.0.0.1',
+    '--advertise-address=127.0.0.1',
+    `--secure-port=${apiPort}`,
+    `--cert-dir=${join(folder, 'certificates')}`,
+    '--service-account-issuer=https://kubernetes.default.svc',
+    `--service-account-key-file=${join(folder, 'service-account.pub')}`,
+    `--service-account-signing-key-file=${join(folder, 'service-account.key')}`,
+    '--service-cluster-ip-range=10.96.0.0/16',
+    `--token-auth-file=${join(folder, 'tokens.csv')}`,
+    '--authorization-mode=Node,RBAC',
+    '--enable-admission-plugins=NodeRestriction',
+    // Without a controller manager nobody makes the ServiceAccount `default`, and every Pod would be refused for that.
+    ...(options.controllerManager === true ? [] : ['--disable-admission-plugins=ServiceAccount']),
+    '--allow-privileged=true',
+    // Loopback is not a valid endpoint address, and nothing here reaches the API through the Service.
+    '--endpoint-reconciler-type=none',
+  ];
+}
+
+function controllerManagerFlags({ folder }: Layout, options: ControlPlaneOptions): string[] {
+  const controllers = [...CONTROLLERS, ...(options.nodeLifecycle === true ? NODE_LIFECYCLE_CONTROLLERS : [])];
+  return [
+    `--kubeconfig=${join(folder, 'controller-manager.kubeconfig')}`,
+    '--leader-elect=false',
+    '--secure-port=0',
+    `--controllers=${controllers.join(',')}`,
+    `--service-account-private-key-file=${join(folder, 'service-account.key')}`,
+    `--root-ca-file=${join(folder, 'certificates', 'apiserver.crt')}`,
+  ];
+}
+
+function schedulerFlags({ folder }: Layout): string[] {
+  return [`--kubeconfig=${join(folder, 'scheduler.kubeconfig')}`, '--leader-elect=false', '--secure-port=0'];
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    return (await fetch(url)).ok;
+  } catch {
+    return false; // not listening yet
+  }
+}
+
+async function textOf(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch {
+    return ''; // not written yet
+  }
+}
