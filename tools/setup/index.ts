@@ -1,0 +1,64 @@
+/**
+ * What each tier of tests, the demo and the benchmarks stand on, made ready: instant when everything is there.
+ * `npm run setup`, `npm test` and `npm run demo` all come through here.
+ */
+import { CONTROL_PLANE_BINARIES, ensureControlPlane } from './control-plane-binaries.ts';
+import { ensurePackages } from './debian-packages.ts';
+import type { DebianPackage } from './debian-packages.ts';
+import { ensurePeer } from './peer.ts';
+import type { Say } from './say.ts';
+
+export { ensureControlPlane, ensureControlPlaneBinary } from './control-plane-binaries.ts';
+export type { ControlPlaneBinary } from './control-plane-binaries.ts';
+export { SetupError } from './errors.ts';
+export { ensurePeer } from './peer.ts';
+export { sayOnStandardError } from './say.ts';
+export type { Say } from './say.ts';
+
+/**
+ * `cluster`: tests on the control plane. `interop`: tests against the host's ostree, a registry and the peer. `faults`:
+ * both without the peer. `demo`: what `npm run demo` needs. `bench`: what the benchmarks need.
+ */
+export type Tier = 'cluster' | 'interop' | 'faults' | 'demo' | 'bench';
+export const TIERS: readonly Tier[] = ['cluster', 'interop', 'faults', 'demo', 'bench'];
+
+interface TieredPackage extends DebianPackage {
+  readonly tiers: readonly Tier[];
+}
+
+const PACKAGES: readonly TieredPackage[] = [
+  {
+    name: 'ostree',
+    reason: "the host's own tool deploys and checks the nodes' repositories",
+    tiers: ['interop', 'faults', 'demo', 'bench'],
+  },
+  {
+    name: 'docker-registry',
+    reason: 'a real OCI registry, started on loopback only while tests or the demo run',
+    tiers: ['cluster', 'interop', 'faults', 'demo', 'bench'],
+  },
+  {
+    name: 'mmdebstrap',
+    reason: 'it makes the operating system that the images hold',
+    tiers: ['demo', 'bench'],
+  },
+  { name: 'skopeo', reason: 'a judge of the images that Treeline writes', tiers: ['interop', 'bench'] },
+  { name: 'umoci', reason: 'it makes derived images that are not of our own making', tiers: ['interop'] },
+  { name: 'attr', reason: 'it sets and reads the extended attributes that imports must keep', tiers: ['interop'] },
+];
+
+/**
+ * Makes everything ready that the tiers need: Debian packages, the test control plane, the peer.
+ * @throws SetupError with one sentence that says what is missing and how to go on
+ */
+export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promise<void> {
+  const wanted = new Set(tiers);
+  await ensurePackages(
+    PACKAGES.filter((one) => one.tiers.some((tier) => wanted.has(tier))),
+    say,
+  );
+  if (wanted.has('cluster') || wanted.has('faults') || wanted.has('demo')) {
+    await ensureControlPlane(say, CONTROL_PLANE_BINARIES);
+  }
+  if (wanted.has('interop') || wanted.has('bench')) await ensurePeer(say);
+}
