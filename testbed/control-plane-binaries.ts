@@ -1,24 +1,11 @@
-/** Where the binaries of the test control plane are: a folder of the contributor's, or the one that set-up built. */
-import { access, constants } from 'node:fs/promises';
-import { join } from 'node:path';
-
-const REQUIRED = ['etcd', 'kube-apiserver', 'kubectl'];
+/** Where the binaries of the test control plane are: whatever set-up finds or has built. */
+import { ensureControlPlane, sayOnStandardError } from '../tools/setup/index.ts';
 
 /**
- * Returns the folder that `KUBEBUILDER_ASSETS` names, as other Kubernetes projects do.
- * Throws when a binary is missing from it.
+ * Returns a folder with etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl: those in
+ * `KUBEBUILDER_ASSETS` where it has them, else those of the cache, which is filled on first use.
+ * Throws a SetupError that says what to do when one can be neither found nor built.
  */
-export async function controlPlaneBinaries(): Promise<string> {
-  const folder = process.env['KUBEBUILDER_ASSETS'];
-  if (folder === undefined || folder === '') {
-    throw new Error('no test control plane: run `npm run setup`, or set KUBEBUILDER_ASSETS to a folder that has one');
-  }
-  for (const name of REQUIRED) {
-    try {
-      await access(join(folder, name), constants.X_OK);
-    } catch (cause) {
-      throw new Error(`KUBEBUILDER_ASSETS has no executable ${name}: run \`npm run setup\` or unset it`, { cause });
-    }
-  }
-  return folder;
+export function controlPlaneBinaries(): Promise<string> {
+  return ensureControlPlane(sayOnStandardError);
 }

@@ -2,14 +2,13 @@
  * What each tier of tests, the demo and the benchmarks stand on, made ready: instant when everything is there.
  * `npm run setup`, `npm test` and `npm run demo` all come through here.
  */
-import { CONTROL_PLANE_BINARIES, ensureControlPlane } from './control-plane-binaries.ts';
+import { ensureControlPlane } from './control-plane-binaries.ts';
 import { ensurePackages } from './debian-packages.ts';
 import type { DebianPackage } from './debian-packages.ts';
 import { ensurePeer } from './peer.ts';
 import type { Say } from './say.ts';
 
-export { ensureControlPlane, ensureControlPlaneBinary } from './control-plane-binaries.ts';
-export type { ControlPlaneBinary } from './control-plane-binaries.ts';
+export { ensureControlPlane } from './control-plane-binaries.ts';
 export { SetupError } from './errors.ts';
 export { ensurePeer } from './peer.ts';
 export { sayOnStandardError } from './say.ts';
@@ -58,7 +57,7 @@ export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promi
     say,
   );
   if (wanted.has('cluster') || wanted.has('faults') || wanted.has('demo')) {
-    await ensureControlPlane(say, CONTROL_PLANE_BINARIES);
+    await ensureControlPlane(say);
   }
   if (wanted.has('interop') || wanted.has('bench')) await ensurePeer(say);
 }

@@ -16,7 +16,7 @@ import type { Say } from './say.ts';
 
 const NAME = 'ostree-ext-peer';
 /** The newest `rust-version` among the pinned crates; an older cargo refuses them. */
-const OLDEST_CARGO = { major: 1, minor: 85 };
+const OLDEST_CARGO = { major: 1, minor: 89 };
 
 const LIBRARIES: readonly DebianPackage[] = [
   { name: 'libostree-dev', reason: `${NAME}, the peer in interoperability tests, links with libostree` },
