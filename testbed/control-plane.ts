@@ -30,6 +30,7 @@ const CONTROLLERS = [
   'serviceaccount-controller',
   'serviceaccount-token-controller',
   'statefulset-controller',
+  'validatingadmissionpolicy-status-controller',
 ];
 const NODE_LIFECYCLE_CONTROLLERS = ['node-lifecycle-controller', 'taint-eviction-controller'];
 
