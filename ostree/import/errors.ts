@@ -1,0 +1,57 @@
+/** Every way in which an image can be unfit for import, as closed sets of codes. Disk errors are OstreeErrors. */
+
+export type TarErrorCode =
+  /** Checksum, number, record or order of headers is not what the format prescribes. */
+  | 'CorruptHeader'
+  /** The archive stops inside an entry. */
+  | 'Truncated'
+  /** An extension header is larger than any real one. */
+  | 'TooLarge'
+  /** A name cannot be stored in OSTree, which keeps names as UTF-8. */
+  | 'NotUtf8'
+  /** Sparse files, in any of their encodings. */
+  | 'Sparse'
+  /** Entry types, or combinations of type and size, on which readers disagree. */
+  | 'Unsupported';
+
+/** A tar stream that we will not read any further. */
+export class TarError extends Error {
+  override readonly name = 'TarError';
+  readonly code: TarErrorCode;
+
+  constructor(code: TarErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export type ImportErrorCode =
+  /** An ordinary container image. Choose one that was made by `ostree container encapsulate`, or derived from one. */
+  | 'NotOstreeImage'
+  /** Manifest, config and labels contradict each other. Have the image built again. */
+  | 'InvalidImage'
+  /** The image does not say that it can be booted. Choose a bootable image. */
+  | 'NotBootable'
+  /** The image is for another CPU. Choose the right platform. */
+  | 'WrongArchitecture'
+  /** A layer's content is not what its format or its checksums promise. Have the image built again. */
+  | 'InvalidLayer'
+  /** What the registry sent does not have the digest that was asked for. Try again; suspect the network or a mirror. */
+  | 'DigestMismatch'
+  /** The image was imported, but the repository lacks something that it needs. */
+  | 'IncompleteImage'
+  /** The commit was not made from a container image. */
+  | 'NotImageCommit'
+  /** The caller's signal. */
+  | 'Aborted';
+
+/** An image that cannot be imported. The message names the image or layer and says what to do next. */
+export class ImportError extends Error {
+  override readonly name = 'ImportError';
+  readonly code: ImportErrorCode;
+
+  constructor(code: ImportErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
