@@ -7,7 +7,8 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { controlPlaneBinaries } from './control-plane-binaries.ts';
+import { ensureControlPlaneBinary, type ControlPlaneBinary } from '../tools/setup/control-plane-binaries.ts';
+import { sayOnStandardError } from '../tools/setup/say.ts';
 import { ApiClient, runKubectl, type ApiAnswer, type ApiCall, type KubectlOptions } from './control-plane-client.ts';
 import { freePorts, ServerProcess } from './control-plane-process.ts';
 
@@ -35,8 +36,6 @@ const CONTROLLERS = [
 const NODE_LIFECYCLE_CONTROLLERS = ['node-lifecycle-controller', 'taint-eviction-controller'];
 
 export interface ControlPlaneOptions {
-  /** Folder with etcd, kube-apiserver, kubectl, …; absent: as `controlPlaneBinaries` finds them. */
-  readonly binaries?: string;
   /** Deployments, ReplicaSets, PodDisruptionBudgets, garbage collection, namespaces, ServiceAccounts. Default false. */
   readonly controllerManager?: boolean;
   /** Also what marks silent nodes NotReady and evicts from them; needs `controllerManager`. Default false. */
@@ -53,9 +52,11 @@ export interface ServiceAccountRef {
 /** What a token dies with. A Pod's token names the node of the Pod, a Node's token that Node. */
 export type TokenBinding = { readonly pod: string } | { readonly node: string };
 
+type Binaries = Readonly<Partial<Record<ControlPlaneBinary, string>>>;
+
 interface Layout {
   readonly folder: string;
-  readonly binaries: string;
+  readonly binaries: Binaries;
   readonly etcdPort: number;
   readonly etcdPeerPort: number;
   readonly apiPort: number;
@@ -70,8 +71,6 @@ export class ControlPlane implements AsyncDisposable {
   readonly adminToken: string;
   /** Path of a kubeconfig for a member of system:masters. */
   readonly adminKubeconfig: string;
-  /** Folder of the binaries in use. */
-  readonly binaries: string;
   readonly #etcd: ServerProcess;
   readonly #apiServer: ServerProcess;
   readonly #others: ServerProcess[] = [];
@@ -82,7 +81,6 @@ export class ControlPlane implements AsyncDisposable {
   constructor(layout: Layout, options: ControlPlaneOptions) {
     this.#layout = layout;
     this.folder = layout.folder;
-    this.binaries = layout.binaries;
     this.url = `https://127.0.0.1:${layout.apiPort}`;
     this.adminToken = layout.tokens.admin;
     this.adminKubeconfig = join(layout.folder, 'admin.kubeconfig');
@@ -153,7 +151,7 @@ export class ControlPlane implements AsyncDisposable {
       KUBECACHEDIR: join(this.folder, 'kubectl-cache'),
       HOME: this.folder,
     };
-    return runKubectl(join(this.binaries, 'kubectl'), args, environment, options);
+    return runKubectl(this.#binary('kubectl'), args, environment, options);
   }
 
   /**
@@ -213,9 +211,14 @@ export class ControlPlane implements AsyncDisposable {
     await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 
-  #server(name: string, flags: readonly string[]): ServerProcess {
-    const { binaries, folder } = this.#layout;
-    return new ServerProcess(name, [join(binaries, name), ...flags], join(folder, `${name}.log`));
+  #server(name: ControlPlaneBinary, flags: readonly string[]): ServerProcess {
+    return new ServerProcess(name, [this.#binary(name), ...flags], join(this.folder, `${name}.log`));
+  }
+
+  #binary(name: ControlPlaneBinary): string {
+    const path = this.#layout.binaries[name];
+    if (path === undefined) throw new Error(`this control plane was started without ${name}`);
+    return path;
   }
 
   #kubeconfig(token: string): string {
@@ -232,9 +235,12 @@ export class ControlPlane implements AsyncDisposable {
   }
 }
 
-/** Starts a control plane and waits until it is ready, about 3 s. Dispose of it with `await using`. */
+/**
+ * Starts a control plane and waits until it is ready, about 3 s. Dispose of it with `await using`.
+ * Binaries that are not there yet are built first, which takes minutes: `npm run setup` does that ahead of the tests.
+ */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const binaries = options.binaries ?? (await controlPlaneBinaries());
+  const binaries = await requiredBinaries(options);
   for (let attempt = 1; ; attempt++) {
     const controlPlane = new ControlPlane(await prepare(binaries), options);
     try {
@@ -247,8 +253,17 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   }
 }
 
+async function requiredBinaries(options: ControlPlaneOptions): Promise<Binaries> {
+  const names: ControlPlaneBinary[] = ['etcd', 'kube-apiserver', 'kubectl'];
+  if (options.controllerManager === true) names.push('kube-controller-manager');
+  if (options.scheduler === true) names.push('kube-scheduler');
+  const binaries: Partial<Record<ControlPlaneBinary, string>> = {};
+  for (const name of names) binaries[name] = await ensureControlPlaneBinary(name, sayOnStandardError);
+  return binaries;
+}
+
 /** Chooses ports and tokens and writes what the servers read at start. */
-async function prepare(binaries: string): Promise<Layout> {
+async function prepare(binaries: Binaries): Promise<Layout> {
   const folder = await mkdtemp(join(tmpdir(), 'treeline-control-plane-'));
   const [etcdPort = 0, etcdPeerPort = 0, apiPort = 0] = await freePorts(3);
   const tokens = { admin: randomUUID(), controllerManager: randomUUID(), scheduler: randomUUID() };
