@@ -1,0 +1,64 @@
+/** What a caller may decide about talking to registries, and the defaults with their consequences. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Dispatcher } from 'undici';
+import type { Credentials } from './credentials.ts';
+
+export interface RetryPolicy {
+  /** How often one request is tried in all. */
+  readonly attempts: number;
+  /** Wait before the first retry; doubles each time, with jitter. */
+  readonly baseDelayMs: number;
+  readonly maxDelayMs: number;
+  /** A `Retry-After` beyond this fails at once: whoever called us has its own schedule. */
+  readonly maxRetryAfterMs: number;
+}
+
+/** Time and chance, so that tests own them. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Rejects with the signal's reason when aborted. */
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+  /** In [0, 1). */
+  random(): number;
+}
+
+export interface RegistryOptions {
+  /** See `parseDockerConfig`; absent means anonymous. */
+  readonly credentials?: Credentials;
+  /** `host` or `host:port` entries that are spoken to in plain HTTP; everything else is HTTPS. */
+  readonly plainHttpHosts?: readonly string[];
+  /** PEM certificates trusted in addition to the system's. */
+  readonly certificateAuthority?: string;
+  readonly userAgent?: string;
+  readonly retry?: Partial<RetryPolicy>;
+  /** Longest silence while connecting, waiting for an answer, or between two pieces of a body. */
+  readonly idleTimeoutMs?: number;
+  readonly clock?: Clock;
+  /** The network, for tests; not closed by us. */
+  readonly dispatcher?: Dispatcher;
+}
+
+/** Five tries over about four seconds ride out a registry's restart behind a load balancer; longer is the caller's job. */
+export const DEFAULT_RETRY: RetryPolicy = {
+  attempts: 5,
+  baseDelayMs: 250,
+  maxDelayMs: 10_000,
+  maxRetryAfterMs: 60_000,
+};
+
+/** A registry that is silent for so long is treated as cut off, and the transfer resumed. */
+export const DEFAULT_IDLE_TIMEOUT_MS = 30_000;
+
+export const SYSTEM_CLOCK: Clock = {
+  now: () => Date.now(),
+  sleep: async (milliseconds, signal) => {
+    try {
+      await delay(milliseconds, undefined, signal === undefined ? {} : { signal });
+    } catch (error) {
+      // node:timers wraps the reason in an AbortError of its own.
+      throw signal?.aborted === true ? signal.reason : error;
+    }
+  },
+  random: () => Math.random(),
+};

@@ -1,0 +1,154 @@
+/** An image on a registry as a `ContentStore`: manifests whole, blobs as streams that survive cut connections. */
+import { type Answer, connectionError, header, readBody } from './connection.ts';
+import { type ContentStore, type Document, MANIFEST_MAX_BYTES } from './content.ts';
+import { digestOf } from './digest.ts';
+import { RegistryError } from './errors.ts';
+import type { BlobReadOptions } from './image-source.ts';
+import { type Descriptor, MEDIA_TYPE } from './oci.ts';
+import type { RegistryOptions } from './options.ts';
+import { RegistryClient } from './registry-client.ts';
+import { formatRegistryName, manifestReference, type RegistryName } from './registry-name.ts';
+import { isTransient, waitOrGiveUp } from './retry.ts';
+import { BlobVerifier, verifyDocument } from './verification.ts';
+
+/** A transfer that gains this much between two cuts is going somewhere: its tries start anew. */
+const PROGRESS_BYTES = 1024 * 1024;
+const ACCEPT = [MEDIA_TYPE.manifest, MEDIA_TYPE.index, MEDIA_TYPE.dockerManifest, MEDIA_TYPE.dockerManifestList].join(
+  ', ',
+);
+
+export class RegistryContent implements ContentStore {
+  readonly label: string;
+  readonly #client: RegistryClient;
+  readonly #name: RegistryName;
+
+  constructor(name: RegistryName, options: RegistryOptions) {
+    this.#name = name;
+    this.label = formatRegistryName(name);
+    this.#client = new RegistryClient(name, 'pull', options);
+  }
+
+  async top(signal?: AbortSignal): Promise<Document> {
+    const document = await this.#document(manifestReference(this.#name), signal);
+    if (this.#name.digest !== undefined) verifyDocument(document.bytes, { digest: this.#name.digest }, this.label);
+    return document;
+  }
+
+  async manifest(descriptor: Descriptor, signal?: AbortSignal): Promise<Document> {
+    const document = await this.#document(descriptor.digest, signal);
+    verifyDocument(document.bytes, descriptor, this.label);
+    return document;
+  }
+
+  #document(reference: string, signal: AbortSignal | undefined): Promise<Document> {
+    return this.#client.retrying(async () => {
+      const answer = await this.#client.attempt({
+        method: 'GET',
+        target: `manifests/${reference}`,
+        headers: { accept: ACCEPT },
+        expect: [200],
+        missing: `Registry ${this.#name.host} has no image ${this.#name.repository} with ${reference.includes(':') ? 'digest' : 'tag'} ${reference}: check the name and the ${reference.includes(':') ? 'digest' : 'tag'}.`,
+        signal,
+      });
+      const bytes = await readBody(answer, MANIFEST_MAX_BYTES, signal);
+      if (bytes === undefined) {
+        throw new RegistryError(
+          'TooLarge',
+          `The manifest of ${this.label} is larger than ${MANIFEST_MAX_BYTES} bytes: it is not a container image.`,
+        );
+      }
+      return {
+        bytes,
+        mediaType: header(answer, 'content-type')?.split(';')[0]?.trim().toLowerCase(),
+        digest: digestOf(bytes),
+      };
+    }, signal);
+  }
+
+  async *openBlob(descriptor: Descriptor, options: BlobReadOptions = {}): AsyncIterable<Buffer> {
+    const { signal, onBytes } = options;
+    const verifier = new BlobVerifier(descriptor, this.label);
+    let failures = 0;
+    let receivedAtFailure = 0;
+    for (;;) {
+      let answer: Answer | undefined;
+      try {
+        answer = await this.#openAt(descriptor, verifier, signal);
+        let skip = answer.status === 200 ? verifier.received : 0;
+        for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+          // A server that does not know Range starts again: what we have already given away is dropped.
+          const fresh = skip === 0 ? chunk : chunk.subarray(Math.min(skip, chunk.length));
+          skip -= chunk.length - fresh.length;
+          if (fresh.length === 0) continue;
+          verifier.update(fresh);
+          onBytes?.(fresh.length);
+          yield fresh;
+        }
+        // An end without the promised bytes and without a connection error is the server's word, not a cut.
+        verifier.finish();
+        return;
+      } catch (thrown) {
+        signal?.throwIfAborted();
+        const error = connectionError(thrown, answer?.url ?? new URL(`https://${this.#name.host}`));
+        if (!isTransient(error)) throw error;
+        if (verifier.received - receivedAtFailure >= PROGRESS_BYTES) failures = 0;
+        receivedAtFailure = verifier.received;
+        await waitOrGiveUp(error, failures++, this.#client.retry, this.#client.clock, signal);
+      } finally {
+        answer?.body.destroy();
+      }
+    }
+  }
+
+  async #openAt(descriptor: Descriptor, verifier: BlobVerifier, signal: AbortSignal | undefined): Promise<Answer> {
+    const offset = verifier.received;
+    const answer = await this.#client.attempt({
+      method: 'GET',
+      target: `blobs/${descriptor.digest}`,
+      headers: offset === 0 ? {} : { range: `bytes=${offset}-` },
+      expect: offset === 0 ? [200] : [200, 206],
+      missing: `Registry ${this.#name.host} has no blob ${descriptor.digest} in ${this.#name.repository}, though a manifest names it: push the image again.`,
+      signal,
+    });
+    try {
+      checkRange(answer, descriptor, offset, verifier, this.#name.host);
+    } catch (error) {
+      answer.body.destroy();
+      throw error;
+    }
+    return answer;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]();
+  }
+}
+
+/** Refuses, before any byte is read, an answer that cannot be the rest of this blob. */
+function checkRange(
+  answer: Answer,
+  descriptor: Descriptor,
+  offset: number,
+  verifier: BlobVerifier,
+  host: string,
+): void {
+  const start = answer.status === 206 ? offset : 0;
+  if (answer.status === 206) {
+    const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(header(answer, 'content-range') ?? '');
+    const fits =
+      range !== null &&
+      Number(range[1]) === offset &&
+      Number(range[2]) < descriptor.size &&
+      (range[3] === '*' || Number(range[3]) === descriptor.size);
+    if (!fits) {
+      throw new RegistryError(
+        'UnexpectedResponse',
+        `Registry ${host} answers a request for the rest of blob ${descriptor.digest} with another part of it (${header(answer, 'content-range') ?? 'no Content-Range'}): report it to whoever runs it.`,
+      );
+    }
+    return;
+  }
+  const length = header(answer, 'content-length');
+  if (length !== undefined && Number(length) !== descriptor.size - start)
+    throw verifier.sizeMismatch(`${length} bytes long`);
+}

@@ -1,0 +1,61 @@
+/** Opens an image for reading, whatever transport its reference names. */
+import type { ContentStore } from './content.ts';
+import { RegistryError } from './errors.ts';
+import { formatImageReference, type ImageReference } from './image-reference.ts';
+import type { BlobReadOptions, ImageSource, Platform, ResolvedImage } from './image-source.ts';
+import type { Descriptor } from './oci.ts';
+import type { RegistryOptions } from './options.ts';
+import { RegistryContent } from './registry-content.ts';
+import { parseRegistryName } from './registry-name.ts';
+import { resolvePlatform } from './resolution.ts';
+
+/**
+ * Nothing is contacted before the first `resolve` or `openBlob`. Dispose of the source to close its connections.
+ * @throws RegistryError `InvalidReference`, `UnsupportedTransport`
+ */
+export function openImageSource(image: ImageReference, options: RegistryOptions = {}): ImageSource {
+  return new StoreImageSource(openContentStore(image, options));
+}
+
+/** The transport behind a source, for what needs more than one platform. */
+export function openContentStore(image: ImageReference, options: RegistryOptions): ContentStore {
+  switch (image.transport) {
+    case 'registry':
+      return new RegistryContent(parseRegistryName(image.name), options);
+    case 'oci':
+    case 'oci-archive':
+    case 'docker-archive':
+    case 'containers-storage':
+    case 'dir':
+    case 'docker-daemon':
+    default:
+      throw unsupportedTransport(image, 'read');
+  }
+}
+
+export function unsupportedTransport(image: ImageReference, verb: 'read' | 'written'): RegistryError {
+  return new RegistryError(
+    'UnsupportedTransport',
+    `${formatImageReference(image)} cannot be ${verb}: of the transports, docker:// (a registry), oci: (a directory) and oci-archive: (a tar file) are supported; copy it to one of them with skopeo.`,
+  );
+}
+
+class StoreImageSource implements ImageSource {
+  readonly #store: ContentStore;
+
+  constructor(store: ContentStore) {
+    this.#store = store;
+  }
+
+  resolve(platform: Platform, signal?: AbortSignal): Promise<ResolvedImage> {
+    return resolvePlatform(this.#store, platform, signal);
+  }
+
+  openBlob(descriptor: Descriptor, options?: BlobReadOptions): AsyncIterable<Buffer> {
+    return this.#store.openBlob(descriptor, options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve(this.#store[Symbol.asyncDispose]());
+  }
+}
