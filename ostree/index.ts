@@ -1,0 +1,6 @@
+/** What other rooms may use of the OSTree repository and of the images stored in it. */
+export { OstreeError, type OstreeErrorCode } from './errors.ts';
+export { Repository } from './repository/repository.ts';
+export { Transaction } from './repository/transaction.ts';
+export { lockSysroot, type HeldLock, type LockOptions } from './repository/lock.ts';
+export { escapeRefPath, unescapeRefPath } from './repository/ref-name.ts';

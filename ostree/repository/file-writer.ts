@@ -1,0 +1,111 @@
+/**
+ * Writes one content object as its bytes arrive. The checksum is known only at the end, so the file has no name until
+ * then, and one that is never finished leaves nothing behind.
+ */
+import { closeSync, fchmodSync, fchownSync, futimesSync, writeSync } from 'node:fs';
+import type { Hash } from 'node:crypto';
+import { ioError, OstreeError } from '../errors.ts';
+import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
+import { contentHash, S_IFREG, type FileHeader } from '../objects/file-header.ts';
+import { openUnnamed } from '../posix/unnamed-file.ts';
+import { setXattr } from '../posix/xattr.ts';
+
+/** In a bare-user repository this attribute holds what a file would have if its writer were root. */
+export const BARE_USER_XATTR = 'user.ostreemeta';
+
+/** What a FileWriter needs of the transaction that it belongs to. */
+export interface FileWriterContext {
+  readonly mode: 'bare' | 'bare-user';
+  readonly stagingPath: string;
+  readonly euid: number;
+  readonly egid: number;
+  /** Gives the finished file its name; `checksum` is that of its content object. */
+  publish(fd: number, checksum: string): void;
+}
+
+export class FileWriter implements Disposable {
+  readonly #context: FileWriterContext;
+  readonly #header: FileHeader;
+  readonly #size: number;
+  readonly #hash: Hash;
+  #fd: number | undefined;
+  #written = 0;
+
+  constructor(context: FileWriterContext, header: FileHeader, size: number) {
+    this.#context = context;
+    this.#header = header;
+    this.#size = size;
+    this.#hash = contentHash(header);
+    try {
+      this.#fd = openUnnamed(context.stagingPath);
+    } catch (error) {
+      throw ioError(`create a file in ${context.stagingPath}`, error);
+    }
+  }
+
+  /** Appends bytes. Synchronous: for small files this is several times faster than the asynchronous calls. */
+  write(chunk: Buffer): void {
+    const fd = this.#open();
+    this.#hash.update(chunk);
+    this.#written += chunk.length;
+    if (this.#written > this.#size) throw this.#sizeMismatch();
+    try {
+      writeAll(fd, chunk);
+    } catch (error) {
+      throw ioError(`write an object in ${this.#context.stagingPath}`, error);
+    }
+  }
+
+  /** Sets owner, mode and attributes, publishes the object in the transaction, and returns its checksum. */
+  finish(): string {
+    const fd = this.#open();
+    if (this.#written !== this.#size) throw this.#sizeMismatch();
+    const checksum = this.#hash.digest('hex');
+    try {
+      setFileMetadata(fd, this.#header, this.#context);
+      this.#context.publish(fd, checksum);
+    } catch (error) {
+      throw ioError(`write the object ${checksum}`, error);
+    } finally {
+      this[Symbol.dispose]();
+    }
+    return checksum;
+  }
+
+  /** Discards the file unless it has been finished. */
+  [Symbol.dispose](): void {
+    const fd = this.#fd;
+    this.#fd = undefined;
+    if (fd !== undefined) closeSync(fd);
+  }
+
+  #open(): number {
+    if (this.#fd === undefined) throw new OstreeError('Io', 'The file has already been finished or discarded');
+    return this.#fd;
+  }
+
+  #sizeMismatch(): OstreeError {
+    return new OstreeError('InvalidData', `A file of ${this.#size} bytes came with ${this.#written} bytes`);
+  }
+}
+
+/** Writes the whole chunk, however many calls that takes. */
+export function writeAll(fd: number, chunk: Buffer): void {
+  let position = 0;
+  while (position < chunk.length) position += writeSync(fd, chunk, position);
+}
+
+function setFileMetadata(fd: number, header: FileHeader, context: FileWriterContext): void {
+  if (context.mode === 'bare-user') {
+    setXattr(fd, BARE_USER_XATTR, encodeDirectoryMetadata(header));
+    // The mode is only approximated, so that no setuid file of another owner comes into being.
+    fchmodSync(fd, (header.mode & 0o775) | 0o400);
+  } else {
+    // In this order: a change of owner clears setuid bits and capabilities.
+    if (header.uid !== context.euid || header.gid !== context.egid) fchownSync(fd, header.uid, header.gid);
+    fchmodSync(fd, header.mode & ~S_IFREG);
+    for (const { name, value } of header.xattrs) setXattr(fd, name, value);
+  }
+  // Time is not part of an object; a fixed one keeps checkouts by hard link equal everywhere.
+  futimesSync(fd, 0, 0);
+}

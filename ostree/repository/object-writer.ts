@@ -1,0 +1,157 @@
+/**
+ * Writes objects into the staging directory of a transaction. All calls are synchronous and stateless between
+ * objects, so any number of worker threads can each have one for the same transaction: they exchange a handle.
+ */
+import { closeSync, fchmodSync, lchownSync, lstatSync, mkdirSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
+import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
+import { metadataChecksum } from '../objects/commit.ts';
+import { assertFileHeader, contentChecksum, isSymlink, type FileHeader } from '../objects/file-header.ts';
+import { looseObjectPath, MAX_METADATA_BYTES, type MetadataType, type ObjectType } from '../objects/object-name.ts';
+import { linkUnnamed, openUnnamed } from '../posix/unnamed-file.ts';
+import { setLinkXattr, setXattr } from '../posix/xattr.ts';
+import type { Reserve } from './config.ts';
+import { BARE_USER_XATTR, FileWriter, writeAll, type FileWriterContext } from './file-writer.ts';
+import { SpaceBudget } from './free-space.ts';
+
+/** All that a thread needs to write into a transaction: plain data, to be passed as `workerData` or a message. */
+export interface WriterHandle {
+  readonly repositoryPath: string;
+  readonly mode: 'bare' | 'bare-user';
+  readonly stagingPath: string;
+  readonly reserve: Reserve;
+}
+
+const METADATA_MODE = 0o644;
+
+export class ObjectWriter {
+  readonly handle: WriterHandle;
+  readonly #budget: SpaceBudget;
+  readonly #context: FileWriterContext;
+  readonly #fanOut = new Set<string>();
+
+  /** For a transaction that is open, in this thread or another one, and stays so. */
+  constructor(handle: WriterHandle) {
+    this.handle = handle;
+    this.#budget = new SpaceBudget(handle.repositoryPath, handle.reserve);
+    this.#context = {
+      mode: handle.mode,
+      stagingPath: handle.stagingPath,
+      euid: process.geteuid?.() ?? -1,
+      egid: process.getegid?.() ?? -1,
+      publish: (fd, checksum) => this.#publish(fd, 'file', checksum),
+    };
+  }
+
+  /** Whether the object is in the repository or has been written in this transaction. */
+  has(type: ObjectType, checksum: string): boolean {
+    const path = looseObjectPath(checksum, type);
+    return exists(`${this.handle.stagingPath}/${path}`) || exists(`${this.handle.repositoryPath}/objects/${path}`);
+  }
+
+  /** Writes a metadata object and returns its checksum. */
+  writeMetadata(type: MetadataType, bytes: Buffer): string {
+    if (bytes.length > MAX_METADATA_BYTES) {
+      throw new OstreeError('InvalidData', `A ${type} object has ${bytes.length} bytes: more than libostree reads`);
+    }
+    const checksum = metadataChecksum(bytes);
+    if (this.has(type, checksum)) return checksum;
+    try {
+      this.#writeUnnamed(bytes, METADATA_MODE, type, checksum);
+    } catch (error) {
+      throw ioError(`write the object ${checksum}.${type}`, error);
+    }
+    return checksum;
+  }
+
+  /**
+   * Begins a regular file of exactly `size` bytes, to be written in pieces; see `writeFile` for one that is at hand.
+   * Throws NoSpace if it would eat into the repository's reserve.
+   */
+  beginFile(header: FileHeader, size: number): FileWriter {
+    assertFileHeader(header);
+    if (isSymlink(header)) throw new OstreeError('InvalidData', 'a symbolic link has no content');
+    this.#budget.spend(size);
+    return new FileWriter(this.#context, header, size);
+  }
+
+  /** Writes a regular file whose content is at hand, unless the object is already there. Returns its checksum. */
+  writeFile(header: FileHeader, content: Buffer): string {
+    const checksum = contentChecksum(header, content);
+    if (this.has('file', checksum)) return checksum;
+    using writer = this.beginFile(header, content.length);
+    writer.write(content);
+    return writer.finish();
+  }
+
+  /** Writes a symbolic link, unless the object is already there. Returns its checksum. */
+  writeSymlink(header: FileHeader): string {
+    assertFileHeader(header);
+    if (!isSymlink(header)) throw new OstreeError('InvalidData', 'a regular file is not a symbolic link');
+    const checksum = contentChecksum(header, Buffer.alloc(0));
+    if (this.has('file', checksum)) return checksum;
+    try {
+      if (this.handle.mode === 'bare-user') this.#writeLinkAsFile(header, checksum);
+      else this.#writeLink(header, checksum);
+    } catch (error) {
+      throw ioError(`write the object ${checksum}.file`, error);
+    }
+    return checksum;
+  }
+
+  #writeLink(header: FileHeader, checksum: string): void {
+    // Links cannot be made without a name.
+    const temporary = `${this.handle.stagingPath}/tmplink.${randomBytes(8).toString('hex')}`;
+    symlinkSync(header.symlinkTarget, temporary);
+    try {
+      lchownSync(temporary, header.uid, header.gid);
+      for (const { name, value } of header.xattrs) setLinkXattr(temporary, name, value);
+      renameSync(temporary, this.#stagedPath('file', checksum));
+    } catch (error) {
+      unlinkSync(temporary);
+      throw error;
+    }
+  }
+
+  #writeLinkAsFile(header: FileHeader, checksum: string): void {
+    const content = Buffer.from(`${header.symlinkTarget}\0`);
+    this.#writeUnnamed(content, METADATA_MODE, 'file', checksum, (fd) => {
+      setXattr(fd, BARE_USER_XATTR, encodeDirectoryMetadata(header));
+    });
+  }
+
+  #writeUnnamed(bytes: Buffer, mode: number, type: ObjectType, checksum: string, prepare?: (fd: number) => void): void {
+    const fd = openUnnamed(this.handle.stagingPath);
+    try {
+      writeAll(fd, bytes);
+      prepare?.(fd);
+      fchmodSync(fd, mode);
+      this.#publish(fd, type, checksum);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #publish(fd: number, type: ObjectType, checksum: string): void {
+    // Equal names mean equal objects: whoever came first has done the work.
+    linkUnnamed(fd, this.#stagedPath(type, checksum));
+  }
+
+  #stagedPath(type: ObjectType, checksum: string): string {
+    const prefix = checksum.slice(0, 2);
+    if (!this.#fanOut.has(prefix)) {
+      try {
+        mkdirSync(`${this.handle.stagingPath}/${prefix}`, 0o777);
+      } catch (error) {
+        if (systemErrorCode(error) !== 'EEXIST') throw error;
+      }
+      this.#fanOut.add(prefix);
+    }
+    return `${this.handle.stagingPath}/${looseObjectPath(checksum, type)}`;
+  }
+}
+
+function exists(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}

@@ -1,0 +1,124 @@
+/** Refs on disk: files under `refs/` that hold one checksum and a newline. ostree-refs(1). */
+import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync, renameSync, mkdirSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
+import { assertChecksum, isChecksum } from '../objects/object-name.ts';
+import { assertRefName } from './ref-name.ts';
+
+/** `refs/heads/<name>`, or `refs/remotes/<remote>/<name>` for `remote:name`. */
+function refPath(repository: string, refspec: string): string {
+  const [first = '', second] = refspec.split(':', 2);
+  assertRefName(second ?? first);
+  if (second === undefined) return join(repository, 'refs/heads', first);
+  assertRefName(first);
+  return join(repository, 'refs/remotes', first, second);
+}
+
+/** The checksum that a ref holds, or undefined if there is no such ref. */
+export function readRef(repository: string, name: string): string | undefined {
+  const path = refPath(repository, name);
+  let text: string;
+  try {
+    text = readFileSync(path, 'latin1');
+  } catch (error) {
+    if (['ENOENT', 'EISDIR', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
+    throw ioError(`read the ref ${name}`, error);
+  }
+  const checksum = text.trimEnd();
+  if (isChecksum(checksum)) return checksum;
+  throw new OstreeError(
+    'CorruptObject',
+    `The ref ${name} in ${repository} holds no checksum; delete it and pull again`,
+  );
+}
+
+/** All local refs whose name is `prefix` or lies under it, sorted by name. */
+export function listRefs(repository: string, prefix = ''): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  const visit = (name: string): void => {
+    let entries;
+    try {
+      entries = readdirSync(join(repository, 'refs/heads', name), { withFileTypes: true });
+    } catch (error) {
+      const code = systemErrorCode(error);
+      if (code === 'ENOENT') return;
+      if (code !== 'ENOTDIR') throw ioError(`list the refs of ${repository}`, error);
+      addRef(name);
+      return;
+    }
+    for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      const child = name === '' ? entry.name : `${name}/${entry.name}`;
+      if (entry.isDirectory()) visit(child);
+      else if (entry.isFile()) addRef(child);
+    }
+  };
+  const addRef = (name: string): void => {
+    // A ref that vanishes while we look, or a temporary file of another tool, is no ref.
+    const checksum = isRefName(name) ? readRef(repository, name) : undefined;
+    if (checksum !== undefined) found.set(name, checksum);
+  };
+  if (prefix !== '') assertRefName(prefix);
+  visit(prefix);
+  return found;
+}
+
+function isRefName(name: string): boolean {
+  try {
+    assertRefName(name);
+    return true;
+  } catch (error) {
+    if (error instanceof OstreeError) return false;
+    throw error;
+  }
+}
+
+/** Points a ref at a checksum, atomically and, unless `durable` is false, surviving a power cut. */
+export async function writeRef(repository: string, name: string, checksum: string, durable = true): Promise<void> {
+  assertChecksum(checksum);
+  const path = refPath(repository, name);
+  const temporary = join(repository, 'tmp', `ref-${randomBytes(8).toString('hex')}`);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    if (durable) {
+      await using handle = await open(temporary, 'wx', 0o644);
+      await handle.write(`${checksum}\n`);
+      await handle.datasync();
+    } else {
+      writeFileSync(temporary, `${checksum}\n`, { flag: 'wx', mode: 0o644 });
+    }
+    renameSync(temporary, path);
+    if (durable) await syncDirectoryOf(path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    const code = systemErrorCode(error);
+    if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'EISDIR' || code === 'ENOTEMPTY') {
+      throw new OstreeError('InvalidRef', `The ref ${name} collides with another ref of which one is a directory`, {
+        cause: error,
+      });
+    }
+    throw ioError(`write the ref ${name}`, error);
+  }
+}
+
+async function syncDirectoryOf(path: string): Promise<void> {
+  await using handle = await open(dirname(path));
+  await handle.sync();
+}
+
+/** Deletes a ref. Returns whether it was there. */
+export function deleteRef(repository: string, name: string): boolean {
+  try {
+    rmSync(refPath(repository, name));
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ENOTDIR') return false;
+    throw ioError(`delete the ref ${name}`, error);
+  }
+}
+
+/** libostree's daemons notice a change of refs by the modification time of the repository's directory. */
+export function announceChange(repository: string, now: Date): void {
+  utimesSync(repository, now, now);
+}

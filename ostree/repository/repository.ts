@@ -1,0 +1,237 @@
+/** An OSTree repository on disk: the one object through which everything else in this room reads and begins to write. */
+import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
+import type { VariantDictionary } from '../gvariant/value.ts';
+import { decodeCommit, decodeDictionary, encodeDictionary, metadataChecksum, type Commit } from '../objects/commit.ts';
+import { decodeDirectoryMetadata, type DirectoryMetadata } from '../objects/dirmeta.ts';
+import { decodeDirtree, type Dirtree } from '../objects/dirtree.ts';
+import { isChecksum, looseObjectPath, type MetadataType, type ObjectType } from '../objects/object-name.ts';
+import type { LockKind } from '../posix/file-lock.ts';
+import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode } from './config.ts';
+import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
+import { announceChange, deleteRef, listRefs, readRef, writeRef } from './refs.ts';
+import { openStoredFile, type StoredFile } from './stored-file.ts';
+import { Transaction } from './transaction.ts';
+
+const DIRECTORIES = [
+  'extensions',
+  'objects',
+  'refs/heads',
+  'refs/mirrors',
+  'refs/remotes',
+  'state',
+  'tmp/cache',
+] as const;
+
+export class Repository {
+  readonly path: string;
+  readonly config: RepositoryConfig;
+
+  private constructor(path: string, config: RepositoryConfig) {
+    this.path = path;
+    this.config = config;
+  }
+
+  /** Opens the repository at `path`. Throws NotARepository or UnsupportedMode. Cheap: each thread may open its own. */
+  static open(path: string): Repository {
+    let text: string;
+    try {
+      text = readFileSync(join(path, 'config'), 'utf8');
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT' && systemErrorCode(error) !== 'ENOTDIR') {
+        throw ioError(`open the repository ${path}`, error);
+      }
+      throw new OstreeError('NotARepository', `${path} is not an OSTree repository; check the path`, { cause: error });
+    }
+    return new Repository(path, parseConfig(text, path));
+  }
+
+  /** Creates a repository, or opens the one that is there. Throws UnsupportedMode if that one has another mode. */
+  static create(path: string, mode: 'bare' | 'bare-user'): Repository {
+    if (!existsSync(join(path, 'config'))) {
+      try {
+        for (const directory of DIRECTORIES) mkdirSync(join(path, directory), { recursive: true });
+        replaceFile(path, join(path, 'config'), Buffer.from(newConfigText(mode)));
+      } catch (error) {
+        throw ioError(`create the repository ${path}`, error);
+      }
+    }
+    const repository = Repository.open(path);
+    if (repository.mode === mode) return repository;
+    throw new OstreeError(
+      'UnsupportedMode',
+      `The repository ${path} exists and has mode ${repository.mode}, not ${mode}`,
+    );
+  }
+
+  get mode(): RepositoryMode {
+    return this.config.mode;
+  }
+
+  /** Where a loose object lies, whether or not it is there. */
+  objectPath(type: ObjectType, checksum: string): string {
+    const extension = type === 'file' && this.mode === 'archive' ? 'filez' : type;
+    return join(this.path, 'objects', looseObjectPath(checksum, extension));
+  }
+
+  hasObject(type: ObjectType, checksum: string): boolean {
+    return lstatSync(this.objectPath(type, checksum), { throwIfNoEntry: false }) !== undefined;
+  }
+
+  /** The bytes of a metadata object, verified against their checksum. Throws MissingObject or CorruptObject. */
+  readMetadata(type: MetadataType, checksum: string): Buffer {
+    let bytes: Buffer;
+    try {
+      bytes = readFileSync(this.objectPath(type, checksum));
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw ioError(`read the object ${checksum}.${type}`, error);
+      throw new OstreeError(
+        'MissingObject',
+        `The object ${checksum}.${type} is missing from ${this.path}; pull it again`,
+        {
+          cause: error,
+        },
+      );
+    }
+    if (metadataChecksum(bytes) !== checksum) throw this.#corrupt(type, checksum);
+    return bytes;
+  }
+
+  readCommit(checksum: string): Commit {
+    return this.#decode('commit', checksum, decodeCommit);
+  }
+
+  readDirtree(checksum: string): Dirtree {
+    return this.#decode('dirtree', checksum, decodeDirtree);
+  }
+
+  readDirectoryMetadata(checksum: string): DirectoryMetadata {
+    return this.#decode('dirmeta', checksum, decodeDirectoryMetadata);
+  }
+
+  /** Opens a content object; dispose of the result. Throws MissingObject or CorruptObject. */
+  openFile(checksum: string): StoredFile {
+    return openStoredFile(this.path, this.mode, checksum);
+  }
+
+  /** The checksum that `rev` means: a ref, `remote:ref`, or a checksum itself. Throws RefNotFound. */
+  resolve(rev: string): string {
+    const checksum = isChecksum(rev) ? rev : readRef(this.path, rev);
+    if (checksum !== undefined && this.hasObject('commit', checksum)) return checksum;
+    throw new OstreeError('RefNotFound', `${this.path} has no commit ${rev}; list the refs with \`ostree refs\``);
+  }
+
+  readRef(name: string): string | undefined {
+    return readRef(this.path, name);
+  }
+
+  /** Local refs whose name is `prefix` or lies under it. */
+  listRefs(prefix?: string): ReadonlyMap<string, string> {
+    return listRefs(this.path, prefix);
+  }
+
+  /** Sets, or with undefined deletes, one ref outside any transaction, under the repository's lock. */
+  async setRef(name: string, checksum: string | undefined, options?: LockOptions): Promise<void> {
+    using _lock = await this.lock('shared', options);
+    if (checksum === undefined) deleteRef(this.path, name);
+    else await writeRef(this.path, name, checksum, this.config.fsync);
+    announceChange(this.path, new Date());
+  }
+
+  /** Metadata about a commit that may change after it, such as signatures; undefined if there is none. */
+  readDetachedMetadata(commit: string): VariantDictionary | undefined {
+    const bytes = this.readDetachedMetadataBytes(commit);
+    return bytes === undefined ? undefined : decodeDictionary(bytes);
+  }
+
+  /** The same, as the bytes of `a{sv}`. */
+  readDetachedMetadataBytes(commit: string): Buffer | undefined {
+    return readOptional(this.#detachedMetadataPath(commit));
+  }
+
+  /** Replaces all detached metadata of a commit; an empty dictionary deletes it. */
+  writeDetachedMetadata(commit: string, metadata: VariantDictionary): void {
+    const path = this.#detachedMetadataPath(commit);
+    try {
+      if (metadata.length === 0) {
+        rmSync(path, { force: true });
+      } else {
+        mkdirSync(join(path, '..'), { recursive: true });
+        replaceFile(join(this.path, 'tmp'), path, encodeDictionary(metadata));
+      }
+    } catch (error) {
+      throw ioError(`write the metadata of the commit ${commit}`, error);
+    }
+  }
+
+  /** Whether objects of the commit may be missing: then `ostree fsck` does not complain about them. */
+  isPartial(commit: string): boolean {
+    return existsSync(this.#partialPath(commit));
+  }
+
+  /** Marks a commit as incomplete, or as complete again. Idempotent. */
+  setPartial(commit: string, partial: boolean): void {
+    const path = this.#partialPath(commit);
+    try {
+      if (partial) writeFileSync(path, '');
+      else rmSync(path, { force: true });
+    } catch (error) {
+      throw ioError(`mark the commit ${commit}`, error);
+    }
+  }
+
+  /** Locks the repository: shared to write, exclusive to delete objects. */
+  lock(kind: LockKind, options?: LockOptions): Promise<HeldLock> {
+    return lockRepository(this.path, this.config, kind, options);
+  }
+
+  /** Begins a transaction. Commit or abort it, or use `await using`. */
+  beginTransaction(options?: LockOptions): Promise<Transaction> {
+    return Transaction.begin(this.path, this.config, options);
+  }
+
+  #decode<Value>(type: MetadataType, checksum: string, decode: (bytes: Buffer) => Value): Value {
+    const bytes = this.readMetadata(type, checksum);
+    try {
+      return decode(bytes);
+    } catch (error) {
+      throw this.#corrupt(type, checksum, error);
+    }
+  }
+
+  #corrupt(type: MetadataType, checksum: string, cause?: unknown): OstreeError {
+    const message = `The object ${checksum}.${type} in ${this.path} is corrupt; run \`ostree fsck\`, then pull it again`;
+    return new OstreeError('CorruptObject', message, { cause });
+  }
+
+  #detachedMetadataPath(commit: string): string {
+    return join(this.path, 'objects', looseObjectPath(commit, 'commitmeta'));
+  }
+
+  #partialPath(commit: string): string {
+    looseObjectPath(commit, 'commit');
+    return join(this.path, 'state', `${commit}.commitpartial`);
+  }
+}
+
+function readOptional(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    throw ioError(`read ${path}`, error);
+  }
+}
+
+function replaceFile(temporaryDirectory: string, path: string, bytes: Buffer): void {
+  const temporary = join(temporaryDirectory, `new-${randomBytes(8).toString('hex')}`);
+  try {
+    writeFileSync(temporary, bytes, { flag: 'wx', mode: 0o644, flush: true });
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * A transaction: objects collect in a staging directory and become part of the repository together, then the refs
+ * follow. Killed at any point it leaves either a staging directory that the next transaction takes over, or complete
+ * objects that no ref names yet.
+ */
+import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
+import { assertChecksum } from '../objects/object-name.ts';
+import { syncDirectory, syncFileSystem } from '../posix/sync.ts';
+import type { RepositoryConfig } from './config.ts';
+import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
+import { ObjectWriter } from './object-writer.ts';
+import { assertRefName } from './ref-name.ts';
+import { announceChange, deleteRef, writeRef } from './refs.ts';
+import { acquireStagingDirectory, readBootId, type StagingDirectory } from './staging-directory.ts';
+
+export class Transaction extends ObjectWriter implements AsyncDisposable {
+  readonly #config: RepositoryConfig;
+  readonly #lock: HeldLock;
+  readonly #staging: StagingDirectory;
+  readonly #refs = new Map<string, string | undefined>();
+  #done = false;
+
+  private constructor(
+    path: string,
+    mode: 'bare' | 'bare-user',
+    config: RepositoryConfig,
+    lock: HeldLock,
+    staging: StagingDirectory,
+  ) {
+    super({ repositoryPath: path, mode, stagingPath: staging.path, reserve: config.reserve });
+    this.#config = config;
+    this.#lock = lock;
+    this.#staging = staging;
+  }
+
+  /** Takes the repository's lock, shared, and a staging directory. Throws UnsupportedMode for an archive repository. */
+  static async begin(path: string, config: RepositoryConfig, options: LockOptions = {}): Promise<Transaction> {
+    const { mode } = config;
+    if (mode === 'archive') {
+      throw new OstreeError('UnsupportedMode', `The repository ${path} is an archive; write to one of mode bare`);
+    }
+    const lock = await lockRepository(path, config, 'shared', options);
+    try {
+      return new Transaction(path, mode, config, lock, await acquireStagingDirectory(path, readBootId()));
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /** Has the ref written, or with undefined deleted, when the transaction is committed. */
+  setRef(name: string, checksum: string | undefined): void {
+    assertRefName(name);
+    if (checksum !== undefined) assertChecksum(checksum);
+    this.#refs.set(name, checksum);
+  }
+
+  /** Makes the objects durable and part of the repository, then sets the refs. All writers must have finished. */
+  async commit(): Promise<void> {
+    this.#assertOpen();
+    const path = this.handle.repositoryPath;
+    try {
+      if (this.#config.fsync) await syncFileSystem(path);
+      const staged = this.#stagedObjects();
+      // Commits last: one must never be seen without what it refers to, not even after a power cut.
+      await this.#publish(staged.filter((object) => !object.endsWith('.commit')));
+      await this.#publish(staged.filter((object) => object.endsWith('.commit')));
+      for (const [name, checksum] of this.#refs) {
+        if (checksum === undefined) deleteRef(path, name);
+        else await writeRef(path, name, checksum, this.#config.fsync);
+      }
+      if (this.#refs.size > 0) announceChange(path, new Date());
+    } catch (error) {
+      throw ioError(`commit to the repository ${path}`, error);
+    }
+    await this.#end();
+  }
+
+  /** Discards everything that has been staged. Does nothing after a commit. */
+  async abort(): Promise<void> {
+    if (!this.#done) await this.#end();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.abort();
+  }
+
+  #stagedObjects(): readonly string[] {
+    const staging = this.handle.stagingPath;
+    return readdirSync(staging)
+      .filter((prefix) => prefix.length === 2)
+      .flatMap((prefix) => readdirSync(join(staging, prefix)).map((name) => `${prefix}/${name}`));
+  }
+
+  async #publish(objects: readonly string[]): Promise<void> {
+    const target = join(this.handle.repositoryPath, 'objects');
+    const touched = new Set<string>();
+    for (const object of objects) {
+      const directory = join(target, object.slice(0, 2));
+      if (!touched.has(directory)) {
+        makeDirectory(directory);
+        touched.add(directory);
+      }
+      renameSync(join(this.handle.stagingPath, object), join(target, object));
+    }
+    if (!this.#config.fsync || touched.size === 0) return;
+    for (const directory of touched) await syncDirectory(directory);
+    await syncDirectory(target);
+  }
+
+  async #end(): Promise<void> {
+    this.#assertOpen();
+    this.#done = true;
+    try {
+      await this.#staging.remove();
+    } finally {
+      this.#lock.release();
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#done) throw new OstreeError('Io', 'The transaction has already been committed or aborted');
+  }
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, 0o777);
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw error;
+  }
+}
