@@ -38,6 +38,11 @@ export const orderSchema = z
         notBefore: time('The approval is not valid before this time.'),
         notAfter: time('The approval is not valid after this time; a stale one is refused.'),
       })
+      .meta({
+        'x-kubernetes-validations': [
+          { rule: 'self.notBefore < self.notAfter', message: 'notBefore must be earlier than notAfter' },
+        ],
+      })
       .optional()
       .describe('Permission to reboot, once, into exactly this digest. Absent: must not reboot.'),
     pullSecretRef: z
@@ -52,7 +57,7 @@ export const orderSchema = z
         rule: "self.goal != 'Boot' || (has(self.bootApproval) && self.bootApproval.digest == self.digest)",
         message: 'goal Boot needs a bootApproval for the same digest',
       },
-      { rule: 'self.image.endsWith(self.digest)', message: 'image must end in @digest' },
+      { rule: "self.image.endsWith('@' + self.digest)", message: 'image must end in @ and the digest' },
     ],
   });
 
@@ -61,6 +66,15 @@ export const nodeOSSpecSchema = z
     imageName: z.string().min(1).max(253).describe('The OSImage that rules this node.'),
     nodeUID: z.string().min(1).max(64).describe('UID of the Node; a re-created Node is a new node.'),
     order: orderSchema.optional(),
+  })
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: 'self.nodeUID == oldSelf.nodeUID',
+        message: 'nodeUID cannot change: a re-created Node is a new node, with a NodeOS of its own',
+        fieldPath: '.nodeUID',
+      },
+    ],
   })
   .describe('Written by the operator only.');
 
@@ -141,15 +155,17 @@ export const rolloutStatusSchema = z.strictObject({
   message: z.string().max(4096).optional().describe('What the node waits for, in a sentence.'),
 });
 
-export const nodeOSStatusSchema = z.strictObject({
-  host: hostStatusSchema.optional().describe('The host, as its agent sees it. Written by the agent.'),
-  progress: progressSchema
-    .optional()
-    .describe('How far the order is. Written by the agent, at most every 5 seconds and on change of stage.'),
-  lastOrder: lastOrderSchema.optional().describe('How the last order ended. Written by the agent.'),
-  rollout: rolloutStatusSchema.optional().describe('Where the node is in the rollout. Written by the operator.'),
-  conditions: conditionsSchema.optional(),
-});
+export const nodeOSStatusSchema = z
+  .strictObject({
+    host: hostStatusSchema.optional().describe('The host, as its agent sees it. Written by the agent.'),
+    progress: progressSchema
+      .optional()
+      .describe('How far the order is. Written by the agent, at most every 5 seconds and on change of stage.'),
+    lastOrder: lastOrderSchema.optional().describe('How the last order ended. Written by the agent.'),
+    rollout: rolloutStatusSchema.optional().describe('Where the node is in the rollout. Written by the operator.'),
+    conditions: conditionsSchema.optional(),
+  })
+  .describe('The observed state. The agent writes what it knows first hand, the operator the rest.');
 
 export type Goal = z.infer<typeof goalSchema>;
 export type Order = z.infer<typeof orderSchema>;

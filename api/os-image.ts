@@ -3,19 +3,33 @@ import { z } from 'zod';
 import { conditionsSchema } from './condition.ts';
 import type { ObjectMeta } from './object-meta.ts';
 
+// Kubernetes "Labels and selectors", syntax: an optional DNS prefix and a name of at most 63 characters.
+const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
 const labelKey = z.string().min(1).max(317);
-const labelValue = z.string().max(63);
+const labelValue = z
+  .string()
+  .max(63)
+  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/);
 
 export const labelSelectorSchema = z
   .strictObject({
     matchLabels: z
       .record(labelKey, labelValue)
       .optional()
+      .meta({
+        maxProperties: 64,
+        'x-kubernetes-validations': [
+          {
+            rule: `self.all(key, key.matches('${LABEL_KEY}'))`,
+            message: 'matchLabels: a key is not a valid label key',
+          },
+        ],
+      })
       .describe('Labels that a Node must carry, all of them, with exactly these values.'),
     matchExpressions: z
       .array(
         z.strictObject({
-          key: labelKey.describe('The label key that the requirement speaks of.'),
+          key: labelKey.regex(new RegExp(LABEL_KEY)).describe('The label key that the requirement speaks of.'),
           operator: z
             .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
             .describe('How the label relates to `values`: `In`, `NotIn`, `Exists` or `DoesNotExist`.'),
@@ -33,6 +47,7 @@ export const labelSelectorSchema = z
       .describe('Further requirements; a Node must meet all of them.'),
   })
   .meta({
+    'x-kubernetes-map-type': 'atomic',
     'x-kubernetes-validations': [
       {
         rule: "!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && size(e.values) > 0 : !has(e.values) || size(e.values) == 0)",
@@ -158,36 +173,38 @@ export const blockerSchema = z.strictObject({
 
 const count = (description: string) => z.int().min(0).describe(description);
 
-export const osImageStatusSchema = z.strictObject({
-  observedGeneration: z.int().optional().describe('The generation of `spec` that this status speaks of.'),
-  target: releaseSchema.optional().describe('What is being rolled out, or was last.'),
-  available: releaseSchema
-    .optional()
-    .describe('The newest image seen under the tag, when it is not the target and updatePolicy is Manual.'),
-  current: releaseSchema.optional().describe('What all selected nodes last ran together.'),
-  previous: releaseSchema.optional().describe('What they ran before that.'),
-  nodes: z
-    .strictObject({
-      total: count('Nodes that the selector matches.'),
-      updated: count('Nodes that run the target and have soaked.'),
-      staging: count('Nodes that are fetching it.'),
-      staged: count('Nodes that hold it, locked, and wait for a slot.'),
-      updating: count('Nodes that hold a slot.'),
-      unavailable: count('Nodes that are NotReady, cordoned or hold a slot, whoever caused it.'),
-      failed: count('Nodes whose last order failed.'),
-      excluded: count('Nodes left alone: labelled treeline.dev/exclude or in a selector conflict.'),
-      updatedOfTotal: z.string().max(32).describe('`updated` and `total` as 7/10, for people.'),
-    })
-    .optional()
-    .describe('How many nodes are where.'),
-  blockers: z
-    .array(blockerSchema)
-    .max(20)
-    .optional()
-    .meta({ 'x-kubernetes-list-type': 'atomic' })
-    .describe('What the rollout waits for, most important first, at most 20.'),
-  conditions: conditionsSchema.optional(),
-});
+export const osImageStatusSchema = z
+  .strictObject({
+    observedGeneration: z.int().optional().describe('The generation of `spec` that this status speaks of.'),
+    target: releaseSchema.optional().describe('What is being rolled out, or was last.'),
+    available: releaseSchema
+      .optional()
+      .describe('The newest image seen under the tag, when it is not the target and updatePolicy is Manual.'),
+    current: releaseSchema.optional().describe('What all selected nodes last ran together.'),
+    previous: releaseSchema.optional().describe('What they ran before that.'),
+    nodes: z
+      .strictObject({
+        total: count('Nodes that the selector matches.'),
+        updated: count('Nodes that run the target and have soaked.'),
+        staging: count('Nodes that are fetching it.'),
+        staged: count('Nodes that hold it, locked, and wait for a slot.'),
+        updating: count('Nodes that hold a slot.'),
+        unavailable: count('Nodes that are NotReady, cordoned or hold a slot, whoever caused it.'),
+        failed: count('Nodes whose last order failed.'),
+        excluded: count('Nodes left alone: labelled treeline.dev/exclude or in a selector conflict.'),
+        updatedOfTotal: z.string().max(32).describe('`updated` and `total` as 7/10, for people.'),
+      })
+      .optional()
+      .describe('How many nodes are where.'),
+    blockers: z
+      .array(blockerSchema)
+      .max(20)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe('What the rollout waits for, most important first, at most 20.'),
+    conditions: conditionsSchema.optional(),
+  })
+  .describe('The observed state. Written by the operator only.');
 
 export type LabelSelector = z.infer<typeof labelSelectorSchema>;
 export type OSImageSpec = z.infer<typeof osImageSpecSchema>;

@@ -1,26 +1,37 @@
 /** Writes everything that is generated from the code. A test compares the result with what is checked in. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import { customResourceDefinition, NODE_OS_KIND, OS_IMAGE_KIND } from '../api/index.ts';
+import { NODE_OS_EXAMPLE, OS_IMAGE_EXAMPLE } from './reference-examples.ts';
+import { referencePage, type Definition } from './reference-page.ts';
 
 const HEADER = '# Generated from api/ by `npm run generate`. Do not edit.\n';
 
-/** File name below `crds/` to its text. */
-export function generatedCustomResourceDefinitions(): Map<string, string> {
-  return new Map(
-    [OS_IMAGE_KIND, NODE_OS_KIND].map((kind) => [
-      `${kind.plural}.yaml`,
-      HEADER + stringify(customResourceDefinition(kind), { lineWidth: 120, aliasDuplicateObjects: false }),
-    ]),
-  );
+const RESOURCES = [
+  { kind: OS_IMAGE_KIND, example: OS_IMAGE_EXAMPLE },
+  { kind: NODE_OS_KIND, example: NODE_OS_EXAMPLE },
+];
+
+/** Path of each generated file, from the root of the repository, to its text. */
+export function generatedFiles(): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const { kind, example } of RESOURCES) {
+    const definition = customResourceDefinition(kind);
+    files.set(
+      `crds/${kind.plural}.yaml`,
+      HEADER + stringify(definition, { lineWidth: 120, aliasDuplicateObjects: false }),
+    );
+    files.set(`docs/reference/${kind.singular}.md`, referencePage(definition as unknown as Definition, example));
+  }
+  return files;
 }
 
 if (import.meta.main) {
-  const folder = join(import.meta.dirname, '..', 'crds');
-  mkdirSync(folder, { recursive: true });
-  for (const [name, text] of generatedCustomResourceDefinitions()) {
-    writeFileSync(join(folder, name), text);
-    process.stdout.write(`crds/${name}\n`);
+  for (const [path, text] of generatedFiles()) {
+    const file = join(import.meta.dirname, '..', path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+    process.stdout.write(`${path}\n`);
   }
 }

@@ -1,0 +1,45 @@
+/** Valid objects of both kinds and the means to spoil them, for tests of what the API server accepts. */
+import { parse } from 'yaml';
+import type { ApiAnswer, ApiCall } from '../../testbed/control-plane-client.ts';
+import type { ControlPlane } from '../../testbed/control-plane.ts';
+import { NODE_OS_EXAMPLE, OS_IMAGE_EXAMPLE } from '../../tools/reference-examples.ts';
+
+export type Json = { readonly [key: string]: unknown };
+
+export const OS_IMAGES = '/apis/treeline.dev/v1alpha1/osimages';
+export const NODE_OSES = '/apis/treeline.dev/v1alpha1/nodeoses';
+
+/** The example of the reference page, changed by a JSON merge patch (RFC 7386): `null` removes a member. */
+export function osImage(patch: Json = {}): Json {
+  return mergePatch(parse(OS_IMAGE_EXAMPLE), patch) as Json;
+}
+
+export function nodeOS(patch: Json = {}): Json {
+  return mergePatch(parse(NODE_OS_EXAMPLE), patch) as Json;
+}
+
+/** Asks the API server whether it would create `body`, refusing what it does not know; nothing is stored. */
+export function tryCreate(controlPlane: ControlPlane, path: string, body: Json): Promise<ApiAnswer> {
+  return controlPlane.call({ method: 'POST', path: `${path}?dryRun=All&fieldValidation=Strict`, body });
+}
+
+/** Like `call`, but throws unless the answer is a success. */
+export async function must(controlPlane: ControlPlane, call: ApiCall): Promise<ApiAnswer> {
+  const answer = await controlPlane.call(call);
+  if (answer.code >= 300) throw new Error(`${call.method ?? 'GET'} ${call.path}: ${answer.code} ${answer.message}`);
+  return answer;
+}
+
+function mergePatch(target: unknown, patch: unknown): unknown {
+  if (!isObject(patch)) return patch;
+  const result: Record<string, unknown> = isObject(target) ? { ...target } : {};
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete result[name];
+    else result[name] = mergePatch(result[name], value);
+  }
+  return result;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

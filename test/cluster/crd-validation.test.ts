@@ -1,0 +1,231 @@
+/** What the API server refuses, and in which words: the first thing that a new user meets. */
+import assert from 'node:assert/strict';
+import type { ControlPlane } from '../../testbed/control-plane.ts';
+import { sharedControlPlane } from '../../testbed/shared-control-plane.ts';
+import { NODE_OSES, nodeOS, OS_IMAGES, osImage, tryCreate, type Json } from './crd-objects.ts';
+
+type Row = readonly [promise: string, spec: Json, code: number, message: RegExp];
+
+const DIGEST = `sha256:${'ab'.repeat(32)}`;
+const OTHER_DIGEST = `sha256:${'cd'.repeat(32)}`;
+const IMAGE = 'ostree-unverified-registry:registry.example.org/os/workers';
+
+const reference = (text: string): Json => ({ image: { reference: text } });
+const REFERENCE =
+  /spec\.image\.reference: Invalid value: .*must be host\/name\[:tag\]\[@sha256:…\] with the host written out/s;
+const UNAVAILABLE =
+  /spec\.rollout\.maxUnavailable: Invalid value: .*must be a whole number of nodes, 0 or more, or a percentage from "0%" to "100%"/s;
+const expressions = (...matchExpressions: Json[]): Json => ({ nodeSelector: { matchExpressions } });
+const VALUES = /spec\.nodeSelector: Invalid value: .*In and NotIn need values; Exists and DoesNotExist take none/s;
+
+const BAD_OS_IMAGES: readonly Row[] = [
+  ['no nodeSelector', { nodeSelector: null }, 422, /spec\.nodeSelector: Required value/],
+  ['no image', { image: null }, 422, /spec\.image: Required value/],
+  ['no reference', { image: { reference: null } }, 422, /spec\.image\.reference: Required value/],
+  ['an empty reference', reference(''), 422, /spec\.image\.reference: .*(at least 1 chars|must be host)/s],
+  ['a reference without a host', reference('workers'), 422, REFERENCE],
+  ['a reference in capitals', reference('registry.example.org/OS/Workers:1'), 422, REFERENCE],
+  ['a reference with a short digest', reference('registry.example.org/os@sha256:abcd'), 422, REFERENCE],
+  ['a reference with a space', reference('registry.example.org/os: 1'), 422, REFERENCE],
+  ['a reference with a web scheme', reference('https://registry.example.org/os:1'), 422, REFERENCE],
+  ['a transport that only one machine has', reference('ostree-unverified-image:oci:/var/os'), 422, REFERENCE],
+  [
+    'a signed reference, which this version would not verify',
+    reference('ostree-image-signed:docker://registry.example.org/os:1'),
+    422,
+    /signed forms are refused: this version does not verify signatures/,
+  ],
+  ['a reference that names a remote', reference('ostree-remote-registry:fedora:quay.example.org/os:1'), 422, REFERENCE],
+  [
+    'a reference that is too long',
+    reference(`registry.example.org/${'a'.repeat(1024)}`),
+    422,
+    /Too long: may not be more than 1024 bytes/,
+  ],
+  [
+    'an unknown updatePolicy',
+    { image: { updatePolicy: 'Sometimes' } },
+    422,
+    /spec\.image\.updatePolicy: Unsupported value: "Sometimes": supported values: "Manual", "Automatic"/,
+  ],
+  [
+    'polling too often',
+    { image: { pollIntervalSeconds: 1 } },
+    422,
+    /pollIntervalSeconds: Invalid value: .*greater than or equal to 10/s,
+  ],
+  [
+    'a poll interval with a unit',
+    { image: { pollIntervalSeconds: '5m' } },
+    422,
+    /pollIntervalSeconds: Invalid value: "string".*integer/s,
+  ],
+  [
+    'a pull Secret without a name',
+    { image: { pullSecretRef: { name: null } } },
+    422,
+    /pullSecretRef\.name: Required value/,
+  ],
+  ['a negative maxUnavailable', { rollout: { maxUnavailable: -1 } }, 422, UNAVAILABLE],
+  ['a maxUnavailable of 150%', { rollout: { maxUnavailable: '150%' } }, 422, UNAVAILABLE],
+  ['a maxUnavailable of abc', { rollout: { maxUnavailable: 'abc' } }, 422, UNAVAILABLE],
+  ['a maxUnavailable of "2" in quotes', { rollout: { maxUnavailable: '2' } }, 422, UNAVAILABLE],
+  ['a maxUnavailable of 1.5', { rollout: { maxUnavailable: 1.5 } }, 422, /maxUnavailable: Invalid value/],
+  ['paused as a word', { rollout: { paused: 'yes' } }, 422, /spec\.rollout\.paused: Invalid value: "string"/],
+  [
+    'a reboot timeout of a second',
+    { reboot: { timeoutSeconds: 1 } },
+    422,
+    /timeoutSeconds: Invalid value: .*greater than or equal to 60/s,
+  ],
+  [
+    'a minReadySeconds below 0',
+    { health: { minReadySeconds: -1 } },
+    422,
+    /minReadySeconds: Invalid value: .*greater than or equal to 0/s,
+  ],
+  ['In without values', expressions({ key: 'zone', operator: 'In' }), 422, VALUES],
+  ['NotIn with an empty list', expressions({ key: 'zone', operator: 'NotIn', values: [] }), 422, VALUES],
+  ['Exists with values', expressions({ key: 'zone', operator: 'Exists', values: ['a'] }), 422, VALUES],
+  [
+    'an unknown operator',
+    expressions({ key: 'zone', operator: 'Like', values: ['a'] }),
+    422,
+    /operator: Unsupported value: "Like"/,
+  ],
+  [
+    'a label key that no label can have',
+    { nodeSelector: { matchLabels: { 'a b': 'c' } } },
+    422,
+    /a key is not a valid label key/,
+  ],
+  [
+    'a label value that no label can have',
+    { nodeSelector: { matchLabels: { a: 'b c' } } },
+    422,
+    /matchLabels\.a: Invalid value/,
+  ],
+  [
+    'a label value that is too long',
+    { nodeSelector: { matchLabels: { a: 'b'.repeat(64) } } },
+    422,
+    /may not be more than 63 bytes/,
+  ],
+  [
+    'more expressions than a selector may have',
+    expressions(...Array.from({ length: 17 }, () => ({ key: 'zone', operator: 'Exists' }))),
+    422,
+    /matchExpressions: Too many: 17: must have at most 16 items/,
+  ],
+  ['a misspelt field', { image: { refrence: 'x' } }, 400, /unknown field "spec\.image\.refrence"/],
+  ['a field of a later version', { drain: { timeoutSeconds: 60 } }, 400, /unknown field "spec\.drain"/],
+];
+
+const order = (patch: Json): Json => ({ order: patch });
+
+const BAD_NODE_OSES: readonly Row[] = [
+  ['no image name', { imageName: null }, 422, /spec\.imageName: Required value/],
+  ['no node UID', { nodeUID: null }, 422, /spec\.nodeUID: Required value/],
+  ['an order without an id', order({ id: null }), 422, /spec\.order\.id: Required value/],
+  ['an unknown goal', order({ goal: 'Explode' }), 422, /goal: Unsupported value: "Explode"/],
+  ['an image with a tag only', order({ image: `${IMAGE}:latest` }), 422, /image must end in @ and the digest/],
+  [
+    'an image of another digest than the order',
+    order({ digest: DIGEST, bootApproval: { digest: DIGEST } }),
+    422,
+    /image must end in @ and the digest/,
+  ],
+  [
+    'an image that only ends in the digest',
+    order({ goal: 'Stage', image: `${IMAGE}${DIGEST}`, digest: DIGEST, bootApproval: null }),
+    422,
+    /image must end in @ and the digest/,
+  ],
+  ['a digest of another algorithm', order({ digest: 'md5:abcd' }), 422, /spec\.order\.digest: Invalid value/],
+  [
+    'goal Boot without an approval',
+    order({ bootApproval: null }),
+    422,
+    /goal Boot needs a bootApproval for the same digest/,
+  ],
+  [
+    'goal Boot with an approval for another digest',
+    order({ bootApproval: { digest: OTHER_DIGEST } }),
+    422,
+    /goal Boot needs a bootApproval for the same digest/,
+  ],
+  [
+    'an approval that ends before it begins',
+    order({ bootApproval: { notAfter: '2026-11-23T11:00:00Z' } }),
+    422,
+    /notBefore must be earlier than notAfter/,
+  ],
+  [
+    'an approval without an end',
+    order({ bootApproval: { notAfter: null } }),
+    422,
+    /bootApproval\.notAfter: Required value/,
+  ],
+  [
+    'an approval with a date for a time',
+    order({ bootApproval: { notAfter: '2026-11-23' } }),
+    422,
+    /notAfter: Invalid value: .*date-time/s,
+  ],
+  ['a misspelt field', order({ gaol: 'Boot' }), 400, /unknown field "spec\.order\.gaol"/],
+];
+
+const GOOD_REFERENCES = [
+  'registry.example.org/os',
+  'registry.example.org/os:stable',
+  'registry.example.org:5000/team/os_x/y-z.1:v1.2-3_4',
+  'localhost:5000/os:1',
+  '127.0.0.1:5000/os:1',
+  `registry.example.org/os@${DIGEST}`,
+  `registry.example.org/os:1@${DIGEST}`,
+  'ostree-unverified-registry:registry.example.org/os:1',
+  'ostree-unverified-image:docker://registry.example.org/os:1',
+  `ostree-unverified-image:registry:registry.example.org/os@${DIGEST}`,
+];
+
+describe('the API server', () => {
+  let controlPlane: ControlPlane;
+  before(async function () {
+    this.timeout(120_000);
+    controlPlane = await sharedControlPlane();
+  });
+
+  async function refuses(path: string, object: Json, [, , code, message]: Row): Promise<void> {
+    const answer = await tryCreate(controlPlane, path, object);
+    assert.match(answer.message, message);
+    assert.equal(answer.code, code, answer.message);
+  }
+
+  describe('refuses an OSImage with', () => {
+    for (const row of BAD_OS_IMAGES) it(row[0], () => refuses(OS_IMAGES, osImage({ spec: row[1] }), row));
+    it('no spec at all', () => refuses(OS_IMAGES, osImage({ spec: null }), ['', {}, 422, /spec: Required value/]));
+  });
+
+  describe('refuses a NodeOS with', () => {
+    for (const row of BAD_NODE_OSES) it(row[0], () => refuses(NODE_OSES, nodeOS({ spec: row[1] }), row));
+  });
+
+  it('accepts every form of reference that this version can roll out', async () => {
+    for (const text of GOOD_REFERENCES) {
+      const answer = await tryCreate(controlPlane, OS_IMAGES, osImage({ spec: reference(text) }));
+      assert.equal(answer.code, 201, `${text}: ${answer.message}`);
+    }
+  });
+
+  it('accepts numbers, percentages and 0 for maxUnavailable', async () => {
+    for (const maxUnavailable of [0, 1, 250, '0%', '1%', '33%', '100%']) {
+      const answer = await tryCreate(controlPlane, OS_IMAGES, osImage({ spec: { rollout: { maxUnavailable } } }));
+      assert.equal(answer.code, 201, `${maxUnavailable}: ${answer.message}`);
+    }
+  });
+
+  it('accepts a selector for every node', async () => {
+    const answer = await tryCreate(controlPlane, OS_IMAGES, osImage({ spec: { nodeSelector: { matchLabels: null } } }));
+    assert.equal(answer.code, 201, answer.message);
+  });
+});
