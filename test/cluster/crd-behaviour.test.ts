@@ -41,7 +41,7 @@ describe('the two resources', () => {
       const schema = schemas[`dev.treeline.v1alpha1.${kind}`];
       assert.ok(schema?.properties?.['spec']?.properties !== undefined, `${kind} is in the OpenAPI document`);
       for (const part of ['spec', 'status']) {
-        const field = schema.properties[part] ?? {};
+        const field: OpenApiSchema = schema.properties[part] ?? {};
         assert.ok((field.description ?? '').length > 8, `${kind}.${part} has a description`);
         assert.deepEqual(silentFields(field, `${kind}.${part}`), []);
       }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { conditionSchema, toTimestamp, withCondition, type Condition } from '../../../api/index.ts';
 
 const NOON = new Date('2026-11-23T12:00:00.987Z');
