@@ -27,14 +27,16 @@ export class FileWriter implements Disposable {
   readonly #context: FileWriterContext;
   readonly #header: FileHeader;
   readonly #size: number;
+  readonly #expected: string | undefined;
   readonly #hash: Hash;
   #fd: number | undefined;
   #written = 0;
 
-  constructor(context: FileWriterContext, header: FileHeader, size: number) {
+  constructor(context: FileWriterContext, header: FileHeader, size: number, expected: string | undefined) {
     this.#context = context;
     this.#header = header;
     this.#size = size;
+    this.#expected = expected;
     this.#hash = contentHash(header);
     try {
       this.#fd = openUnnamed(context.stagingPath);
@@ -62,6 +64,7 @@ export class FileWriter implements Disposable {
     if (this.#written !== this.#size) throw this.#sizeMismatch();
     const checksum = this.#hash.digest('hex');
     try {
+      assertExpected('file', checksum, this.#expected);
       setFileMetadata(fd, this.#header, this.#context);
       this.#context.publish(fd, checksum);
     } catch (error) {
@@ -87,6 +90,15 @@ export class FileWriter implements Disposable {
   #sizeMismatch(): OstreeError {
     return new OstreeError('InvalidData', `A file of ${this.#size} bytes came with ${this.#written} bytes`);
   }
+}
+
+/** Throws CorruptObject if an object's bytes turned out to be another object than the one that was promised. */
+export function assertExpected(type: string, checksum: string, expected: string | undefined): void {
+  if (expected === undefined || checksum === expected) return;
+  throw new OstreeError(
+    'CorruptObject',
+    `The object ${expected}.${type} came with the bytes of ${checksum}; fetch it again`,
+  );
 }
 
 /** Writes the whole chunk, however many calls that takes. */

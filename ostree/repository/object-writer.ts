@@ -12,7 +12,7 @@ import { looseObjectPath, MAX_METADATA_BYTES, type MetadataType, type ObjectType
 import { linkUnnamed, openUnnamed } from '../posix/unnamed-file.ts';
 import { setLinkXattr, setXattr } from '../posix/xattr.ts';
 import type { Reserve } from './config.ts';
-import { BARE_USER_XATTR, FileWriter, writeAll, type FileWriterContext } from './file-writer.ts';
+import { assertExpected, BARE_USER_XATTR, FileWriter, writeAll, type FileWriterContext } from './file-writer.ts';
 import { SpaceBudget } from './free-space.ts';
 
 /** All that a thread needs to write into a transaction: plain data, to be passed as `workerData` or a message. */
@@ -50,12 +50,13 @@ export class ObjectWriter {
     return exists(`${this.handle.stagingPath}/${path}`) || exists(`${this.handle.repositoryPath}/objects/${path}`);
   }
 
-  /** Writes a metadata object and returns its checksum. */
-  writeMetadata(type: MetadataType, bytes: Buffer): string {
+  /** Writes a metadata object and returns its checksum. Throws CorruptObject, and writes nothing, if it is not `expected`. */
+  writeMetadata(type: MetadataType, bytes: Buffer, expected?: string): string {
     if (bytes.length > MAX_METADATA_BYTES) {
       throw new OstreeError('InvalidData', `A ${type} object has ${bytes.length} bytes: more than libostree reads`);
     }
     const checksum = metadataChecksum(bytes);
+    assertExpected(type, checksum, expected);
     if (this.has(type, checksum)) return checksum;
     try {
       this.#writeUnnamed(bytes, METADATA_MODE, type, checksum);
@@ -67,29 +68,36 @@ export class ObjectWriter {
 
   /**
    * Begins a regular file of exactly `size` bytes, to be written in pieces; see `writeFile` for one that is at hand.
-   * Throws NoSpace if it would eat into the repository's reserve.
+   * Throws NoSpace if it would eat into the repository's reserve; its `finish` throws CorruptObject, and the file is
+   * discarded, if the checksum is not `expected`.
    */
-  beginFile(header: FileHeader, size: number): FileWriter {
+  beginFile(header: FileHeader, size: number, expected?: string): FileWriter {
     assertFileHeader(header);
     if (isSymlink(header)) throw new OstreeError('InvalidData', 'a symbolic link has no content');
     this.#budget.spend(size);
-    return new FileWriter(this.#context, header, size);
+    return new FileWriter(this.#context, header, size, expected);
   }
 
-  /** Writes a regular file whose content is at hand, unless the object is already there. Returns its checksum. */
-  writeFile(header: FileHeader, content: Buffer): string {
+  /**
+   * Writes a regular file whose content is at hand, or a symbolic link with none, unless the object is already there.
+   * Returns its checksum. Throws CorruptObject, and writes nothing, if it is not `expected`.
+   */
+  writeFile(header: FileHeader, content: Buffer, expected?: string): string {
+    if (isSymlink(header) && content.length === 0) return this.writeSymlink(header, expected);
     const checksum = contentChecksum(header, content);
+    assertExpected('file', checksum, expected);
     if (this.has('file', checksum)) return checksum;
     using writer = this.beginFile(header, content.length);
     writer.write(content);
     return writer.finish();
   }
 
-  /** Writes a symbolic link, unless the object is already there. Returns its checksum. */
-  writeSymlink(header: FileHeader): string {
+  /** Writes a symbolic link, unless the object is already there. Returns its checksum; `expected` as for `writeFile`. */
+  writeSymlink(header: FileHeader, expected?: string): string {
     assertFileHeader(header);
     if (!isSymlink(header)) throw new OstreeError('InvalidData', 'a regular file is not a symbolic link');
     const checksum = contentChecksum(header, Buffer.alloc(0));
+    assertExpected('file', checksum, expected);
     if (this.has('file', checksum)) return checksum;
     try {
       if (this.handle.mode === 'bare-user') this.#writeLinkAsFile(header, checksum);
