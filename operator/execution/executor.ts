@@ -1,0 +1,210 @@
+/**
+ * Carries out a plan, action by action, in its order. An action that fails holds back only what comes after it for the
+ * same object, and is tried again after a back-off of its own: whatever is wrong with one node, the others go on.
+ */
+import type { Logger } from 'pino';
+import { BackOff } from '../back-off.ts';
+import type { Clock } from '../clock.ts';
+import type { Drainer } from '../drain/drainer.ts';
+import { KubeError, OperatorError, isKubeError, messageOf } from '../errors.ts';
+import { slotOf, type Fleet } from '../fleet.ts';
+import type { EventRecorder } from '../kube/event-recorder.ts';
+import type { KubeApi } from '../kube/kube-api.ts';
+import type { CachedObject, ObjectCache } from '../kube/object-cache.ts';
+import type { Action, Plan } from '../rollout/action.ts';
+import { cordon, uncordon } from './cordon.ts';
+import { createNodeOS, deleteNodeOS, writeOrder, writeRollout } from './node-os-writes.ts';
+
+const BACK_OFF = { initialMs: 100, maxMs: 30_000 };
+/** An agent that reports often makes a picture old again and again; that is no fault to back off from. */
+const STALE_MAX_MS = 1000;
+
+export type ActionResult = 'done' | 'failed' | 'stale';
+
+export interface ExecutorOptions {
+  readonly api: KubeApi;
+  readonly fleet: Fleet;
+  readonly drainer: Drainer;
+  readonly recorder: EventRecorder;
+  /** Throws `OperatorError` `LeadershipLost` unless this replica may write now. */
+  readonly assertLeading: () => void;
+  readonly onResult: (kind: Action['kind'], result: ActionResult) => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Retry {
+  readonly backOff: BackOff;
+  dueMs: number;
+}
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #retries = new Map<string, Retry>();
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Tries every action of `plan` that is not waiting for its back-off. Stops early, after the action under way, when
+   * leadership is lost or `signal` aborts. Returns in how many milliseconds the next retry is due, if any.
+   */
+  async execute(plan: Plan, signal: AbortSignal): Promise<number | undefined> {
+    const { clock, assertLeading } = this.#options;
+    const heldBack = new Set<string>();
+    const succession = new Map<string, string>();
+    const wanted = new Set<string>();
+    for (const action of plan.actions) {
+      const subject = subjectOf(action);
+      const key = `${action.kind} ${subject}`;
+      wanted.add(key);
+      if (heldBack.has(subject)) continue;
+      const retry = this.#retries.get(key);
+      if (retry !== undefined && clock.monotonicMs() < retry.dueMs) {
+        heldBack.add(subject);
+        continue;
+      }
+      if (signal.aborted) break;
+      assertLeading();
+      if (!(await this.#try(action, key, succession))) heldBack.add(subject);
+    }
+    // What is no longer wanted need not be remembered as failing.
+    if (!signal.aborted) for (const key of this.#retries.keys()) if (!wanted.has(key)) this.#retries.delete(key);
+    const due = [...this.#retries.values()].map((retry) => retry.dueMs);
+    return due.length === 0 ? undefined : Math.max(0, Math.min(...due) - clock.monotonicMs());
+  }
+
+  async #try(action: Action, key: string, succession: Map<string, string>): Promise<boolean> {
+    const { clock, logger, onResult } = this.#options;
+    try {
+      await this.#carryOut(action, succession);
+      this.#retries.delete(key);
+      onResult(action.kind, 'done');
+      return true;
+    } catch (error) {
+      if (error instanceof OperatorError && error.code === 'LeadershipLost') throw error;
+      const retry = this.#retries.get(key) ?? { backOff: new BackOff(BACK_OFF, () => clock.random()), dueMs: 0 };
+      const overtaken = isKubeError(error, 'Conflict', 'AlreadyExists', 'NotFound');
+      const stale = overtaken || (error instanceof OperatorError && error.code === 'StalePicture');
+      const waitMs = stale ? Math.min(STALE_MAX_MS, retry.backOff.next()) : retry.backOff.next();
+      retry.dueMs = clock.monotonicMs() + waitMs;
+      this.#retries.set(key, retry);
+      const details = { action: key, failures: retry.backOff.failures, waitMs: Math.round(waitMs) };
+      if (stale) logger.debug({ ...details, error: messageOf(error) }, 'picture was old, planning again');
+      else logger.warn({ ...details, ...codeOf(error), error: messageOf(error) }, 'action failed, trying again');
+      onResult(action.kind, stale ? 'stale' : 'failed');
+      if (overtaken) await this.#lookAgain(action);
+      return false;
+    }
+  }
+
+  async #carryOut(action: Action, succession: Map<string, string>): Promise<void> {
+    const { api, fleet, drainer, recorder, assertLeading } = this.#options;
+    switch (action.kind) {
+      case 'CreateNodeOS':
+        return createNodeOS({ api, nodeOSes: fleet.nodeOSes }, action);
+      case 'DeleteNodeOS':
+        return deleteNodeOS({ api, nodeOSes: fleet.nodeOSes }, action);
+      case 'WriteOrder':
+        return writeOrder({ api, nodeOSes: fleet.nodeOSes, succession }, action);
+      case 'WriteRollout':
+        return writeRollout({ api, nodeOSes: fleet.nodeOSes, succession }, action);
+      case 'Cordon':
+        return cordon({ api, nodes: fleet.nodes, assertLeading }, action.node, action.by);
+      case 'Uncordon':
+        return uncordon({ api, nodes: fleet.nodes, assertLeading }, action.node, action.by);
+      case 'Drain':
+        return this.#drain(action.node, drainer);
+      case 'WriteImageStatus': {
+        const held = fleet.images.get(action.name);
+        if (held?.metadata.resourceVersion !== action.resourceVersion)
+          throw new OperatorError('StalePicture', `OSImage ${action.name} has changed since the plan was made`);
+        fleet.images.observe(await api.replaceOSImageStatus(held, action.status));
+        return;
+      }
+      case 'Emit': {
+        const { kind, name } = action.regarding;
+        const object = kind === 'Node' ? fleet.nodes.get(name) : fleet.images.get(name);
+        // Gone meanwhile: nobody would look there.
+        if (object === undefined) return;
+        const regarding = { kind, name, uid: object.metadata.uid };
+        await recorder.record(regarding, action.type, action.reason, action.message);
+        return;
+      }
+    }
+  }
+
+  #drain(node: string, drainer: Drainer): void {
+    const { nodes, nodeOSes } = this.#options.fleet;
+    const nodeOS = nodeOSes.get(node);
+    const slot = nodeOS === undefined ? undefined : slotOf(nodeOS);
+    // Evicting from a node that is not cordoned only moves its pods about; without a slot it is not ours to empty.
+    if (slot === undefined) throw new OperatorError('StalePicture', `node ${node} holds no slot and is not drained`);
+    if (nodes.get(node)?.spec.unschedulable !== true)
+      throw new OperatorError('StalePicture', `node ${node} is not cordoned and is not drained`);
+    drainer.request(node, slot);
+  }
+
+  /** Reads the object anew, so that the next plan does not rest on the same old picture. */
+  async #lookAgain(action: Action): Promise<void> {
+    const { api, fleet, logger } = this.#options;
+    try {
+      switch (action.kind) {
+        case 'CreateNodeOS':
+          return await refresh(fleet.nodeOSes, action.node, (name) => api.getNodeOS(name));
+        case 'DeleteNodeOS':
+        case 'WriteOrder':
+        case 'WriteRollout':
+          return await refresh(fleet.nodeOSes, action.name, (name) => api.getNodeOS(name));
+        case 'Cordon':
+        case 'Uncordon':
+        case 'Drain':
+          return await refresh(fleet.nodes, action.node, (name) => api.getNode(name));
+        case 'WriteImageStatus':
+          return await refresh(fleet.images, action.name, (name) => api.getOSImage(name));
+        case 'Emit':
+          return;
+      }
+    } catch (error) {
+      logger.debug({ error: messageOf(error) }, 'could not look again; the watch will tell');
+    }
+  }
+}
+
+async function refresh<T extends CachedObject>(
+  cache: ObjectCache<T>,
+  name: string,
+  read: (name: string) => Promise<T>,
+): Promise<void> {
+  try {
+    cache.observe(await read(name));
+  } catch (error) {
+    if (!isKubeError(error, 'NotFound')) throw error;
+    const held = cache.get(name);
+    if (held !== undefined) cache.forget(name, held.metadata.uid);
+  }
+}
+
+function codeOf(error: unknown): { readonly code?: string } {
+  return error instanceof KubeError || error instanceof OperatorError ? { code: error.code } : {};
+}
+
+/** Actions on the same subject depend on each other; a Node and its NodeOS bear the same name and are one subject. */
+function subjectOf(action: Action): string {
+  switch (action.kind) {
+    case 'CreateNodeOS':
+    case 'Cordon':
+    case 'Uncordon':
+    case 'Drain':
+      return `node/${action.node}`;
+    case 'DeleteNodeOS':
+    case 'WriteOrder':
+    case 'WriteRollout':
+      return `node/${action.name}`;
+    case 'WriteImageStatus':
+      return `osimage/${action.name}`;
+    case 'Emit':
+      return `event/${action.regarding.kind}/${action.regarding.name}/${action.reason}/${action.message}`;
+  }
+}

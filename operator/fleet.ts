@@ -1,0 +1,82 @@
+/** The caches that the operator plans on, and the consistent picture that a plan is made from. */
+import { CORDONED_BY_ANNOTATION, type NodeOS, type OSImage } from '../api/index.ts';
+import { ObjectCache } from './kube/object-cache.ts';
+import type { Node } from './kube/objects.ts';
+import type { DrainSnapshot, NodeSnapshot, Resolution, ResolvedImage, Snapshot } from './rollout/snapshot.ts';
+
+export interface Fleet {
+  readonly nodes: ObjectCache<Node>;
+  readonly nodeOSes: ObjectCache<NodeOS>;
+  readonly images: ObjectCache<OSImage>;
+}
+
+export function createFleet(): Fleet {
+  return { nodes: new ObjectCache<Node>(), nodeOSes: new ObjectCache<NodeOS>(), images: new ObjectCache<OSImage>() };
+}
+
+export function hasSynced(fleet: Fleet): boolean {
+  return fleet.nodes.hasSynced && fleet.nodeOSes.hasSynced && fleet.images.hasSynced;
+}
+
+/** Builds the planner's picture. Sorted by name, so that the same state gives the same plan after a restart. */
+export function takeSnapshot(
+  fleet: Fleet,
+  images: {
+    readonly resolution: (image: OSImage) => Resolution;
+    readonly target: (image: OSImage) => ResolvedImage | undefined;
+  },
+  drainer: { readonly report: (node: string, slot: string) => DrainSnapshot | undefined },
+): Snapshot {
+  const nodeOSes = byName(fleet.nodeOSes.values());
+  const drains = new Map<string, DrainSnapshot>();
+  for (const nodeOS of nodeOSes) {
+    const slot = slotOf(nodeOS);
+    const report = slot === undefined ? undefined : drainer.report(nodeOS.metadata.name, slot);
+    if (report !== undefined) drains.set(nodeOS.metadata.name, report);
+  }
+  return {
+    images: byName(fleet.images.values()).map((object) => {
+      const target = images.target(object);
+      return { object, resolution: images.resolution(object), ...(target === undefined ? {} : { target }) };
+    }),
+    nodes: byName(fleet.nodes.values()).map(nodeSnapshot),
+    nodeOSes,
+    drains,
+  };
+}
+
+/** Nodes whose drain may be believed: they hold a slot, and nothing new can have been scheduled to them. */
+export function drainable(fleet: Fleet): Set<string> {
+  const names = fleet.nodeOSes
+    .values()
+    .filter((nodeOS) => slotOf(nodeOS) !== undefined)
+    .map((nodeOS) => nodeOS.metadata.name);
+  return new Set(names.filter((name) => fleet.nodes.get(name)?.spec.unschedulable === true));
+}
+
+/** What tells one slot of a node from the next; undefined while it holds none. */
+export function slotOf(nodeOS: NodeOS): string | undefined {
+  const slotTime = nodeOS.status?.rollout?.slotTime;
+  return slotTime === undefined ? undefined : `${nodeOS.metadata.uid} ${slotTime}`;
+}
+
+function nodeSnapshot(node: Node): NodeSnapshot {
+  const { metadata, spec, status } = node;
+  const cordonedBy = metadata.annotations?.[CORDONED_BY_ANNOTATION];
+  const readySince = status.ready?.lastTransitionTime;
+  return {
+    name: metadata.name,
+    uid: metadata.uid,
+    labels: metadata.labels ?? {},
+    cordoned: spec.unschedulable === true,
+    ...(cordonedBy === undefined ? {} : { cordonedBy }),
+    ready: status.ready?.status === 'True',
+    ...(readySince === undefined ? {} : { readySince: new Date(readySince) }),
+    architecture: status.architecture,
+    deleting: metadata.deletionTimestamp !== undefined,
+  };
+}
+
+function byName<T extends { readonly metadata: { readonly name: string } }>(objects: T[]): T[] {
+  return objects.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+}

@@ -1,0 +1,126 @@
+/**
+ * Asks the registry what a reference means: one digest, the manifest of each architecture, and whether a host can boot
+ * it at all. Ordinary application images are refused here, before any node is troubled with them.
+ */
+import { DEFAULT_NAMESPACE } from '../../api/index.ts';
+import { OperatorError, isKubeError, messageOf } from '../errors.ts';
+import type { Secret } from '../kube/objects.ts';
+import {
+  formatOstreeImageReference,
+  formatRegistryName,
+  parseAnyImageReference,
+  parseDockerConfig,
+  parseRegistryName,
+  type Credentials,
+  type PlatformImage,
+  type RegistryOptions,
+  type resolveTag,
+} from '../../registry/index.ts';
+
+/** Bounds of `status.target` in the CRD. */
+const VERSION_CHARACTERS = 256;
+const CREATED_CHARACTERS = 64;
+
+export interface LookupResult {
+  /** Of the index, or of the manifest where there is no index. */
+  readonly digest: string;
+  /** `ostree-unverified-registry:host/name` */
+  readonly repository: string;
+  readonly platforms: Readonly<Record<string, string>>;
+  readonly version?: string;
+  readonly created?: string;
+}
+
+export interface ImageLookupOptions {
+  readonly resolveTag: typeof resolveTag;
+  /** Reads a Secret of the operator's own namespace; throws `KubeError`. */
+  readonly readSecret: (name: string) => Promise<Secret>;
+  /** For sentences about Secrets. */
+  readonly namespace?: string;
+  /** Hosts with plain HTTP, certificate authority, user agent. */
+  readonly registry: RegistryOptions;
+}
+
+/** What is to be looked up. */
+export interface LookupRequest {
+  /** As in `spec.image.reference`. */
+  readonly reference: string;
+  /** Replaces tag and digest of the reference. */
+  readonly digest?: string;
+  readonly pullSecret?: string;
+}
+
+/** True when the reference says a digest, so that it can never mean anything else. */
+export function isPinned(reference: string): boolean {
+  return /@sha256:[0-9a-f]{64}$/.test(reference);
+}
+
+/** Throws `RegistryError`, `KubeError` or `OperatorError`, each with a sentence for the person on call. */
+export async function lookUpImage(
+  options: ImageLookupOptions,
+  request: LookupRequest,
+  signal: AbortSignal,
+): Promise<LookupResult> {
+  const reference = parseAnyImageReference(request.reference);
+  if (reference.signature.kind !== 'insecure' || reference.image.transport !== 'registry')
+    throw new OperatorError(
+      'NotBootable',
+      `${request.reference} cannot be rolled out: give host/name[:tag][@digest] or ostree-unverified-registry:host/name`,
+    );
+  const { host, repository, ...name } = parseRegistryName(reference.image.name);
+  const wanted =
+    request.digest === undefined ? { host, repository, ...name } : { host, repository, digest: request.digest };
+  const credentials = request.pullSecret === undefined ? undefined : await pullCredentials(options, request.pullSecret);
+  const found = await options.resolveTag(
+    { transport: 'registry', name: formatRegistryName(wanted) },
+    { ...options.registry, ...(credentials === undefined ? {} : { credentials }) },
+    signal,
+  );
+  const bootable = Object.entries(found.images).filter(([, image]) => image.isOstreeContainer && image.isBootable);
+  const [first] = bootable.map(([, image]) => image);
+  if (first === undefined) throw notBootable(formatRegistryName(wanted), Object.values(found.images));
+  const { version, created } = first;
+  return {
+    digest: found.digest,
+    repository: formatOstreeImageReference({
+      signature: { kind: 'insecure' },
+      image: { transport: 'registry', name: formatRegistryName({ host, repository }) },
+    }),
+    platforms: Object.fromEntries(bootable.map(([architecture, { digest }]) => [architecture, digest])),
+    ...(version === undefined ? {} : { version: version.slice(0, VERSION_CHARACTERS) }),
+    ...(created === undefined ? {} : { created: created.slice(0, CREATED_CHARACTERS) }),
+  };
+}
+
+function notBootable(name: string, images: readonly PlatformImage[]): OperatorError {
+  const problem =
+    images.length === 0
+      ? 'has no Linux image'
+      : images.some((image) => image.isOstreeContainer)
+        ? 'comes from an OSTree commit that is not bootable (no label ostree.bootable or containers.bootc)'
+        : 'is an ordinary container image, not an OSTree one (no label ostree.commit or ostree.final-diffid)';
+  return new OperatorError(
+    'NotBootable',
+    `${name} ${problem}: name an image made by \`treeline encapsulate\`, or derived from one`,
+  );
+}
+
+async function pullCredentials(options: ImageLookupOptions, name: string): Promise<Credentials> {
+  const where = `${options.namespace ?? DEFAULT_NAMESPACE}/${name}`;
+  let secret;
+  try {
+    secret = await options.readSecret(name);
+  } catch (error) {
+    const problem = isKubeError(error, 'NotFound')
+      ? 'does not exist: create it'
+      : `cannot be read: ${messageOf(error)}`;
+    throw new OperatorError('PullSecret', `pull Secret ${where} ${problem}`, error);
+  }
+  const encoded = secret.data?.['.dockerconfigjson'];
+  if (encoded === undefined)
+    throw new OperatorError(
+      'PullSecret',
+      `pull Secret ${where} has no key .dockerconfigjson: make it with \`kubectl create secret docker-registry\``,
+    );
+  return parseDockerConfig(Buffer.from(encoded, 'base64').toString('utf8'));
+}

@@ -1,0 +1,98 @@
+/**
+ * The parts of Kubernetes' own objects that the operator reads, and how they are cut down to them. A Node as the API
+ * serves it is some 15 KB; what a rollout depends on is less than one.
+ */
+import { CORDONED_BY_ANNOTATION, type NodeOS, type OSImage, type ObjectMeta } from '../../api/index.ts';
+
+export interface NodeCondition {
+  readonly type: string;
+  readonly status: string;
+  readonly lastTransitionTime?: string;
+}
+
+export interface Node {
+  readonly metadata: ObjectMeta;
+  readonly spec: { readonly unschedulable?: boolean };
+  readonly status: {
+    /** The condition `Ready` only. */
+    readonly ready?: NodeCondition;
+    readonly architecture: string;
+  };
+}
+
+export interface Pod {
+  readonly metadata: ObjectMeta & { readonly namespace: string };
+  readonly spec?: { readonly nodeName?: string };
+  readonly status?: { readonly phase?: string };
+}
+
+export interface Secret {
+  readonly type?: string;
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+export interface PolicyRule {
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+export interface Role {
+  readonly metadata: { readonly name: string; readonly resourceVersion?: string };
+  readonly rules?: readonly PolicyRule[] | null;
+}
+
+interface RawNode {
+  readonly metadata: ObjectMeta;
+  readonly spec?: { readonly unschedulable?: boolean };
+  readonly status?: {
+    readonly conditions?: readonly NodeCondition[];
+    readonly nodeInfo?: { readonly architecture?: string };
+  };
+}
+
+/** Cuts a Node down; heartbeats then change nothing but the resource version. */
+export function trimNode(raw: unknown): Node {
+  const { metadata, spec, status } = raw as RawNode;
+  const mark = metadata.annotations?.[CORDONED_BY_ANNOTATION];
+  const ready = status?.conditions?.find((condition) => condition.type === 'Ready');
+  return {
+    metadata: {
+      name: metadata.name,
+      uid: metadata.uid,
+      resourceVersion: metadata.resourceVersion,
+      ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
+      ...(mark === undefined ? {} : { annotations: { [CORDONED_BY_ANNOTATION]: mark } }),
+      ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),
+    },
+    spec: spec?.unschedulable === true ? { unschedulable: true } : {},
+    status: {
+      architecture: status?.nodeInfo?.architecture ?? '',
+      ...(ready === undefined
+        ? {}
+        : {
+            ready: {
+              type: ready.type,
+              status: ready.status,
+              ...(ready.lastTransitionTime === undefined ? {} : { lastTransitionTime: ready.lastTransitionTime }),
+            },
+          }),
+    },
+  };
+}
+
+/** Our own objects are kept whole, so that they can be written back, but for the record of who wrote which field. */
+export function trimNodeOS(raw: unknown): NodeOS {
+  return withoutManagedFields(raw) as NodeOS;
+}
+
+export function trimOSImage(raw: unknown): OSImage {
+  return withoutManagedFields(raw) as OSImage;
+}
+
+function withoutManagedFields(raw: unknown): unknown {
+  const object = raw as { metadata: Record<string, unknown> };
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}

@@ -1,0 +1,82 @@
+/** What the operator tells Prometheus. Names and labels are an interface: dashboards and alerts stand on them. */
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { ActionResult } from './execution/executor.ts';
+import type { SteadyWatch } from './kube/steady-watch.ts';
+import type { CachedObject } from './kube/object-cache.ts';
+import type { Action } from './rollout/action.ts';
+import type { Snapshot } from './rollout/snapshot.ts';
+
+export interface MetricSources {
+  readonly isLeader: () => boolean;
+  readonly watches: readonly Pick<SteadyWatch<CachedObject>, 'path' | 'ageMs' | 'restarts'>[];
+}
+
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #actions: Counter<'kind' | 'result'>;
+  readonly #planSeconds: Histogram;
+  readonly #nodes: Gauge<'osimage' | 'phase'>;
+
+  constructor(sources: MetricSources) {
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    this.#actions = new Counter({
+      name: 'treeline_actions_total',
+      help: 'Actions that plans asked for, by kind and result (done, failed, stale).',
+      labelNames: ['kind', 'result'],
+      registers,
+    });
+    this.#planSeconds = new Histogram({
+      name: 'treeline_plan_duration_seconds',
+      help: 'How long one plan took to make.',
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2],
+      registers,
+    });
+    this.#nodes = new Gauge({
+      name: 'treeline_nodes',
+      help: 'Nodes by OSImage and rollout phase.',
+      labelNames: ['osimage', 'phase'],
+      registers,
+    });
+    // These are read when they are scraped.
+    const byResource = (name: string, help: string, valueOf: (watch: MetricSources['watches'][number]) => number) =>
+      new Gauge({
+        name,
+        help,
+        labelNames: ['resource'],
+        registers,
+        collect() {
+          for (const watch of sources.watches) this.set({ resource: resourceOf(watch.path) }, valueOf(watch));
+        },
+      });
+    byResource(
+      'treeline_watch_age_seconds',
+      'Time since the API server last answered a watch.',
+      (watch) => watch.ageMs / 1000,
+    );
+    byResource('treeline_watch_failures', 'Watches that ended in an error since the start.', (watch) => watch.restarts);
+    void new Gauge({
+      name: 'treeline_leader',
+      help: '1 while this replica leads.',
+      registers,
+      collect() {
+        this.set(sources.isLeader() ? 1 : 0);
+      },
+    });
+  }
+
+  action(kind: Action['kind'], result: ActionResult): void {
+    this.#actions.inc({ kind, result });
+  }
+
+  planned(snapshot: Snapshot, planMs: number): void {
+    this.#planSeconds.observe(planMs / 1000);
+    this.#nodes.reset();
+    for (const { spec, status } of snapshot.nodeOSes)
+      this.#nodes.inc({ osimage: spec.imageName, phase: status?.rollout?.phase ?? 'Pending' });
+  }
+}
+
+function resourceOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}

@@ -1,0 +1,25 @@
+/** What whoever starts the operator decides. */
+import type { Logger } from 'pino';
+
+export interface OperatorOptions {
+  /** Path of a kubeconfig file; absent: the ServiceAccount of the pod that this runs in. */
+  readonly kubeconfig?: string;
+  /** Where the operator, its Lease and the pull Secrets live. */
+  readonly namespace: string;
+  /** Name of this replica, unique among all that run at the same time: the pod's name. */
+  readonly identity: string;
+  /** Registries that are spoken to without TLS, as host or host:port. */
+  readonly plainHttpHosts?: readonly string[];
+  /** PEM file of a certificate authority for registries, beside the system's. */
+  readonly certificateAuthorityFile?: string;
+  /** Where `/healthz`, `/readyz` and `/metrics` are served; absent: nowhere. Port 0 lets the system choose. */
+  readonly health?: { readonly address: string; readonly port: number };
+  /** Default true. False only where nobody else can run: two that act at once break every promise about budgets. */
+  readonly leaderElection?: boolean;
+  readonly logger: Logger;
+  /** Called when the first list of every watched kind is there, with the address of the health endpoints, if any. */
+  readonly onReady?: (started: { readonly healthAddress?: string }) => void;
+}
+
+/** Name of the Lease, in the operator's namespace. */
+export const LEASE_NAME = 'treeline-operator';

@@ -1,0 +1,180 @@
+/** Puts the operator together and runs it. Everything it must remember is in the API; it may be killed at any moment. */
+import { readFile } from 'node:fs/promises';
+import { resolveTag } from '../registry/index.ts';
+import { systemClock, type Clock } from './clock.ts';
+import { Drainer } from './drain/drainer.ts';
+import { OperatorError, messageOf } from './errors.ts';
+import { Executor } from './execution/executor.ts';
+import { createFleet, drainable, hasSynced, takeSnapshot } from './fleet.ts';
+import { HealthEndpoints } from './health-endpoints.ts';
+import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
+import { ImageResolver } from './image-resolution/image-resolver.ts';
+import { PullSecretRole } from './image-resolution/pull-secret-role.ts';
+import { PooledConnection, loadKubeConfig, type Connection } from './kube/connection.ts';
+import { EventRecorder } from './kube/event-recorder.ts';
+import { KubeApi, NODES_PATH, NODE_OSES_PATH, OS_IMAGES_PATH } from './kube/kube-api.ts';
+import { LeaderElection } from './kube/leader-election.ts';
+import { trimNode, trimNodeOS, trimOSImage } from './kube/objects.ts';
+import { SteadyWatch } from './kube/steady-watch.ts';
+import { Metrics } from './metrics.ts';
+import { LEASE_NAME, type OperatorOptions } from './options.ts';
+import { PlanningLoop } from './planning-loop.ts';
+import { plan } from './rollout/plan.ts';
+
+const USER_AGENT = 'treeline-operator';
+/** A loop that has not turned, or a watch without an answer, for so long is stuck: a restart is the only cure left. */
+const STUCK_MS = 15 * 60_000;
+
+/**
+ * Runs until `signal` aborts, then finishes the action under way and releases the lease. Throws `OperatorError`
+ * `InvalidOptions` when it cannot start; once started it outlives every failure of the API server and of registries.
+ */
+export async function runOperator(options: OperatorOptions, signal: AbortSignal): Promise<void> {
+  const certificateAuthority = await readCertificateAuthority(options.certificateAuthorityFile);
+  const connection = new PooledConnection(loadKubeConfig(options.kubeconfig), { userAgent: USER_AGENT });
+  try {
+    const registry = {
+      userAgent: USER_AGENT,
+      plainHttpHosts: options.plainHttpHosts ?? [],
+      ...(certificateAuthority === undefined ? {} : { certificateAuthority }),
+    };
+    await runOver(connection, systemClock, { resolveTag, registry }, options, signal);
+  } finally {
+    await connection.close();
+  }
+}
+
+async function runOver(
+  connection: Connection,
+  clock: Clock,
+  lookups: Pick<ImageLookupOptions, 'resolveTag' | 'registry'>,
+  options: OperatorOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { logger, identity, namespace } = options;
+  const api = new KubeApi(connection, namespace);
+  const fleet = createFleet();
+  const watching = { connection, clock, logger };
+  const watches = [
+    new SteadyWatch({ ...watching, path: OS_IMAGES_PATH, cache: fleet.images, trim: trimOSImage }),
+    new SteadyWatch({ ...watching, path: NODE_OSES_PATH, cache: fleet.nodeOSes, trim: trimNodeOS }),
+    new SteadyWatch({ ...watching, path: NODES_PATH, cache: fleet.nodes, trim: trimNode }),
+  ];
+  const election =
+    options.leaderElection === false
+      ? undefined
+      : new LeaderElection({
+          store: api.leaseStore(LEASE_NAME),
+          identity,
+          clock,
+          logger,
+          onElected: () => loop.elected(),
+        });
+  const isLeader = () => election?.isLeader() ?? true;
+  const assertLeading = () => {
+    if (!isLeader()) throw new OperatorError('LeadershipLost', 'another replica leads, or may by now');
+  };
+  const metrics = new Metrics({ isLeader, watches });
+  const recorder = new EventRecorder({ api, identity, clock, logger });
+  const wake = () => loop.wake();
+  const drainer = new Drainer({
+    listPods: (node, signal) => api.listPodsOnNode(node, signal),
+    evict: (pod, signal) => api.evict(pod, signal),
+    assertLeading,
+    onReport: wake,
+    clock,
+    logger,
+  });
+  const lookup: ImageLookupOptions = { ...lookups, namespace, readSecret: (name) => api.getSecret(name) };
+  const resolver = new ImageResolver({
+    lookUp: (request, signal) => lookUpImage(lookup, request, signal),
+    onChange: wake,
+    clock,
+    logger,
+  });
+  const pullSecretRole = new PullSecretRole(api);
+  const onResult = metrics.action.bind(metrics);
+  const executor = new Executor({ api, fleet, drainer, recorder, assertLeading, onResult, clock, logger });
+  const loop = new PlanningLoop({
+    mayPlan: () => isLeader() && hasSynced(fleet),
+    catchUp: async (signal) => {
+      await drainer.stop();
+      pullSecretRole.forget();
+      await Promise.all(watches.map((watch) => watch.refresh(signal)));
+    },
+    takeSnapshot: () => {
+      resolver.follow(fleet.images.values());
+      drainer.retain(drainable(fleet));
+      return takeSnapshot(fleet, resolver, drainer);
+    },
+    plan,
+    execute: async (plan, signal) => {
+      const retryMs = await executor.execute(plan, signal);
+      assertLeading();
+      return (await keepRole()) ? retryMs : Math.min(retryMs ?? ROLE_RETRY_MS, ROLE_RETRY_MS);
+    },
+    onPlanned: (snapshot, _plan, planMs) => metrics.planned(snapshot, planMs),
+    clock,
+    logger,
+  });
+  const keepRole = async () => {
+    try {
+      await pullSecretRole.keep(fleet.images.values());
+      return true;
+    } catch (error) {
+      logger.warn({ error: messageOf(error) }, 'the Role of the pull Secrets could not be written, trying again');
+      return false;
+    }
+  };
+  for (const cache of [fleet.images, fleet.nodeOSes, fleet.nodes]) cache.onChange(wake);
+
+  await using health =
+    options.health === undefined
+      ? undefined
+      : await HealthEndpoints.listen(options.health.address, options.health.port, {
+          ailments: () => [
+            ...(loop.ageMs > STUCK_MS ? ['the planning loop is stuck'] : []),
+            ...watches
+              .filter((watch) => watch.ageMs > STUCK_MS)
+              .map((watch) => `no answer to the watch of ${watch.path}`),
+          ],
+          missing: () => (hasSynced(fleet) ? [] : ['the first list of images and nodes is not complete']),
+          metrics: () => metrics.registry.metrics(),
+        });
+  let ready = false;
+  const tellReady = () => {
+    if (ready || !hasSynced(fleet)) return;
+    ready = true;
+    logger.info({ nodes: fleet.nodes.size, images: fleet.images.size }, 'caches synced');
+    options.onReady?.(health === undefined ? {} : { healthAddress: health.url });
+  };
+  for (const cache of [fleet.images, fleet.nodeOSes, fleet.nodes]) cache.onChange(tellReady);
+
+  logger.info({ identity, namespace, ...(health && { health: health.url }) }, 'operator started');
+  // Watches and election outlive the loop: the action under way needs them to its end.
+  const rest = new AbortController();
+  const background = watches.map((watch) => watch.run(rest.signal));
+  if (election !== undefined) background.push(election.run(rest.signal));
+  await loop.run(signal);
+  await Promise.all([drainer.stop(), resolver.stop()]);
+  rest.abort();
+  await Promise.all(background);
+  await election?.release();
+  logger.info('operator stopped');
+}
+
+/** The Role of the pull Secrets is tried again after this: agents that wait for a Secret wait as long. */
+const ROLE_RETRY_MS = 5000;
+
+async function readCertificateAuthority(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new OperatorError(
+      'InvalidOptions',
+      `certificate authority ${path} cannot be read: ${messageOf(error)}`,
+      error,
+    );
+  }
+}
