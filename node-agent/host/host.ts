@@ -20,6 +20,8 @@ export interface Host {
   stage(request: StageRequest, signal?: AbortSignal): Promise<void>;
   /** Drops what is staged, if anything. */
   discard(signal?: AbortSignal): Promise<void>;
+  /** Locks what is staged, if anything: it must not boot by accident. */
+  lock(signal?: AbortSignal): Promise<void>;
   /** Lets the staged deployment with this manifest digest be finalised at shutdown; throws if another is staged. */
   unlock(digest: string, signal?: AbortSignal): Promise<void>;
   /** Makes the previous deployment the default for the next boot. */

@@ -1,0 +1,163 @@
+/**
+ * A host that has been booted from an OSTree deployment. Everything about deployments is asked of its own
+ * `ostree admin`; the lock that keeps a staged deployment from booting is libostree's.
+ */
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HostStatus } from '../../api/index.ts';
+import { AgentError } from '../errors.ts';
+import { readIfPresent, writeAtomically } from './atomic-file.ts';
+import { type CommandRunner, commandRunner } from './command.ts';
+import { describeDeployment, type ListedDeployment, originPath, type ReadImageFacts } from './deployments.ts';
+import type { Host, StageRequest } from './host.ts';
+import { freeBytes, ociArchitecture } from './machine.ts';
+import { formatOrigin } from './origin-file.ts';
+import { OstreeTool } from './ostree-tool.ts';
+
+export interface OstreeAdminHostOptions {
+  /** Where the host's root is seen: `/` on the host itself, or a mount of it in a pod that shares the host's processes. */
+  readonly sysroot: string;
+  readonly readImageFacts: ReadImageFacts;
+  readonly agentVersion?: string;
+  /** For tests; by default the host's own tools. */
+  readonly run?: CommandRunner;
+}
+
+/** Where our origin files wait for `ostree admin`; a tmpfs, as everything about a staged deployment is. */
+const RUN_DIRECTORY = 'run/treeline';
+const STAGED_FILE = 'run/ostree/staged-deployment';
+/** The lock of libostree before 2023.8; later ones still honour it. */
+const LOCK_FILE = 'run/ostree/staged-deployment-locked';
+const BOOT_ID_FILE = 'proc/sys/kernel/random/boot_id';
+
+/** From a pod, commands run in the mount namespace of the host's process 1, where `/run` and `/boot` are the real ones. */
+const ENTER_HOST = ['nsenter', '--target', '1', '--mount', '--'];
+
+export class OstreeAdminHost implements Host {
+  readonly sysroot: string;
+  readonly #run: CommandRunner;
+  readonly #tool: OstreeTool;
+  readonly #options: OstreeAdminHostOptions;
+
+  constructor(options: OstreeAdminHostOptions) {
+    this.sysroot = options.sysroot;
+    this.#options = options;
+    this.#run = options.run ?? commandRunner(options.sysroot === '/' ? [] : ENTER_HOST);
+    this.#tool = new OstreeTool(this.#run);
+  }
+
+  async status(signal?: AbortSignal): Promise<HostStatus> {
+    signal?.throwIfAborted();
+    const { booted, staged, rollback } = await this.#deployments();
+    const describe = (listed: ListedDeployment) =>
+      describeDeployment(this.sysroot, listed, this.#options.readImageFacts);
+    return {
+      bootID: (await readFile(this.#path(BOOT_ID_FILE), 'utf8')).trim(),
+      booted: await describe(booted),
+      ...(staged === undefined
+        ? {}
+        : { staged: { ...(await describe(staged)), locked: await this.#isLocked(staged) } }),
+      ...(rollback === undefined ? {} : { rollback: await describe(rollback) }),
+      freeBytes: await freeBytes(this.sysroot),
+      architecture: ociArchitecture(),
+      ...(this.#options.agentVersion === undefined ? {} : { agentVersion: this.#options.agentVersion }),
+    };
+  }
+
+  async stage(request: StageRequest, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const { booted, staged } = await this.#deployments();
+    if (staged?.checksum !== request.checksum) {
+      await mkdir(this.#path(RUN_DIRECTORY), { recursive: true, mode: 0o700 });
+      await writeAtomically(this.#path(`${RUN_DIRECTORY}/origin`), formatOrigin(request.origin));
+      await this.#tool.deploy({
+        checksum: request.checksum,
+        stateroot: booted.stateroot,
+        originFile: `/${RUN_DIRECTORY}/origin`,
+        stage: true,
+      });
+    }
+    await this.lock();
+  }
+
+  async discard(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const listed = await this.#tool.list();
+    const index = listed.findIndex((deployment) => deployment.staged);
+    if (index >= 0) await this.#tool.undeploy(index);
+  }
+
+  async lock(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const { staged } = await this.#deployments();
+    if (staged === undefined || (await this.#isLocked(staged))) return;
+    if (await this.#tool.hasLockCommand()) await this.#tool.lockFinalization(true);
+    else await writeFile(this.#path(LOCK_FILE), '', { mode: 0o600 });
+  }
+
+  async unlock(digest: string, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const { staged } = await this.status();
+    if (staged?.digest !== digest) {
+      throw new AgentError(
+        'OtherDigestStaged',
+        `${staged?.digest ?? 'Nothing'} is staged, not ${digest}; stage it first.`,
+      );
+    }
+    if (await this.#tool.hasLockCommand()) await this.#tool.lockFinalization(false);
+    await rm(this.#path(LOCK_FILE), { force: true });
+  }
+
+  async rollback(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    // Writing a new boot order drops what is staged, silently; do it in the open.
+    await this.discard();
+    const { rollback } = await this.#deployments();
+    if (rollback === undefined) {
+      throw new AgentError('NothingToRollBackTo', 'There is only one deployment; there is nothing to roll back to.');
+    }
+    const index = (await this.#tool.list()).findIndex(
+      (listed) => listed.checksum === rollback.checksum && listed.serial === rollback.serial,
+    );
+    if (await this.#tool.canSetDefault()) return this.#tool.setDefault(index);
+    await this.#tool.deploy({
+      checksum: rollback.checksum,
+      stateroot: rollback.stateroot,
+      originFile: originPath('/', rollback),
+    });
+  }
+
+  async reboot(reason: string): Promise<void> {
+    await this.#run(['systemctl', 'reboot', `--message=${reason}`]);
+  }
+
+  async #deployments(): Promise<{
+    booted: ListedDeployment;
+    staged: ListedDeployment | undefined;
+    rollback: ListedDeployment | undefined;
+  }> {
+    const listed = await this.#tool.list();
+    const at = listed.findIndex((deployment) => deployment.booted);
+    const booted = listed[at];
+    if (booted === undefined) {
+      throw new AgentError('HostUnsupported', `${this.sysroot} has not been booted from an OSTree deployment.`);
+    }
+    return {
+      booted,
+      staged: listed.find((deployment) => deployment.staged),
+      rollback: listed.slice(at + 1).find((deployment) => deployment.stateroot === booted.stateroot),
+    };
+  }
+
+  /** The status text shows the lock since 2023.8; the file is its older form; the staged data settles what is left. */
+  async #isLocked(staged: ListedDeployment): Promise<boolean> {
+    if (staged.locked) return true;
+    if (await stat(this.#path(LOCK_FILE)).catch(() => undefined)) return true;
+    const data = await readIfPresent(this.#path(STAGED_FILE));
+    return data !== undefined && (await this.#tool.hasLockCommand()) && data.includes('\0locked\0');
+  }
+
+  #path(name: string): string {
+    return join(this.sysroot, name);
+  }
+}

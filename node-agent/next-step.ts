@@ -1,0 +1,118 @@
+/**
+ * What the agent does next, as a pure function of what the API and the host say. Everything the agent promises about
+ * reboots is decided here: it boots only with a live approval for exactly the digest that is staged, and only in the
+ * boot for which the approval was given. Nothing is remembered between two calls.
+ */
+import type { HostStatus, LastOrder, Order, RolloutStatus } from '../api/index.ts';
+
+/** Why an order is not carried out; goes into `status.lastOrder.reason`. */
+export type RefusalReason =
+  | 'ApprovalMissing'
+  | 'ApprovalForOtherDigest'
+  | 'ApprovalExpired'
+  | 'NothingStaged'
+  | 'OtherDigestStaged';
+
+export type Step =
+  /** Nothing to do until something changes, or until `wakeTime`. */
+  | { readonly kind: 'Report'; readonly wakeTime?: Date }
+  /** Pull, import and stage the ordered digest, locked. */
+  | { readonly kind: 'Stage' }
+  /** Lock what is staged: it must not boot by accident. */
+  | { readonly kind: 'Lock' }
+  /** Unlock what is staged, and reboot. */
+  | { readonly kind: 'Boot'; readonly digest: string }
+  | { readonly kind: 'Discard' }
+  | { readonly kind: 'Refuse'; readonly reason: RefusalReason; readonly message: string }
+  | {
+      readonly kind: 'Done';
+      readonly result: 'Succeeded' | 'RolledBack';
+      readonly reason: string;
+      readonly message: string;
+    };
+
+export interface Situation {
+  readonly order: Order | undefined;
+  readonly host: HostStatus;
+  readonly lastOrder: LastOrder | undefined;
+  /** The part of `status.rollout` that an approval depends on. */
+  readonly rollout: Pick<RolloutStatus, 'preBootID'> | undefined;
+  readonly now: Date;
+}
+
+/** Decides the next step; total and without side effects. */
+export function nextStep(situation: Situation): Step {
+  const { order, host, lastOrder } = situation;
+  if (order === undefined || lastOrder?.id === order.id) return { kind: 'Report' };
+  const step = order.goal === 'Boot' ? bootStep(order, situation) : stepOf(order, host);
+  // A crash between unlock and reboot leaves the deployment unlocked; unless it may still boot, lock it before all else.
+  if (host.staged !== undefined && host.staged.locked !== true && step.kind !== 'Boot' && step.kind !== 'Discard') {
+    return { kind: 'Lock' };
+  }
+  return step;
+}
+
+function stepOf(order: Order, host: HostStatus): Step {
+  switch (order.goal) {
+    case 'Stage':
+      if (host.booted?.digest === order.digest) {
+        return done('Succeeded', 'AlreadyBooted', `The node already runs ${order.digest}; there is nothing to stage.`);
+      }
+      return host.staged?.digest === order.digest
+        ? done('Succeeded', 'Staged', `${order.digest} is staged, locked, and waits for a boot approval.`)
+        : { kind: 'Stage' };
+    case 'Discard':
+      return host.staged === undefined ? done('Succeeded', 'Discarded', 'Nothing is staged.') : { kind: 'Discard' };
+    default:
+      return done('Succeeded', 'Observed', 'The host is reported; nothing was to be done.');
+  }
+}
+
+function bootStep(order: Order, { host, rollout, now }: Situation): Step {
+  const approval = order.bootApproval;
+  if (approval === undefined) {
+    return refuse('ApprovalMissing', `Order ${order.id} asks for a boot without an approval; the node stays as it is.`);
+  }
+  if (approval.digest !== order.digest) {
+    return refuse(
+      'ApprovalForOtherDigest',
+      `The boot approval is for ${approval.digest}, but the order is for ${order.digest}; the node stays as it is.`,
+    );
+  }
+  if (host.booted?.digest === order.digest) {
+    return done('Succeeded', 'Booted', `The node runs ${order.digest}.`);
+  }
+  if (rollout?.preBootID !== undefined && rollout.preBootID !== host.bootID) {
+    const booted = host.booted?.digest ?? host.booted?.checksum ?? 'an unknown deployment';
+    return done(
+      'RolledBack',
+      'BootedOtherDigest',
+      `The node came back on ${booted} instead of ${order.digest}; see the boot loader and the journal of that boot on the node.`,
+    );
+  }
+  if (host.staged === undefined) {
+    return refuse('NothingStaged', `Nothing is staged, so ${order.digest} cannot be booted; order goal Stage first.`);
+  }
+  if (host.staged.digest !== order.digest) {
+    return refuse(
+      'OtherDigestStaged',
+      `${host.staged.digest ?? host.staged.checksum} is staged, not ${order.digest}; order goal Stage for it first.`,
+    );
+  }
+  const notBefore = Date.parse(approval.notBefore);
+  const notAfter = Date.parse(approval.notAfter);
+  // Written so that a time that cannot be read (NaN) counts as expired.
+  if (!(now.getTime() <= notAfter && notBefore <= notAfter)) {
+    return refuse('ApprovalExpired', `The boot approval ended at ${approval.notAfter}; the node stays as it is.`);
+  }
+  if (now.getTime() < notBefore) return { kind: 'Report', wakeTime: new Date(notBefore) };
+  return { kind: 'Boot', digest: order.digest };
+}
+
+function refuse(reason: RefusalReason, message: string): Step {
+  return { kind: 'Refuse', reason, message };
+}
+
+function done(result: 'Succeeded' | 'RolledBack', reason: string, message: string): Step {
+  return { kind: 'Done', result, reason, message };
+}

@@ -1,0 +1,265 @@
+/**
+ * Carries out the node's order. Each turn reads the host afresh, asks `nextStep` what to do, does that one thing, and
+ * looks again; the process can be killed between any two instructions and the next turn of its successor goes on from
+ * what the host and the API say. What is kept in memory (`#settled`) only bridges the time until the API has it.
+ */
+import type { Logger } from 'pino';
+import {
+  type HostStatus,
+  type LastOrder,
+  type NodeOS,
+  type Order,
+  orderSchema,
+  type Progress,
+  toTimestamp,
+} from '../api/index.ts';
+import { Bell } from './bell.ts';
+import { AgentError } from './errors.ts';
+import { failureOf } from './failure.ts';
+import type { Host } from './host/host.ts';
+import { backOffMs, sleep } from './kube/back-off.ts';
+import { nextStep, type Step } from './next-step.ts';
+import { ProgressReport } from './progress-report.ts';
+import { type AgentStatus, statusPatch } from './status-patch.ts';
+
+/** How often the host is looked at when nothing happens: somebody may have worked on it by hand. */
+const REFRESH_MS = 60_000;
+const BACK_OFF = { firstMs: 1000, capMs: 30_000 };
+
+export interface PulledImage {
+  /** Merge commit to deploy. */
+  readonly checksum: string;
+  readonly digest: string;
+  /** Takes away what keeps the commit from being pruned before it is staged. */
+  readonly release: () => Promise<void>;
+}
+
+export interface PullOptions {
+  readonly onProgress: (progress: Progress) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface OrderLoopOptions {
+  readonly host: Host;
+  readonly pull: (order: Order, options: PullOptions) => Promise<PulledImage>;
+  /** Sends a JSON merge patch to the status subresource and returns the object as it is then. */
+  readonly patchStatus: (patch: object, signal: AbortSignal) => Promise<NodeOS>;
+  readonly now: () => Date;
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+/** Why the loop ended. After `Rebooting` the process must end too: a machine kills it, a sandbox wants to be started anew. */
+export type AgentExit = 'Stopped' | 'Rebooting';
+
+export class OrderLoop {
+  readonly #options: OrderLoopOptions;
+  readonly #bell = new Bell();
+  #object: NodeOS | undefined;
+  #settled: { readonly uid: string; readonly lastOrder: LastOrder } | undefined;
+  /** Ends the staging of an order that is no longer the order. */
+  #staging: { readonly id: string; readonly abort: AbortController } | undefined;
+
+  constructor(options: OrderLoopOptions) {
+    this.#options = options;
+  }
+
+  /** Takes the newest version of the NodeOS; an older one than is known is ignored. */
+  observe(object: NodeOS | undefined): void {
+    if (object !== undefined && isOlder(object, this.#object)) return;
+    this.#object = object;
+    if (this.#staging !== undefined && object?.spec.order?.id !== this.#staging.id) {
+      this.#staging.abort.abort(new Error('the order was replaced'));
+    }
+    this.#bell.ring();
+  }
+
+  /** Runs until `signal` aborts or a reboot was asked for. Failures of the host or the API are retried, never thrown. */
+  async run(signal: AbortSignal): Promise<AgentExit> {
+    const { log, random } = this.#options;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        if (this.#object === undefined) await this.#bell.wait(REFRESH_MS, signal);
+        else if (await this.#turn(this.#object, signal)) return 'Rebooting';
+        failures = 0;
+      } catch (error) {
+        if (signal.aborted) break;
+        failures += 1;
+        log.warn({ failures, ...failureOf(error) }, 'this turn failed; trying again');
+        await this.#bell.wait(backOffMs(BACK_OFF, failures - 1, random), signal);
+      }
+    }
+    return 'Stopped';
+  }
+
+  /** One look and one step; true when the host is rebooting. */
+  async #turn(object: NodeOS, signal: AbortSignal): Promise<boolean> {
+    const host = await this.#options.host.status(signal);
+    const order = await this.#readOrder(object, host, signal);
+    const now = this.#options.now();
+    const lastOrder = this.#lastOrder(object, order);
+    const step = nextStep({ order, host, lastOrder, rollout: object.status?.rollout, now });
+    if (order === undefined || step.kind === 'Report') {
+      const settled = lastOrder !== undefined && lastOrder.id === order?.id ? { lastOrder } : {};
+      await this.#write({ host, progress: null, ...settled }, signal);
+      const wakeMs = step.kind === 'Report' ? step.wakeTime?.getTime() : undefined;
+      await this.#bell.wait(Math.min(REFRESH_MS, (wakeMs ?? Infinity) - now.getTime()), signal);
+      return false;
+    }
+    try {
+      return await this.#act(step, order, host, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (this.#object?.spec.order?.id !== order.id) {
+        this.#options.log.info({ order: order.id, step: step.kind }, 'given up for a newer order');
+        return false;
+      }
+      const { reason, message } = failureOf(error);
+      this.#options.log.error({ order: order.id, step: step.kind, reason, err: error }, message);
+      if (step.kind === 'Boot') await this.#options.host.lock();
+      await this.#settle(order, 'Failed', reason, message, signal);
+      return false;
+    }
+  }
+
+  async #act(
+    step: Exclude<Step, { kind: 'Report' }>,
+    order: Order,
+    seen: HostStatus,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { host, log } = this.#options;
+    switch (step.kind) {
+      case 'Stage':
+        await this.#stage(order, seen, signal);
+        break;
+      case 'Lock':
+        log.warn({ order: order.id }, 'what is staged is not locked and may not boot: locking it');
+        await host.lock(signal);
+        break;
+      case 'Discard':
+        await host.discard(signal);
+        break;
+      case 'Refuse':
+        await this.#settle(order, 'Refused', step.reason, step.message, signal);
+        break;
+      case 'Done':
+        await this.#settle(order, step.result, step.reason, step.message, signal);
+        break;
+      case 'Boot':
+        // Unlock, then look again: the approval and the order are judged once more just before the reboot.
+        if (seen.staged?.locked !== false) {
+          await host.unlock(step.digest, signal);
+          return false;
+        }
+        log.info({ order: order.id, digest: step.digest }, 'rebooting into the approved digest');
+        await host.reboot(`Treeline boots ${step.digest} (order ${order.id})`);
+        return true;
+    }
+    return false;
+  }
+
+  async #stage(order: Order, seen: HostStatus, signal: AbortSignal): Promise<void> {
+    const { host, pull, log } = this.#options;
+    const abort = new AbortController();
+    this.#staging = { id: order.id, abort };
+    const either = AbortSignal.any([signal, abort.signal]);
+    const report = new ProgressReport({
+      write: (progress, cut) => this.#patchOnce({ host: seen, progress }, cut),
+      onTrouble: (error) => log.warn(failureOf(error), 'progress could not be reported'),
+    });
+    let latest: Progress = { stage: 'Resolving', layersDone: 0, layersTotal: 0, bytesDone: 0, bytesTotal: 0 };
+    const onProgress = (progress: Progress) => report.update((latest = progress));
+    try {
+      log.info({ order: order.id, image: order.image }, 'staging');
+      onProgress(latest);
+      const pulled = await pull(order, { onProgress, signal: either });
+      if (pulled.digest !== order.digest) {
+        throw new AgentError(
+          'OtherDigestStaged',
+          `${order.image} turned out to be ${pulled.digest}; nothing was staged.`,
+        );
+      }
+      onProgress({ ...latest, stage: 'Deploying' });
+      await host.stage({ checksum: pulled.checksum, origin: order.image }, either);
+      await pulled.release();
+      const { staged } = await host.status();
+      if (staged?.digest !== order.digest) {
+        throw new AgentError(
+          'OtherDigestStaged',
+          `${order.digest} was staged, but the host reports ${staged?.digest ?? 'nothing'}; is another tool staging too?`,
+        );
+      }
+    } finally {
+      this.#staging = undefined;
+      await report.stop();
+    }
+  }
+
+  /** An order that this agent does not understand in full is refused: what it cannot read may be a condition. */
+  async #readOrder(object: NodeOS, host: HostStatus, signal: AbortSignal): Promise<Order | undefined> {
+    const raw = object.spec.order;
+    if (raw === undefined) return undefined;
+    const parsed = orderSchema.safeParse(raw);
+    if (parsed.success) return parsed.data;
+    if (object.status?.lastOrder?.id !== raw.id) {
+      const issue = parsed.error.issues[0];
+      const message = `The order cannot be understood (${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}); update the agent to the operator's version.`;
+      await this.#write(
+        { host, progress: null, lastOrder: this.#ending(raw, 'Refused', 'OrderNotUnderstood', message) },
+        signal,
+      );
+    }
+    return undefined;
+  }
+
+  #lastOrder(object: NodeOS, order: Order | undefined): LastOrder | undefined {
+    const settled = this.#settled;
+    return settled !== undefined && settled.uid === object.metadata.uid && settled.lastOrder.id === order?.id
+      ? settled.lastOrder
+      : object.status?.lastOrder;
+  }
+
+  async #settle(order: Order, result: LastOrder['result'], reason: string, message: string, signal: AbortSignal) {
+    const lastOrder = this.#ending(order, result, reason, message);
+    this.#options.log.info({ order: order.id, result, reason }, message);
+    if (this.#object !== undefined) this.#settled = { uid: this.#object.metadata.uid, lastOrder };
+    await this.#write({ host: await this.#options.host.status(), progress: null, lastOrder }, signal);
+  }
+
+  #ending(order: Order, result: LastOrder['result'], reason: string, message: string): LastOrder {
+    return { id: order.id, result, reason, message, completionTime: toTimestamp(this.#options.now()) };
+  }
+
+  /** Writes until the API has it, the NodeOS is gone, or a newer order makes it idle. */
+  async #write(wanted: AgentStatus, signal: AbortSignal): Promise<void> {
+    const { log, random } = this.#options;
+    const orderID = this.#object?.spec.order?.id;
+    for (let failures = 1; !signal.aborted && this.#object?.spec.order?.id === orderID; failures += 1) {
+      try {
+        return await this.#patchOnce(wanted, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof AgentError && error.status === 404) return this.observe(undefined);
+        log.warn({ failures, ...failureOf(error) }, 'status could not be written; trying again');
+        await sleep(backOffMs(BACK_OFF, failures - 1, random), signal);
+      }
+    }
+  }
+
+  async #patchOnce(wanted: AgentStatus, signal: AbortSignal): Promise<void> {
+    const patch = statusPatch(this.#object?.status, wanted);
+    if (patch === undefined || this.#object === undefined) return;
+    const { uid } = this.#object.metadata;
+    // The UID makes the API server refuse the patch if the object is a new one under the old name.
+    this.observe(await this.#options.patchStatus({ metadata: { uid }, ...patch }, signal));
+  }
+}
+
+/** Whether `one` is an earlier version of the same object; versions are integers (Kubernetes API concepts, 1.35). */
+function isOlder(one: NodeOS, other: NodeOS | undefined): boolean {
+  if (other === undefined || one.metadata.uid !== other.metadata.uid) return false;
+  const [a, b] = [one.metadata.resourceVersion, other.metadata.resourceVersion];
+  return /^\d+$/.test(a) && /^\d+$/.test(b) && BigInt(a) < BigInt(b);
+}

@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import * as fc from 'fast-check';
+import { pino } from 'pino';
+import type { LastOrder, NodeOS, NodeOSStatus, Order } from '../../../api/index.ts';
+import { AgentError } from '../../../node-agent/errors.ts';
+import { type OrderLoopOptions, OrderLoop, type PullOptions } from '../../../node-agent/order-loop.ts';
+import { checksumOf, digestOf, FakeHost } from './fake-host.ts';
+
+const B = digestOf('b');
+const C = digestOf('c');
+
+function orderFor(digest: string, change: Partial<Order> = {}): Order {
+  return {
+    id: `${change.goal ?? 'Stage'}-${digest.slice(7, 9)}`,
+    image: `ostree-unverified-registry:registry.example/os@${digest}`,
+    digest,
+    goal: 'Stage',
+    ...change,
+  };
+}
+
+const liveApproval = (digest: string) => ({
+  digest,
+  notBefore: new Date(Date.now() - 60_000).toISOString(),
+  notAfter: new Date(Date.now() + 60_000).toISOString(),
+});
+
+/** An API server with one object, and the loop that serves it. */
+class Bench {
+  readonly host = new FakeHost();
+  readonly patches: Record<string, unknown>[] = [];
+  pulls = 0;
+  pull = async (order: Order, _options: PullOptions) => ({
+    checksum: checksumOf(order.digest),
+    digest: order.digest,
+    release: async () => {},
+  });
+  patchFailure: Error | undefined;
+  object: NodeOS;
+  #version = 1;
+  #loop: OrderLoop | undefined;
+
+  constructor(order: Order | undefined, status: NodeOSStatus = {}) {
+    this.object = {
+      metadata: { name: 'n', uid: 'u', resourceVersion: '1' },
+      spec: { imageName: 'i', nodeUID: 'u', ...(order === undefined ? {} : { order }) },
+      status,
+    };
+  }
+
+  get lastOrder(): LastOrder | undefined {
+    return this.object.status?.lastOrder;
+  }
+
+  order(order: Order | undefined): void {
+    const { order: _, ...spec } = this.object.spec;
+    this.#change({ spec: order === undefined ? spec : { ...spec, order } });
+    this.#loop?.observe(this.object);
+  }
+
+  /** Runs a fresh loop, as a restarted process would, until `done` says so or the loop ends on its own. */
+  async run(done: () => boolean): Promise<string> {
+    const options: OrderLoopOptions = {
+      host: this.host,
+      pull: async (order, pullOptions) => {
+        this.pulls += 1;
+        return this.pull(order, pullOptions);
+      },
+      patchStatus: async (patch) => this.#patch(patch as Record<string, Record<string, unknown>>),
+      now: () => new Date(),
+      random: () => 0,
+      log: pino({ level: 'silent' }),
+    };
+    const loop = new OrderLoop(options);
+    this.#loop = loop;
+    const stop = new AbortController();
+    loop.observe(this.object);
+    const running = loop.run(stop.signal);
+    const ended = running.then(() => true);
+    const limit = Date.now() + 5000;
+    while (!done() && !(await Promise.race([ended, delay(2, false)]))) {
+      assert.ok(Date.now() < limit, `gave up waiting; last order: ${JSON.stringify(this.lastOrder)}`);
+    }
+    stop.abort();
+    return running;
+  }
+
+  settled = () => this.lastOrder?.id === this.object.spec.order?.id && this.object.status?.progress === undefined;
+
+  #patch(patch: Record<string, Record<string, unknown>>): NodeOS {
+    if (this.patchFailure !== undefined) throw this.patchFailure;
+    this.patches.push(patch);
+    const status = merge(this.object.status ?? {}, patch['status']) as NodeOSStatus;
+    this.#change({ status });
+    return this.object;
+  }
+
+  #change(change: Partial<NodeOS>): void {
+    this.#version += 1;
+    const metadata = { ...this.object.metadata, resourceVersion: String(this.#version) };
+    this.object = { ...this.object, ...change, metadata };
+  }
+}
+
+function merge(from: unknown, patch: unknown): unknown {
+  if (typeof patch !== 'object' || patch === null) return patch;
+  const result: Record<string, unknown> = typeof from === 'object' && from !== null ? { ...from } : {};
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) delete result[key];
+    else result[key] = merge(result[key], value);
+  }
+  return result;
+}
+
+describe('the order loop', () => {
+  it('stages an order once, locked, and says so', async () => {
+    const bench = new Bench(orderFor(B));
+    await bench.run(bench.settled);
+    assert.equal(bench.lastOrder?.result, 'Succeeded');
+    assert.equal(bench.host.staged?.locked, true);
+    await bench.run(() => bench.object.status?.host !== undefined);
+    assert.equal(bench.pulls, 1, 'a settled order is not carried out again after a restart');
+    assert.deepEqual(bench.host.calls, ['stage']);
+  });
+
+  it('writes only host, progress and lastOrder', async () => {
+    const bench = new Bench(orderFor(B), { rollout: { phase: 'Staging', phaseTime: '2026-01-01T00:00:00Z' } });
+    await bench.run(bench.settled);
+    const written = new Set(bench.patches.flatMap((patch) => Object.keys(patch['status'] as object)));
+    assert.ok([...written].every((key) => ['host', 'progress', 'lastOrder'].includes(key)));
+    assert.equal(bench.object.status?.rollout?.phase, 'Staging');
+  });
+
+  it('says why staging failed, in a word and a sentence', async () => {
+    const bench = new Bench(orderFor(B));
+    bench.pull = async () => {
+      throw Object.assign(new Error('Cannot write: the file system is full; free some space'), { code: 'NoSpace' });
+    };
+    await bench.run(bench.settled);
+    assert.equal(bench.lastOrder?.result, 'Failed');
+    assert.equal(bench.lastOrder?.reason, 'DiskFull');
+    assert.match(bench.lastOrder?.message ?? '', /file system is full/);
+    assert.equal(bench.pulls, 1);
+  });
+
+  it('refuses an image that is not the ordered digest', async () => {
+    const bench = new Bench(orderFor(B));
+    bench.pull = async () => ({ checksum: checksumOf(C), digest: C, release: async () => {} });
+    await bench.run(bench.settled);
+    assert.equal(bench.lastOrder?.reason, 'OtherDigestStaged');
+    assert.deepEqual(bench.host.calls, []);
+  });
+
+  it('gives up staging when a newer order arrives, and carries out the newer one', async () => {
+    const bench = new Bench(orderFor(B));
+    bench.pull = async (order, { signal }) => {
+      if (order.digest === B) {
+        bench.order(orderFor(C));
+        await delay(5000, undefined, { signal });
+      }
+      return { checksum: checksumOf(order.digest), digest: order.digest, release: async () => {} };
+    };
+    await bench.run(bench.settled);
+    assert.equal(bench.lastOrder?.id, orderFor(C).id);
+    assert.equal(bench.host.staged?.digest, C);
+    assert.deepEqual(bench.host.calls, ['stage']);
+  });
+
+  it('boots under a live approval: unlock first, then reboot, then the new process proves it', async () => {
+    const bench = new Bench(orderFor(B));
+    await bench.run(bench.settled);
+    bench.order(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }));
+    assert.equal(await bench.run(bench.settled), 'Rebooting');
+    assert.notEqual(bench.lastOrder?.id, bench.object.spec.order?.id, 'a reboot is not a success yet');
+    assert.equal(await bench.run(bench.settled), 'Stopped');
+    assert.equal(bench.lastOrder?.result, 'Succeeded');
+    assert.deepEqual(bench.host.calls, ['stage', 'unlock', 'reboot']);
+  });
+
+  it('locks again and reports when the reboot cannot be asked for', async () => {
+    const bench = new Bench(orderFor(B));
+    await bench.run(bench.settled);
+    bench.host.failures.set('reboot', new AgentError('CommandFailed', 'systemctl reboot failed: no.'));
+    bench.order(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }));
+    assert.equal(await bench.run(bench.settled), 'Stopped');
+    assert.deepEqual([bench.lastOrder?.result, bench.lastOrder?.reason], ['Failed', 'CommandFailed']);
+    assert.equal(bench.host.staged?.locked, true);
+  });
+
+  it('reports a roll-back when the host came back on another digest', async () => {
+    const bench = new Bench(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }), {
+      rollout: { phase: 'Rebooting', phaseTime: '2026-01-01T00:00:00Z', preBootID: 'boot-0' },
+    });
+    await bench.run(bench.settled);
+    assert.equal(bench.lastOrder?.result, 'RolledBack');
+    assert.deepEqual(bench.host.calls, []);
+  });
+
+  it('refuses an order with a field that it does not know', async () => {
+    const bench = new Bench({ ...orderFor(B), kernelArguments: ['quiet'] } as Order);
+    await bench.run(bench.settled);
+    assert.deepEqual([bench.lastOrder?.result, bench.lastOrder?.reason], ['Refused', 'OrderNotUnderstood']);
+    assert.equal(bench.pulls, 0);
+  });
+
+  it('reports the host without any order, and is silent when nothing changes', async () => {
+    const bench = new Bench(undefined);
+    await bench.run(() => bench.object.status?.host !== undefined);
+    const end = Date.now() + 50;
+    await bench.run(() => Date.now() > end);
+    assert.equal(bench.patches.length, 1);
+  });
+
+  it('ends the same whenever the process is killed', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat({ max: 12 }), { maxLength: 6 }), async (kills) => {
+        const bench = new Bench(orderFor(B));
+        const original = bench.pull;
+        let ticks = 0;
+        bench.pull = async (order, options) => {
+          await delay(1, undefined, { signal: options.signal });
+          return original(order, options);
+        };
+        for (const kill of kills) {
+          const until = ticks + kill;
+          await bench.run(() => (ticks += 1) > until || bench.settled());
+        }
+        await bench.run(bench.settled);
+        bench.order(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }));
+        for (const kill of kills) {
+          const until = ticks + kill;
+          await bench.run(() => (ticks += 1) > until || bench.settled());
+        }
+        while (!bench.settled()) await bench.run(bench.settled);
+        assert.equal(bench.lastOrder?.result, 'Succeeded');
+        assert.equal(bench.host.booted.digest, B);
+        assert.equal(bench.host.calls.filter((call) => call === 'reboot').length, 1);
+      }),
+      { numRuns: 25 },
+    );
+  }).timeout(30_000);
+});
