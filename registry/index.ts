@@ -1,5 +1,7 @@
 /** The public surface of `registry/`: images by reference, read and written over any supported transport. */
+export { canonicalJson } from './canonical-json.ts';
 export { type Credential, type Credentials, parseDockerConfig } from './credentials.ts';
+export { openImageDestination } from './destination.ts';
 export { digestOf, isDigest } from './digest.ts';
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
 export { formatImageReference, type ImageReference, parseImageReference, type Transport } from './image-reference.ts';

@@ -3,6 +3,8 @@ import type { ContentStore } from './content.ts';
 import { RegistryError } from './errors.ts';
 import { formatImageReference, type ImageReference } from './image-reference.ts';
 import type { BlobReadOptions, ImageSource, Platform, ResolvedImage } from './image-source.ts';
+import { LayoutContent, parseLayoutName } from './layout-content.ts';
+import { ArchiveFiles, DirectoryFiles } from './layout-files.ts';
 import type { Descriptor } from './oci.ts';
 import type { RegistryOptions } from './options.ts';
 import { RegistryContent } from './registry-content.ts';
@@ -22,8 +24,14 @@ export function openContentStore(image: ImageReference, options: RegistryOptions
   switch (image.transport) {
     case 'registry':
       return new RegistryContent(parseRegistryName(image.name), options);
-    case 'oci':
-    case 'oci-archive':
+    case 'oci': {
+      const { path, ref } = parseLayoutName(image);
+      return new LayoutContent(new DirectoryFiles(path), ref, formatImageReference(image));
+    }
+    case 'oci-archive': {
+      const { path, ref } = parseLayoutName(image);
+      return new LayoutContent(new ArchiveFiles(path), ref, formatImageReference(image));
+    }
     case 'docker-archive':
     case 'containers-storage':
     case 'dir':

@@ -1,0 +1,32 @@
+/** Opens a place for an image to be written to, whatever transport its reference names. */
+import { ArchiveDestination } from './archive-destination.ts';
+import type { ImageReference } from './image-reference.ts';
+import type { ImageDestination } from './image-source.ts';
+import { parseLayoutName } from './layout-content.ts';
+import { LayoutDestination } from './layout-destination.ts';
+import type { RegistryOptions } from './options.ts';
+import { RegistryDestination } from './registry-destination.ts';
+import { parseRegistryName } from './registry-name.ts';
+import { unsupportedTransport } from './source.ts';
+
+/**
+ * Nothing is written before the first `putBlob`. Dispose of the destination when done; an `oci-archive:` whose manifest
+ * was not put leaves nothing behind.
+ * @throws RegistryError `InvalidReference`, `UnsupportedTransport`
+ */
+export function openImageDestination(image: ImageReference, options: RegistryOptions = {}): ImageDestination {
+  switch (image.transport) {
+    case 'registry':
+      return new RegistryDestination(parseRegistryName(image.name), options);
+    case 'oci':
+      return new LayoutDestination(parseLayoutName(image));
+    case 'oci-archive':
+      return new ArchiveDestination(parseLayoutName(image));
+    case 'docker-archive':
+    case 'containers-storage':
+    case 'dir':
+    case 'docker-daemon':
+    default:
+      throw unsupportedTransport(image, 'written');
+  }
+}

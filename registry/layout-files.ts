@@ -1,0 +1,150 @@
+/** The files of an OCI image layout, wherever they lie: in a directory, or inside a tar that is never unpacked. */
+import { constants, type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { reasonOf, RegistryError } from './errors.ts';
+import { indexTar, type TarMember } from './tar-index.ts';
+
+/** Large enough that reading costs little, small enough that many layers at once stay cheap. */
+const READ_BYTES = 256 * 1024;
+
+export interface LayoutFiles extends AsyncDisposable {
+  /** The whole of a small file. @throws RegistryError `NotFound`, `TooLarge`, `InvalidLayout` */
+  read(name: string, limit: number): Promise<Buffer>;
+  stream(name: string, signal?: AbortSignal): AsyncIterable<Buffer>;
+}
+
+export class DirectoryFiles implements LayoutFiles {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  async read(name: string, limit: number): Promise<Buffer> {
+    await using handle = await this.#open(name);
+    const { size } = await handle.stat();
+    return await readWhole(handle, 0, size, limit, join(this.#root, name));
+  }
+
+  async *stream(name: string, signal?: AbortSignal): AsyncIterable<Buffer> {
+    await using handle = await this.#open(name);
+    const { size } = await handle.stat();
+    yield* readRange(handle, 0, size, join(this.#root, name), signal);
+  }
+
+  async #open(name: string): Promise<FileHandle> {
+    const path = join(this.#root, name);
+    try {
+      // A FIFO in a hostile directory would block for ever without O_NONBLOCK; regular files do not mind it.
+      return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      throw openError(path, error);
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+export class ArchiveFiles implements LayoutFiles {
+  readonly #path: string;
+  #opened: Promise<{ handle: FileHandle; members: ReadonlyMap<string, TarMember> }> | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async read(name: string, limit: number): Promise<Buffer> {
+    const { handle, member } = await this.#member(name);
+    return await readWhole(handle, member.offset, member.size, limit, `${this.#path}:${name}`);
+  }
+
+  async *stream(name: string, signal?: AbortSignal): AsyncIterable<Buffer> {
+    const { handle, member } = await this.#member(name);
+    yield* readRange(handle, member.offset, member.size, `${this.#path}:${name}`, signal);
+  }
+
+  async #member(name: string): Promise<{ handle: FileHandle; member: TarMember }> {
+    this.#opened ??= this.#open();
+    const { handle, members } = await this.#opened;
+    const member = members.get(name);
+    if (member === undefined) {
+      throw new RegistryError(
+        'NotFound',
+        `The archive ${this.#path} has no ${name}: it is no complete OCI archive; write it again.`,
+      );
+    }
+    return { handle, member };
+  }
+
+  async #open(): Promise<{ handle: FileHandle; members: ReadonlyMap<string, TarMember> }> {
+    let handle: FileHandle;
+    try {
+      handle = await open(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      throw openError(this.#path, error);
+    }
+    try {
+      return { handle, members: await indexTar(handle, this.#path) };
+    } catch (error) {
+      await handle.close();
+      throw error instanceof RegistryError ? error : openError(this.#path, error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#opened === undefined) return;
+    const [opened] = await Promise.allSettled([this.#opened]);
+    if (opened.status === 'fulfilled') await opened.value.handle.close();
+  }
+}
+
+async function readWhole(
+  handle: FileHandle,
+  start: number,
+  size: number,
+  limit: number,
+  label: string,
+): Promise<Buffer> {
+  if (size > limit)
+    throw new RegistryError('TooLarge', `${label} is larger than ${limit} bytes: it is not part of a container image.`);
+  const chunks: Buffer[] = [];
+  for await (const chunk of readRange(handle, start, size, label)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function* readRange(
+  handle: FileHandle,
+  start: number,
+  size: number,
+  label: string,
+  signal?: AbortSignal,
+): AsyncIterable<Buffer> {
+  const end = start + size;
+  for (let position = start; position < end;) {
+    signal?.throwIfAborted();
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - position));
+    let bytesRead: number;
+    try {
+      ({ bytesRead } = await handle.read(buffer, 0, buffer.length, position));
+    } catch (error) {
+      throw openError(label, error);
+    }
+    if (bytesRead === 0)
+      throw new RegistryError('SizeMismatch', `${label} ends before its last byte: it is cut off; write it again.`);
+    position += bytesRead;
+    yield bytesRead === buffer.length ? buffer : buffer.subarray(0, bytesRead);
+  }
+}
+
+function openError(path: string, error: unknown): RegistryError {
+  const missing = error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+  return missing
+    ? new RegistryError('NotFound', `${path} does not exist: check the path of the image.`, error)
+    : new RegistryError(
+        'InvalidLayout',
+        `${path} cannot be read (${reasonOf(error)}): check the path and its permissions.`,
+        error,
+      );
+}
