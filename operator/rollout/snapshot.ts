@@ -39,7 +39,14 @@ export interface ResolvedImage {
 
 export interface ImageSnapshot {
   readonly object: OSImage;
+  /** What `spec.image.reference` means now. Its `release.reference` is that reference, letter for letter. */
   readonly resolution: Resolution;
+  /**
+   * What `status.target` means, looked up by its digest, for as long as the tag means something else or cannot be
+   * resolved. Without it a `Manual` rollout whose tag moved on gives no new orders: only the registry knows which
+   * manifest each architecture takes from an index.
+   */
+  readonly target?: ResolvedImage;
 }
 
 /** A pod that an eviction was refused for, with the API server's own words. */
@@ -52,12 +59,16 @@ export interface Refusal {
   readonly since: Date;
 }
 
-/** What the drainer last saw on a node that holds a slot. */
+/** What the drainer last saw on a node that holds a slot; to be forgotten whenever the node is seen uncordoned. */
 export interface DrainSnapshot {
   readonly podsLeft: number;
   readonly refusals: readonly Refusal[];
 }
 
+/**
+ * Must show every write that the operator itself has made (to NodeOSes and to Nodes): a slot or a cordon that the
+ * caches have not seen yet would be given a second time to somebody else.
+ */
 export interface Snapshot {
   readonly images: readonly ImageSnapshot[];
   readonly nodes: readonly NodeSnapshot[];

@@ -1,0 +1,249 @@
+/**
+ * What a rollout waits for, as sentences that say what to do. Nothing in a message counts time, so that a blocker that
+ * stays the same stays the same to the letter and costs no write.
+ */
+import { toTimestamp } from '../../api/index.ts';
+import type { Blocker } from '../../api/index.ts';
+import { isUnavailable } from './budget.ts';
+import { hasFailedForTarget } from './fleet.ts';
+import type { ImageFleet, Member } from './fleet.ts';
+import { AGENT_PATIENCE_SECONDS, after, answer, holdsSlot, passed } from './node-view.ts';
+import { inFlight } from './phases/leaving.ts';
+import { BLOCKER_TYPES } from './reasons.ts';
+import type { BlockerType } from './reasons.ts';
+
+/** More would not be read, and every list in the API is bounded. */
+const MAX_BLOCKERS = 20;
+
+/** As the API bounds a message. */
+const MAX_MESSAGE = 4096;
+
+interface Obstacle {
+  readonly type: BlockerType;
+  readonly message: string;
+  readonly node?: string;
+  readonly object?: string;
+  readonly since?: Date;
+}
+
+export interface Blockers {
+  readonly blockers: readonly Blocker[];
+  /** When another blocker may appear by the passing of time alone. */
+  readonly wakes: readonly Date[];
+}
+
+/** Lists what `fleet` waits for, most important first; `since` is kept from `before` for what was there already. */
+export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: Date): Blockers {
+  const wakes: Date[] = [];
+  const complete = fleet.choice.image !== undefined && !fleet.choice.changed && ruled(fleet).every(isUpdated);
+  const obstacles = [
+    ...imageObstacles(fleet),
+    ...conflicts(fleet),
+    ...(complete
+      ? []
+      : [...failures(fleet), ...pauses(fleet), ...drains(fleet), ...silentAgents(fleet, now, wakes), ...budget(fleet)]),
+  ];
+  const rank = (type: BlockerType) => BLOCKER_TYPES.indexOf(type);
+  obstacles.sort((left, right) => rank(left.type) - rank(right.type) || compare(left.node ?? '', right.node ?? ''));
+  const blockers = obstacles.slice(0, MAX_BLOCKERS).map((obstacle): Blocker => {
+    const { type, node, object, since } = obstacle;
+    const known = before.find((one) => one.type === type && one.node === node && one.object === object);
+    return {
+      type,
+      ...(node !== undefined && { node }),
+      ...(object !== undefined && { object }),
+      message: obstacle.message.slice(0, MAX_MESSAGE),
+      since: known?.since ?? toTimestamp(since ?? now),
+    };
+  });
+  return { blockers, wakes };
+}
+
+/** True when the node runs the target, has soaked, and nothing of ours is left on it. */
+export function isUpdated({ os, target }: Member): boolean {
+  const rollout = os?.status?.rollout;
+  return (
+    rollout?.phase === 'Updated' &&
+    target !== undefined &&
+    rollout.digest === target.digest &&
+    os?.status?.host?.booted?.digest === target.digest &&
+    rollout.slotTime === undefined
+  );
+}
+
+/** The members that are to run the target. */
+export function ruled(fleet: ImageFleet): readonly Member[] {
+  return fleet.members.filter(({ membership }) => membership.kind === 'Ruled');
+}
+
+/** Names, at most five of them, for a sentence. */
+export function namesOf(members: readonly Member[]): string {
+  const names = members.map(({ node }) => node.name).toSorted(compare);
+  const shown = names.slice(0, 5).join(', ');
+  return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
+}
+
+function imageObstacles({ image, choice, members }: ImageFleet): readonly Obstacle[] {
+  const { reference } = image.object.spec.image;
+  const obstacles: Obstacle[] = [];
+  if (image.resolution.state === 'Failed') {
+    obstacles.push({
+      type: 'ImageNotResolved',
+      message: `${reference} cannot be resolved (${image.resolution.reason}): ${image.resolution.message} Correct spec.image.reference or the pull Secret, or repair the registry; it is tried again by itself.`,
+    });
+  } else if (choice.image === undefined && !choice.changed) {
+    obstacles.push({
+      type: 'ImageNotResolved',
+      message: `Waits for the registry to say which digest ${choice.target?.digest ?? reference} means on each architecture.`,
+    });
+  }
+  if (choice.image === undefined) return obstacles;
+  for (const { node, membership, target } of members) {
+    if (membership.kind !== 'Ruled' || target !== undefined) continue;
+    obstacles.push({
+      type: 'PlatformMissing',
+      node: node.name,
+      message: `${reference} has no manifest for ${node.architecture}, the architecture of ${node.name}; push one, or take the node out of the selector.`,
+    });
+  }
+  return obstacles;
+}
+
+function conflicts({ members }: ImageFleet): readonly Obstacle[] {
+  return members.flatMap(({ node, membership }): Obstacle[] => {
+    if (membership.kind !== 'Conflict') return [];
+    const names = membership.images
+      .map(({ object }) => object.metadata.name)
+      .toSorted(compare)
+      .join(', ');
+    const message = `OSImages ${names} all select ${node.name}, so it stays on what it runs; change a nodeSelector until only one selects it.`;
+    return [{ type: 'SelectorConflict', node: node.name, message }];
+  });
+}
+
+function failures(fleet: ImageFleet): readonly Obstacle[] {
+  return ruled(fleet).flatMap((member): Obstacle[] => {
+    const { node, os } = member;
+    const rollout = os?.status?.rollout;
+    if (os === undefined || rollout === undefined) return [];
+    const said = rollout.message ?? '';
+    const base = { node: node.name, since: new Date(rollout.phaseTime) };
+    const retry = `No node gets a new slot; roll out another image, or delete NodeOS ${os.metadata.name} to try this one again.`;
+    if (hasFailedForTarget(member)) {
+      if (inFlight(rollout)) {
+        return [{ ...base, type: 'RebootOverdue', message: `${node.name}: ${said}` }];
+      }
+      if (rollout.preBootID === undefined) {
+        return [
+          {
+            ...base,
+            type: 'StagingFailed',
+            message: `${node.name}: ${said} See the registry, the pull Secret and the free space of the node.`,
+          },
+        ];
+      }
+      const type = os.status?.host?.bootID === rollout.preBootID ? 'BootRefused' : 'RolledBack';
+      return [{ ...base, type, message: `${node.name}: ${said} ${retry}` }];
+    }
+    if (rollout.nextAttemptTime === undefined) return [];
+    const type = rollout.phase === 'AwaitingGate' ? 'BootRefused' : 'StagingFailed';
+    return [{ ...base, type, message: `${node.name}: ${said}` }];
+  });
+}
+
+function pauses(fleet: ImageFleet): readonly Obstacle[] {
+  const { spec } = fleet.image.object;
+  if (spec.rollout.paused) {
+    return [
+      {
+        type: 'Paused',
+        message: 'The rollout is paused: set spec.rollout.paused to false to go on. Nodes that hold a slot finish.',
+      },
+    ];
+  }
+  if (fleet.budget.max > 0) return [];
+  return [
+    {
+      type: 'BudgetSpent',
+      message: 'spec.rollout.maxUnavailable is 0, which grants no slots; set it to 1 or more to go on.',
+    },
+  ];
+}
+
+function drains(fleet: ImageFleet): readonly Obstacle[] {
+  return ruled(fleet).flatMap(({ node, os, drain }): Obstacle[] => {
+    if (os?.status?.rollout?.phase !== 'Draining') return [];
+    return (drain?.refusals ?? []).map((refusal) => {
+      const budget =
+        refusal.budget === undefined
+          ? 'the disruption budget'
+          : `PodDisruptionBudget ${refusal.namespace}/${refusal.budget}`;
+      return {
+        type: 'DrainRefused',
+        node: node.name,
+        object: `Pod/${refusal.namespace}/${refusal.pod}`,
+        message: `Pod ${refusal.namespace}/${refusal.pod} may not leave ${node.name}; the API server says: "${refusal.message}". It is asked again all the time: give ${budget} room (more healthy replicas elsewhere, or a larger budget), or delete the pod yourself.`,
+        since: refusal.since,
+      };
+    });
+  });
+}
+
+function silentAgents(fleet: ImageFleet, now: Date, wakes: Date[]): readonly Obstacle[] {
+  return ruled(fleet).flatMap(({ node, os }): Obstacle[] => {
+    const rollout = os?.status?.rollout;
+    if (os === undefined || rollout === undefined) return [];
+    const begun = rollout.nextAttemptTime ?? rollout.phaseTime;
+    const waits =
+      rollout.phase === 'Pending' ? os.status?.host === undefined : awaitsAnswer(rollout.phase) && unanswered(os);
+    if (!waits) return [];
+    const patience = after(begun, AGENT_PATIENCE_SECONDS);
+    if (!passed(patience, now)) {
+      wakes.push(patience);
+      return [];
+    }
+    const message = `The agent on ${node.name} has not answered since ${begun}; see that the node is up and its treeline-agent pod runs.`;
+    return [{ type: 'AgentSilent', node: node.name, message, since: new Date(begun) }];
+  });
+}
+
+function awaitsAnswer(phase: string): boolean {
+  return phase === 'Staging' || phase === 'Rebooting' || phase === 'Failed';
+}
+
+/** An order that asks for something, without an answer and without progress. */
+function unanswered(os: NonNullable<Member['os']>): boolean {
+  const { order } = os.spec;
+  if (order === undefined || order.goal === 'Observe') return false;
+  return answer(os) === undefined && os.status?.progress === undefined;
+}
+
+function budget(fleet: ImageFleet): readonly Obstacle[] {
+  const { budget, members, image } = fleet;
+  const obstacles: Obstacle[] = [];
+  for (const { node, os } of members) {
+    if (node.ready || os?.status?.rollout?.phase === 'Rebooting') continue;
+    const since = node.readySince;
+    const message = `${node.name} is not Ready, which counts against maxUnavailable and keeps it from getting a slot; repair it, or take it out of the selector.`;
+    obstacles.push({ type: 'NodeNotReady', node: node.name, message, ...(since && { since }) });
+  }
+  const waiting = members.some(({ step }) => step?.awaitsSlot === true);
+  if (!waiting || image.object.spec.rollout.paused || fleet.halted || budget.max === 0) return obstacles;
+  const others = members.filter(({ node, os }) => isUnavailable(node, os) && !(os !== undefined && holdsSlot(os)));
+  const holders = members.filter(({ os }) => os !== undefined && holdsSlot(os));
+  const parts = [
+    ...(holders.length > 0 ? [`${namesOf(holders)} hold${holders.length === 1 ? 's' : ''} a slot`] : []),
+    ...(others.length > 0
+      ? [`${namesOf(others)} ${others.length === 1 ? 'is' : 'are'} cordoned, NotReady or being deleted by other causes`]
+      : []),
+  ];
+  obstacles.push({
+    type: 'BudgetSpent',
+    message: `${budget.unavailable.size} of at most ${budget.max} nodes are unavailable (${parts.join('; ')}); the next slot is free when one is back.`,
+  });
+  return obstacles;
+}
+
+function compare(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}

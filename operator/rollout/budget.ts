@@ -1,0 +1,40 @@
+/**
+ * How many nodes of one OSImage may be unavailable at once, and which are: whoever caused it. A node that somebody else
+ * broke is capacity that the fleet does not have.
+ */
+import type { OSImage } from '../../api/index.ts';
+import { holdsSlot } from './node-view.ts';
+import type { NodeSnapshot } from './snapshot.ts';
+import type { NodeOS } from '../../api/index.ts';
+
+export interface Budget {
+  readonly max: number;
+  /** Names of the selected nodes that are unavailable. */
+  readonly unavailable: ReadonlySet<string>;
+}
+
+/**
+ * `spec.rollout.maxUnavailable` as a number of nodes: a percentage of `selected` is rounded down but is at least 1; a
+ * literal 0 or "0%" is 0, which grants nothing.
+ */
+export function maxUnavailable(image: OSImage, selected: number): number {
+  const value = image.spec.rollout.maxUnavailable;
+  if (typeof value === 'number') return value;
+  const percent = Number.parseInt(value, 10);
+  return percent === 0 ? 0 : Math.max(1, Math.floor((selected * percent) / 100));
+}
+
+/** True when workloads cannot count on `node`: NotReady, cordoned by anybody, being deleted, or holding a slot of ours. */
+export function isUnavailable(node: NodeSnapshot, os: NodeOS | undefined): boolean {
+  return !node.ready || node.cordoned || node.deleting || (os !== undefined && holdsSlot(os));
+}
+
+/** The budget of `image` over the nodes that it selects. */
+export function budgetOf(
+  image: OSImage,
+  selected: readonly NodeSnapshot[],
+  nodeOSes: ReadonlyMap<string, NodeOS>,
+): Budget {
+  const unavailable = selected.filter((node) => isUnavailable(node, nodeOSes.get(node.name))).map((node) => node.name);
+  return { max: maxUnavailable(image, selected.length), unavailable: new Set(unavailable) };
+}

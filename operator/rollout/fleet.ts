@@ -1,0 +1,196 @@
+/**
+ * The fleet as one picture: which node is ruled by what, what each one's phase decides, and who gets a slot. Both the
+ * actions and the explanations are made from it, so that what is done and what is said cannot differ.
+ */
+import type { NodeOS } from '../../api/index.ts';
+import { budgetOf } from './budget.ts';
+import type { Budget } from './budget.ts';
+import { membershipOf, rulingImages } from './membership.ts';
+import type { Membership } from './membership.ts';
+import { follow, hold } from './node-step.ts';
+import type { NodeView, Step } from './node-view.ts';
+import { grantSlot } from './phases/draining.ts';
+import { leave } from './phases/leaving.ts';
+import { grants } from './slots.ts';
+import type { DrainSnapshot, ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
+import { chooseTarget, nodeTarget } from './target.ts';
+import type { NodeTarget, TargetChoice } from './target.ts';
+
+/** One node with its NodeOS, and what is decided about it. */
+export interface Member {
+  readonly node: NodeSnapshot;
+  readonly membership: Membership;
+  /** The NodeOS of this very Node; absent until it has been created. */
+  readonly os?: NodeOS;
+  readonly target?: NodeTarget;
+  readonly step?: Step;
+  /** What the drainer last saw on the node. */
+  readonly drain?: DrainSnapshot;
+}
+
+export interface ImageFleet {
+  readonly image: ImageSnapshot;
+  readonly choice: TargetChoice;
+  /** All nodes that the selector matches, also those left alone. */
+  readonly members: readonly Member[];
+  readonly budget: Budget;
+  /** True when a node has failed for the target: no new slots until the target changes or the node recovers. */
+  readonly halted: boolean;
+}
+
+export interface Fleet {
+  readonly images: readonly ImageFleet[];
+  /** Every node of the snapshot. */
+  readonly members: readonly Member[];
+  /** NodeOSes whose Node is gone or was made anew. */
+  readonly orphans: readonly NodeOS[];
+}
+
+/** Builds the picture, with every decision in it. */
+export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
+  const ruling = rulingImages(snapshot);
+  const choices = new Map(ruling.map((image) => [image, chooseTarget(image)]));
+  const nodes = new Map(snapshot.nodes.map((node) => [node.name, node]));
+  const nodeOSes = new Map<string, NodeOS>();
+  const orphans: NodeOS[] = [];
+  for (const os of snapshot.nodeOSes) {
+    if (nodes.get(os.metadata.name)?.uid === os.spec.nodeUID) nodeOSes.set(os.metadata.name, os);
+    else orphans.push(os);
+  }
+  const undecided = snapshot.nodes.map((node) => {
+    const os = nodeOSes.get(node.name);
+    const drain = snapshot.drains.get(node.name);
+    return { ...decide(node, membershipOf(node, ruling), os, choices, snapshot, now), ...(drain && { drain }) };
+  });
+  const decided = new Map(undecided.map((member) => [member.node.name, member]));
+  const images = ruling.map((image) => {
+    const choice = choices.get(image) ?? chooseTarget(image);
+    const members = undecided.filter((member) => selectedBy(member.membership, image));
+    const budget = budgetOf(
+      image.object,
+      members.map(({ node }) => node),
+      nodeOSes,
+    );
+    const halted = members.some(hasFailedForTarget);
+    for (const member of granted(members, image, choice, budget, halted, snapshot, now)) {
+      decided.set(member.node.name, member);
+    }
+    return { image, choice, members, budget, halted };
+  });
+  const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
+  return {
+    images: images.map((fleet) => ({ ...fleet, members: final(fleet.members) })),
+    members: final(undecided),
+    orphans,
+  };
+}
+
+/** True when the node has failed for the very target that it is to run now. */
+export function hasFailedForTarget({ membership, os, target }: Member): boolean {
+  const rollout = os?.status?.rollout;
+  return membership.kind === 'Ruled' && rollout?.phase === 'Failed' && rollout.digest === target?.digest;
+}
+
+function decide(
+  node: NodeSnapshot,
+  membership: Membership,
+  os: NodeOS | undefined,
+  choices: ReadonlyMap<ImageSnapshot, TargetChoice>,
+  snapshot: Snapshot,
+  now: Date,
+): Member {
+  if (os === undefined || os.metadata.deletionTimestamp !== undefined) {
+    return { node, membership, ...(os && { os }), ...targetOf(node, membership, choices) };
+  }
+  const view = viewOf(node, os, membership, snapshot, now);
+  switch (membership.kind) {
+    case 'Ruled': {
+      const { target } = targetOf(node, membership, choices);
+      const step = target === undefined ? hold(view, whyOnHold(node, membership, choices)) : follow(view, target);
+      return { node, membership, os, ...(target && { target }), step };
+    }
+    case 'Excluded':
+      return {
+        node,
+        membership,
+        os,
+        step: leave(view, 'The node is labelled treeline.dev/exclude and is left alone.'),
+      };
+    case 'Conflict': {
+      const names = membership.images.map(({ object }) => object.metadata.name).join(', ');
+      return { node, membership, os, step: leave(view, `OSImages ${names} all select the node; it stays as it is.`) };
+    }
+    case 'Unselected':
+      return { node, membership, os, step: leave(view, 'No OSImage selects the node any more.') };
+  }
+}
+
+function targetOf(
+  node: NodeSnapshot,
+  membership: Membership,
+  choices: ReadonlyMap<ImageSnapshot, TargetChoice>,
+): { target?: NodeTarget } {
+  if (membership.kind !== 'Ruled') return {};
+  const choice = choices.get(membership.image);
+  if (choice?.image === undefined) return {};
+  const target = nodeTarget(membership.image.object, choice.image, node.architecture);
+  return target === undefined ? {} : { target };
+}
+
+function whyOnHold(
+  node: NodeSnapshot,
+  membership: Membership & { kind: 'Ruled' },
+  choices: ReadonlyMap<ImageSnapshot, TargetChoice>,
+): string {
+  const resolved = choices.get(membership.image)?.image !== undefined;
+  return resolved
+    ? `The image has no manifest for ${node.architecture}; push one, or take the node out of the selector.`
+    : 'Waits for its image to be resolved to a digest.';
+}
+
+/** What the phase of `node` may look at. */
+export function viewOf(
+  node: NodeSnapshot,
+  os: NodeOS,
+  membership: Membership,
+  snapshot: Snapshot,
+  now: Date,
+): NodeView {
+  const spec = membership.kind === 'Ruled' ? membership.image.object.spec : undefined;
+  return {
+    node,
+    os,
+    drain: snapshot.drains.get(node.name),
+    rebootTimeoutSeconds: spec?.reboot.timeoutSeconds ?? 0,
+    minReadySeconds: spec?.health.minReadySeconds ?? 0,
+    now,
+  };
+}
+
+function granted(
+  members: readonly Member[],
+  image: ImageSnapshot,
+  choice: TargetChoice,
+  budget: Budget,
+  halted: boolean,
+  snapshot: Snapshot,
+  now: Date,
+): readonly Member[] {
+  if (image.object.spec.rollout.paused || halted || choice.target === undefined) return [];
+  const views: NodeView[] = [];
+  for (const { node, os, membership, step } of members) {
+    if (os !== undefined && step?.awaitsSlot === true) views.push(viewOf(node, os, membership, snapshot, now));
+  }
+  const names = new Set(grants(views, budget, choice.target.digest));
+  return members.flatMap((member) => {
+    const { node, os, membership, target } = member;
+    const rollout = os?.status?.rollout;
+    if (!names.has(node.name) || os === undefined || rollout === undefined || target === undefined) return [];
+    return [{ ...member, step: grantSlot(viewOf(node, os, membership, snapshot, now), target, rollout) }];
+  });
+}
+
+function selectedBy(membership: Membership, image: ImageSnapshot): boolean {
+  if (membership.kind === 'Unselected') return false;
+  return membership.kind === 'Conflict' ? membership.images.includes(image) : membership.image === image;
+}

@@ -1,0 +1,161 @@
+/**
+ * The conditions of an OSImage. `Ready`, `Reconciling` and `Stalled` follow kstatus: `Reconciling` is True only while
+ * the rollout moves by itself, `Stalled` only when a person is needed.
+ */
+import { withCondition } from '../../api/index.ts';
+import type { Blocker, Condition } from '../../api/index.ts';
+import { isUpdated, namesOf, ruled } from './blockers.ts';
+import { hasFailedForTarget } from './fleet.ts';
+import type { ImageFleet } from './fleet.ts';
+import { ImageCondition, Reason } from './reasons.ts';
+import { currentResolution } from './target.ts';
+
+type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
+
+/** How far a rollout is, in one word. */
+export type RolloutState = 'Complete' | 'Unresolved' | 'Halted' | 'Paused' | 'Conflict' | 'Moving';
+
+/** Says how far `fleet` is; the first that applies, in the order in which a person would want to know. */
+export function rolloutState(fleet: ImageFleet): RolloutState {
+  const { choice, members, image } = fleet;
+  if (choice.image === undefined) return 'Unresolved';
+  if (members.some(({ membership }) => membership.kind === 'Conflict')) {
+    if (ruled(fleet).every(isUpdated)) return 'Conflict';
+  } else if (ruled(fleet).every(isUpdated)) {
+    return 'Complete';
+  }
+  if (fleet.halted) return 'Halted';
+  return image.object.spec.rollout.paused ? 'Paused' : 'Moving';
+}
+
+/** Returns the conditions for `fleet`, keeping the transition times of those whose status stays. */
+export function imageConditions(fleet: ImageFleet, blockers: readonly Blocker[], now: Date): Condition[] {
+  const { object } = fleet.image;
+  const state = rolloutState(fleet);
+  const verdicts: readonly (readonly [string, Verdict])[] = [
+    [ImageCondition.Ready, ready(fleet, state, blockers)],
+    [ImageCondition.Progressing, progressing(fleet, state, blockers)],
+    [ImageCondition.Reconciling, reconciling(fleet, state)],
+    [ImageCondition.Stalled, stalled(state, blockers)],
+    [ImageCondition.ImageResolved, imageResolved(fleet)],
+    [ImageCondition.Paused, paused(fleet)],
+    [ImageCondition.Degraded, degraded(fleet)],
+    [ImageCondition.DrainBlocked, drainBlocked(blockers)],
+    [ImageCondition.SelectorConflict, selectorConflict(fleet)],
+  ];
+  const { generation } = object.metadata;
+  let conditions = [...(object.status?.conditions ?? [])];
+  for (const [type, verdict] of verdicts) {
+    const next = { type, ...verdict, ...(generation !== undefined && { observedGeneration: generation }) };
+    conditions = withCondition(conditions, next, now);
+  }
+  return conditions;
+}
+
+/** "7 of 10 nodes run VERSION", and what the rest waits for. */
+export function rolloutSentence(fleet: ImageFleet, blockers: readonly Blocker[]): string {
+  const nodes = ruled(fleet);
+  const done = nodes.filter(isUpdated).length;
+  const { target } = fleet.choice;
+  const name = target?.version ?? target?.digest ?? fleet.image.object.spec.image.reference;
+  const count = `${done} of ${nodes.length} node${nodes.length === 1 ? '' : 's'} run${nodes.length === 1 ? 's' : ''} ${name}`;
+  const [first] = blockers;
+  if (done === nodes.length && first === undefined) return `${count}.`;
+  const busy = nodes.filter(({ os }) => os?.status?.rollout?.slotTime !== undefined);
+  if (first !== undefined && !(first.type === 'BudgetSpent' && busy.length > 0)) return `${count}. ${first.message}`;
+  return busy.length > 0 ? `${count}; ${namesOf(busy)} being updated.` : `${count}; the others fetch it.`;
+}
+
+function ready(fleet: ImageFleet, state: RolloutState, blockers: readonly Blocker[]): Verdict {
+  const sentence = rolloutSentence(fleet, blockers);
+  switch (state) {
+    case 'Complete':
+      if (fleet.members.length === 0) return yes(Reason.NoNodesSelected, 'The nodeSelector matches no node.');
+      if (ruled(fleet).length === 0) return yes(Reason.AllNodesExcluded, 'Every selected node is excluded.');
+      return yes(Reason.AllNodesUpdated, sentence);
+    case 'Unresolved':
+      if (fleet.choice.changed) return no(Reason.RollingOut, sentence);
+      return no(
+        fleet.image.resolution.state === 'Failed' ? Reason.ImageNotResolved : Reason.ResolutionPending,
+        sentence,
+      );
+    case 'Halted':
+      return no(Reason.RolloutHalted, sentence);
+    case 'Paused':
+      return no(Reason.Paused, sentence);
+    case 'Conflict':
+      return no(Reason.SelectorConflict, sentence);
+    case 'Moving':
+      return no(Reason.RollingOut, sentence);
+  }
+}
+
+function progressing(fleet: ImageFleet, state: RolloutState, blockers: readonly Blocker[]): Verdict {
+  if (state === 'Complete') return yes(Reason.RolloutComplete, 'All nodes run the target.');
+  const verdict = ready(fleet, state, blockers);
+  return state === 'Moving' ? yes(verdict.reason, verdict.message) : verdict;
+}
+
+function reconciling(fleet: ImageFleet, state: RolloutState): Verdict {
+  const moves = state === 'Moving' || (state === 'Unresolved' && fleet.image.resolution.state !== 'Failed');
+  return moves
+    ? yes(Reason.RollingOut, 'Nodes are being brought to the target.')
+    : no(Reason.NothingToDo, 'Nothing moves at present.');
+}
+
+function stalled(state: RolloutState, blockers: readonly Blocker[]): Verdict {
+  const why = blockers[0]?.message ?? '';
+  if (state === 'Halted') return yes(Reason.RolloutHalted, why);
+  if (state === 'Conflict') return yes(Reason.SelectorConflict, why);
+  return no(Reason.NothingStalled, 'The rollout needs nobody.');
+}
+
+function imageResolved({ image, choice }: ImageFleet): Verdict {
+  const { resolution, object } = image;
+  if (resolution.state === 'Failed') return no(Reason.ImageNotResolved, `${resolution.reason}: ${resolution.message}`);
+  const current = currentResolution(image);
+  if (current === undefined) {
+    return { status: 'Unknown', reason: Reason.ResolutionPending, message: `Looks up ${object.spec.image.reference}.` };
+  }
+  const moved =
+    choice.available !== undefined
+      ? ' A newer image is in status.available; updatePolicy Manual does not take it.'
+      : '';
+  return yes(Reason.ImageResolved, `${object.spec.image.reference} is ${current.release.digest}.${moved}`);
+}
+
+function paused({ image }: ImageFleet): Verdict {
+  return image.object.spec.rollout.paused
+    ? yes(Reason.Paused, 'No new slot is granted; nodes that hold one finish.')
+    : no(Reason.NotPaused, 'Slots are granted as the budget allows.');
+}
+
+function degraded(fleet: ImageFleet): Verdict {
+  const failed = fleet.members.filter(hasFailedForTarget);
+  if (failed.length === 0) return no(Reason.NoFailures, 'No node has failed.');
+  return yes(Reason.NodesFailed, `${namesOf(failed)} failed; no node gets a new slot for this image.`);
+}
+
+function drainBlocked(blockers: readonly Blocker[]): Verdict {
+  const refused = blockers.find(({ type }) => type === 'DrainRefused');
+  return refused === undefined
+    ? no(Reason.DrainsUnhindered, 'No eviction is refused.')
+    : yes(Reason.EvictionRefused, refused.message);
+}
+
+function selectorConflict({ members }: ImageFleet): Verdict {
+  const conflicting = members.filter(({ membership }) => membership.kind === 'Conflict');
+  if (conflicting.length === 0) return no(Reason.NoConflict, 'No other OSImage selects these nodes.');
+  return yes(
+    Reason.SelectorConflict,
+    `Another OSImage selects ${namesOf(conflicting)} too, so no rollout touches them.`,
+  );
+}
+
+function yes(reason: string, message: string): Verdict {
+  return { status: 'True', reason, message };
+}
+
+function no(reason: string, message: string): Verdict {
+  return { status: 'False', reason, message };
+}

@@ -1,0 +1,88 @@
+/** What an OSImage says about itself: only what is durable, never what this plan is about to do. */
+import type { OSImageStatus } from '../../api/index.ts';
+import type { Action } from './action.ts';
+import { blockersOf, isUpdated, ruled } from './blockers.ts';
+import { hasFailedForTarget } from './fleet.ts';
+import type { ImageFleet } from './fleet.ts';
+import { imageConditions, rolloutState } from './image-conditions.ts';
+import { holdsSlot } from './node-view.ts';
+import { ImageCondition } from './reasons.ts';
+import type { EventReason } from './reasons.ts';
+import { sameContent } from './same-content.ts';
+
+/** The write of `fleet`'s status, if it changes, with the events that go with it. */
+export function imageActions(fleet: ImageFleet, now: Date): { actions: readonly Action[]; wakes: readonly Date[] } {
+  const { object, resolution } = fleet.image;
+  // After a restart, what was said stays said until the registry has answered once.
+  const spoken = object.status?.observedGeneration === object.metadata.generation;
+  if (fleet.choice.image === undefined && resolution.state === 'Pending' && spoken) return { actions: [], wakes: [] };
+  const { status, wakes } = imageStatus(fleet, now);
+  if (sameContent(status, object.status ?? {})) return { actions: [], wakes };
+  const { name, resourceVersion } = object.metadata;
+  const write: Action = { kind: 'WriteImageStatus', name, resourceVersion, status };
+  return { actions: [write, ...imageEvents(name, object.status, status)], wakes };
+}
+
+function imageStatus(fleet: ImageFleet, now: Date): { status: OSImageStatus; wakes: readonly Date[] } {
+  const { object } = fleet.image;
+  const { choice } = fleet;
+  const before = object.status;
+  const { blockers, wakes } = blockersOf(fleet, before?.blockers ?? [], now);
+  const arrived =
+    rolloutState(fleet) === 'Complete' && ruled(fleet).length > 0 && before?.current?.digest !== choice.target?.digest;
+  const current = arrived ? choice.target : before?.current;
+  const previous = arrived ? before?.current : before?.previous;
+  const status: OSImageStatus = {
+    ...(object.metadata.generation !== undefined && { observedGeneration: object.metadata.generation }),
+    ...(choice.target && { target: choice.target }),
+    ...(choice.available && { available: choice.available }),
+    ...(current && { current }),
+    ...(previous && { previous }),
+    nodes: nodeCounts(fleet),
+    ...(blockers.length > 0 && { blockers: [...blockers] }),
+    conditions: imageConditions(fleet, blockers, now),
+  };
+  return { status, wakes };
+}
+
+function nodeCounts(fleet: ImageFleet): NonNullable<OSImageStatus['nodes']> {
+  const { members, budget } = fleet;
+  const nodes = ruled(fleet);
+  const inPhase = (...phases: readonly string[]) =>
+    nodes.filter(({ os }) => phases.includes(os?.status?.rollout?.phase ?? '')).length;
+  const updated = nodes.filter(isUpdated).length;
+  return {
+    total: members.length,
+    updated,
+    staging: inPhase('Staging'),
+    staged: inPhase('Staged', 'AwaitingSlot'),
+    updating: members.filter(({ os }) => os !== undefined && holdsSlot(os)).length,
+    unavailable: budget.unavailable.size,
+    failed: nodes.filter(hasFailedForTarget).length,
+    excluded: members.length - nodes.length,
+    updatedOfTotal: `${updated}/${members.length}`,
+  };
+}
+
+function imageEvents(name: string, before: OSImageStatus | undefined, after: OSImageStatus): readonly Action[] {
+  const events: Action[] = [];
+  const emit = (type: 'Normal' | 'Warning', reason: EventReason, message: string) =>
+    events.push({ kind: 'Emit', regarding: { kind: 'OSImage', name }, type, reason, message: message.slice(0, 1024) });
+  const { target } = after;
+  if (target !== undefined && before?.target?.digest !== target.digest) {
+    emit('Normal', 'TargetChanged', `The target is ${target.version ?? target.reference} (${target.digest}).`);
+  }
+  if (after.current !== undefined && before?.current?.digest !== after.current.digest) {
+    emit('Normal', 'RolloutComplete', `All nodes run ${after.current.version ?? after.current.digest}.`);
+  }
+  const became = (condition: string) => {
+    const now = after.conditions?.find(({ type }) => type === condition);
+    const then = before?.conditions?.find(({ type }) => type === condition);
+    return now?.status === 'True' && then?.status !== 'True' ? now : undefined;
+  };
+  const halted = became(ImageCondition.Degraded);
+  if (halted !== undefined) emit('Warning', 'RolloutHalted', halted.message);
+  const conflict = became(ImageCondition.SelectorConflict);
+  if (conflict !== undefined) emit('Warning', 'SelectorConflict', conflict.message);
+  return events;
+}

@@ -1,0 +1,117 @@
+/** One node as its phase sees it: everything that the decision about this node may depend on, and nothing of the others. */
+import { toTimestamp } from '../../api/index.ts';
+import type { NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
+import type { EventReason } from './reasons.ts';
+import type { DrainSnapshot, NodeSnapshot } from './snapshot.ts';
+
+/** Seconds without a word from the agent after which people are told: longer than an agent's restart, shorter than a pull may take. */
+export const AGENT_PATIENCE_SECONDS = 300;
+
+export interface NodeView {
+  readonly node: NodeSnapshot;
+  readonly os: NodeOS;
+  readonly drain: DrainSnapshot | undefined;
+  /** `spec.reboot.timeoutSeconds` of the OSImage. */
+  readonly rebootTimeoutSeconds: number;
+  /** `spec.health.minReadySeconds` of the OSImage. */
+  readonly minReadySeconds: number;
+  readonly now: Date;
+}
+
+export interface NodeEvent {
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: EventReason;
+  readonly message: string;
+}
+
+/** What a phase decides about one node. */
+export interface Step {
+  /** What `status.rollout` is to be. */
+  readonly rollout: RolloutStatus;
+  /** What `spec.order` is to be, given the `status.rollout` that is durable now (not the one above). */
+  readonly order: Order | undefined;
+  /** `Hold`: our cordon must be there. `Release`: our own, if any, is to be lifted. `Leave`: as it is. */
+  readonly cordon: 'Hold' | 'Release' | 'Leave';
+  /** Evict pods now. */
+  readonly drain?: true;
+  /** The node could take a slot in this moment, if the fleet can spare it. */
+  readonly awaitsSlot?: true;
+  /** Everything of ours is undone: the NodeOS may go. */
+  readonly settled?: true;
+  /** What to tell people if `rollout` is written. */
+  readonly event?: NodeEvent;
+  /** When this node's step may differ even if nothing changes. */
+  readonly wake?: Date;
+}
+
+/** True when the node carries our mark for exactly this NodeOS. */
+export function ownsCordon(view: NodeView): boolean {
+  return view.node.cordonedBy === view.os.metadata.uid;
+}
+
+/** True when the slot is durable in the API. */
+export function holdsSlot(os: NodeOS): boolean {
+  return os.status?.rollout?.slotTime !== undefined;
+}
+
+/** Digest that the host runs, as its agent last said. */
+export function bootedDigest(os: NodeOS): string | undefined {
+  return os.status?.host?.booted?.digest;
+}
+
+/** Digest that the host holds for its next boot. */
+export function stagedDigest(os: NodeOS): string | undefined {
+  return os.status?.host?.staged?.digest;
+}
+
+/** The agent's answer to the order that is there now, if it has answered that one. */
+export function answer(os: NodeOS): NonNullable<NodeOS['status']>['lastOrder'] {
+  const last = os.status?.lastOrder;
+  return last !== undefined && last.id === os.spec.order?.id ? last : undefined;
+}
+
+/** Adds seconds to a timestamp of the API. */
+export function after(timestamp: string, seconds: number): Date {
+  return new Date(Date.parse(timestamp) + seconds * 1000);
+}
+
+/** True from `time` on; an absent time has passed. */
+export function passed(time: Date | string | undefined, now: Date): boolean {
+  return time === undefined || new Date(time).getTime() <= now.getTime();
+}
+
+/** Fields that survive from phase to phase for one digest, besides those that every phase sets itself. */
+type Carried = Omit<RolloutStatus, 'phase' | 'phaseTime' | 'digest' | 'cordonOwned' | 'message'>;
+
+/**
+ * Builds the next `status.rollout`. The phase's time moves only when the phase or the digest does; everything that is
+ * not in `carried` is dropped, so that nothing of an earlier attempt leaks into the next.
+ */
+export function enter(
+  view: NodeView,
+  phase: Phase,
+  digest: string | undefined,
+  message: string,
+  carried: Carried,
+): RolloutStatus {
+  const before = view.os.status?.rollout;
+  const same = before !== undefined && before.phase === phase && before.digest === digest;
+  return present({
+    phase,
+    phaseTime: same ? before.phaseTime : toTimestamp(view.now),
+    digest,
+    ...carried,
+    cordonOwned: ownsCordon(view) ? true : undefined,
+    message,
+  });
+}
+
+/** The slot, for as long as our cordon is there: it is freed only when the uncordon has been seen. */
+export function slotUntilUncordoned(view: NodeView): { slotTime?: string } {
+  const slotTime = view.os.status?.rollout?.slotTime;
+  return slotTime !== undefined && ownsCordon(view) ? { slotTime } : {};
+}
+
+function present<T extends object>(fields: T): T {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
+}

@@ -1,0 +1,52 @@
+/**
+ * Orders are a pure function of durable state, and so are their ids: planning twice writes nothing twice, and an agent
+ * that has answered an id has answered exactly this content.
+ */
+import type { Order, RolloutStatus } from '../../api/index.ts';
+import { stableHash } from './stable-hash.ts';
+import type { NodeTarget } from './target.ts';
+
+/** Hex digits of a digest in an order id: enough to tell releases apart by eye, and far below the limit of 128. */
+const DIGEST_DIGITS = 12;
+
+/**
+ * Order to pull and stage `target`. The id changes with the attempt, with the boot (a reboot drops what was staged)
+ * and with the way to fetch it, so that a corrected pull Secret is tried at once.
+ */
+export function stageOrder(target: NodeTarget, attempts: number, bootID: string): Order {
+  const fetch = stableHash(`${bootID} ${target.image} ${target.pullSecretRef?.name ?? ''}`).toString(16);
+  return order(target, 'Stage', `${attempts}.${fetch}`);
+}
+
+/**
+ * Order to boot `target`, approved from when phase Rebooting began until the deadline: both are durable in `rollout`
+ * before this order is. Undefined when `rollout` holds no deadline for this target.
+ */
+export function bootOrder(target: NodeTarget, rollout: RolloutStatus): Order | undefined {
+  const { phaseTime, rebootDeadline, digest } = rollout;
+  if (rebootDeadline === undefined || digest !== target.digest) return undefined;
+  return {
+    ...order(target, 'Boot', compact(phaseTime)),
+    bootApproval: { digest: target.digest, notBefore: phaseTime, notAfter: rebootDeadline },
+  };
+}
+
+/** Order to report only. */
+export function observeOrder(target: NodeTarget): Order {
+  return order(target, 'Observe', '0');
+}
+
+/** Order to drop what `given` had staged; the id differs each time that a phase is entered anew. */
+export function discardOrder(given: Order, phaseTime: string): Order {
+  return order(given, 'Discard', compact(phaseTime));
+}
+
+function order(target: NodeTarget | Order, goal: Order['goal'], salt: string): Order {
+  const { digest, image, pullSecretRef } = target;
+  const short = digest.slice(digest.indexOf(':') + 1).slice(0, DIGEST_DIGITS);
+  return { id: `${goal.toLowerCase()}.${short}.${salt}`, image, digest, goal, ...(pullSecretRef && { pullSecretRef }) };
+}
+
+function compact(timestamp: string): string {
+  return timestamp.replaceAll(/[^0-9TZ]/g, '');
+}

@@ -1,0 +1,228 @@
+/**
+ * Rebooting, Verifying, Soaking, and Failed after an approval. The approval may have been used at any moment since it
+ * was written, so nothing here gives the slot up before the host has shown what became of it.
+ */
+import { toTimestamp } from '../../../api/index.ts';
+import type { Order, RolloutStatus } from '../../../api/index.ts';
+import { MAX_ATTEMPTS, restSeconds } from '../backoff.ts';
+import {
+  after,
+  answer,
+  bootedDigest,
+  enter,
+  ownsCordon,
+  passed,
+  slotUntilUncordoned,
+  stagedDigest,
+} from '../node-view.ts';
+import type { NodeView, Step } from '../node-view.ts';
+import { bootOrder, discardOrder, observeOrder } from '../order.ts';
+import type { NodeTarget } from '../target.ts';
+import { heldFields } from './draining.ts';
+import { UPDATED_MESSAGE, start } from './start.ts';
+
+/** Rebooting: deadline and boot ID are durable; the approval is out, or goes out now. */
+export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const { node, os, now } = view;
+  const boot = bootOrder(target, rollout);
+  const deadline = rollout.rebootDeadline;
+  if (boot === undefined || deadline === undefined) return start(view, target, rollout.attempts);
+  const approved = os.spec.order?.id === boot.id;
+  if (os.status?.host?.bootID !== rollout.preBootID) {
+    if (bootedDigest(os) === target.digest) return cameBack(view, target, rollout);
+    return approved ? rolledBack(view, target, rollout) : start(view, target, rollout.attempts);
+  }
+  if (!approved) {
+    const fit = node.ready && !node.deleting && node.cordoned && stagedDigest(os) === target.digest;
+    if (!fit || passed(deadline, now)) {
+      const message = 'Is looked at again before the boot is approved.';
+      return {
+        rollout: enter(view, 'Draining', target.digest, message, heldFields(rollout)),
+        order: os.spec.order,
+        cordon: 'Leave',
+      };
+    }
+    return { rollout: keep(view, rollout), order: boot, cordon: 'Hold', wake: new Date(deadline) };
+  }
+  const refused = refusal(view, target, rollout);
+  if (refused !== undefined) return refused;
+  if (passed(deadline, now)) return overdue(view, target, rollout);
+  return { rollout: keep(view, rollout), order: os.spec.order, cordon: 'Hold', wake: new Date(deadline) };
+}
+
+/** Failed since the deadline passed: the slot stays taken; the host may yet come back, or say that it never left. */
+export function overdueReboot(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const { os, node } = view;
+  if (os.status?.host?.bootID !== rollout.preBootID) {
+    if (bootedDigest(os) !== target.digest) return rolledBack(view, target, rollout);
+    if (node.ready) return cameBack(view, target, rollout);
+  }
+  return refusal(view, target, rollout) ?? { rollout: keep(view, rollout), order: os.spec.order, cordon: 'Hold' };
+}
+
+/** Failed for good for this digest: came back on another image, or would not boot. Only another target starts anew. */
+export function failedBoot(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const { os } = view;
+  if (bootedDigest(os) === target.digest) return start(view, target);
+  const given = os.spec.order;
+  return {
+    rollout: enter(view, 'Failed', target.digest, rollout.message ?? '', {
+      ...slotUntilUncordoned(view),
+      ...(rollout.attempts !== undefined && { attempts: rollout.attempts }),
+      ...(rollout.preBootID !== undefined && { preBootID: rollout.preBootID }),
+    }),
+    // What is still staged, and perhaps unlocked, must not be booted by the next power cut.
+    order: given === undefined || given.goal === 'Discard' ? given : discardOrder(given, rollout.phaseTime),
+    cordon: 'Release',
+  };
+}
+
+/** Verifying: the new boot runs the ordered digest; waits for the node to be Ready. */
+export function verifying(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const { os, node, now } = view;
+  if (bootedDigest(os) !== target.digest) return rolledBack(view, target, rollout);
+  if (node.ready) {
+    return {
+      rollout: enter(view, 'Soaking', target.digest, soakMessage(view), {
+        ...flight(rollout),
+        healthySince: toTimestamp(now),
+      }),
+      order: os.spec.order,
+      cordon: 'Leave',
+      event: { type: 'Normal', reason: 'BootVerified', message: `The node came back Ready on ${target.digest}.` },
+    };
+  }
+  if (passed(rollout.rebootDeadline, now)) return overdue(view, target, rollout);
+  return {
+    rollout: enter(view, 'Verifying', target.digest, VERIFYING_MESSAGE, flight(rollout)),
+    order: bootOrderOr(view, target),
+    cordon: 'Leave',
+    ...(rollout.rebootDeadline !== undefined && { wake: new Date(rollout.rebootDeadline) }),
+  };
+}
+
+/** Soaking: healthy; when it has been so for long enough, our cordon is lifted, and then the slot is free. */
+export function soaking(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const { os, node, now } = view;
+  const order = observeOrder(target);
+  if (bootedDigest(os) !== target.digest) return rolledBack(view, target, rollout);
+  if (!node.ready) {
+    return {
+      rollout: enter(view, 'Verifying', target.digest, VERIFYING_MESSAGE, flight(rollout)),
+      order: os.spec.order,
+      cordon: 'Leave',
+    };
+  }
+  const since = rollout.healthySince ?? toTimestamp(now);
+  const end = after(since, view.minReadySeconds);
+  const rollout_ = enter(view, 'Soaking', target.digest, soakMessage(view), {
+    ...flight(rollout),
+    healthySince: since,
+  });
+  if (!passed(end, now)) return { rollout: rollout_, order, cordon: 'Leave', wake: end };
+  if (ownsCordon(view)) return { rollout: rollout_, order, cordon: 'Release' };
+  return {
+    rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, {}),
+    order: os.spec.order,
+    cordon: 'Leave',
+    event: { type: 'Normal', reason: 'NodeUpdated', message: `The node runs ${target.digest}; its slot is free.` },
+  };
+}
+
+/** Updated: reports only. What is no longer wanted is dropped if it was we who had it staged. */
+export function updated(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const { os } = view;
+  if (bootedDigest(os) !== target.digest) return start(view, target);
+  const given = os.spec.order;
+  const stale = given?.goal === 'Stage' && given.digest !== target.digest;
+  const dropping = given?.goal === 'Discard' && answer(os) === undefined;
+  return {
+    rollout: enter(view, 'Updated', target.digest, rollout.message ?? UPDATED_MESSAGE, slotUntilUncordoned(view)),
+    order: stale ? discardOrder(given, rollout.phaseTime) : dropping ? given : observeOrder(target),
+    cordon: 'Release',
+  };
+}
+
+const VERIFYING_MESSAGE = 'Booted the image; waits for the node to be Ready.';
+
+function soakMessage(view: NodeView): string {
+  return `Healthy on the image; its slot is freed once it has been Ready for ${view.minReadySeconds} s and our cordon is lifted.`;
+}
+
+/** Everything that belongs to the reboot in flight. */
+function flight(rollout: RolloutStatus): Pick<RolloutStatus, 'slotTime' | 'attempts' | 'preBootID' | 'rebootDeadline'> {
+  return {
+    ...heldFields(rollout),
+    ...(rollout.preBootID !== undefined && { preBootID: rollout.preBootID }),
+    ...(rollout.rebootDeadline !== undefined && { rebootDeadline: rollout.rebootDeadline }),
+  };
+}
+
+function keep(view: NodeView, rollout: RolloutStatus): RolloutStatus {
+  return enter(view, rollout.phase, rollout.digest, rollout.message ?? '', flight(rollout));
+}
+
+function bootOrderOr(view: NodeView, target: NodeTarget): Order {
+  const given = view.os.spec.order;
+  return given?.goal === 'Boot' && given.digest === target.digest ? given : observeOrder(target);
+}
+
+function cameBack(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  return {
+    rollout: enter(view, 'Verifying', target.digest, VERIFYING_MESSAGE, flight(rollout)),
+    order: view.os.spec.order,
+    cordon: 'Leave',
+  };
+}
+
+function overdue(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const message = `Was to be back, Ready and on the image by ${rollout.rebootDeadline ?? ''}, and is not. Look at its console; the rollout takes no new slot until it is back.`;
+  return {
+    rollout: enter(view, 'Failed', target.digest, message, flight(rollout)),
+    order: view.os.spec.order,
+    cordon: 'Leave',
+    event: { type: 'Warning', reason: 'RebootOverdue', message },
+  };
+}
+
+function rolledBack(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const booted = bootedDigest(view.os) ?? 'a deployment without an image';
+  const said = answer(view.os);
+  const why = said !== undefined && said.result !== 'Succeeded' ? ` The agent says: ${said.message}` : '';
+  const message = `The host was to boot ${target.digest} and came back on ${booted}.${why}`.slice(0, 4096);
+  return {
+    rollout: enter(view, 'Failed', target.digest, message, {
+      ...heldFields(rollout),
+      ...(rollout.preBootID !== undefined && { preBootID: rollout.preBootID }),
+    }),
+    order: view.os.spec.order,
+    cordon: 'Leave',
+    event: { type: 'Warning', reason: 'HostRolledBack', message: message.slice(0, 1024) },
+  };
+}
+
+/** The agent answered the boot order, and did not boot: rests and asks again, with a fresh approval, a bounded number of times. */
+function refusal(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step | undefined {
+  const said = view.os.spec.order?.goal === 'Boot' ? answer(view.os) : undefined;
+  if (said === undefined || said.result === 'Succeeded') return undefined;
+  if (said.result === 'RolledBack') return rolledBack(view, target, rollout);
+  const attempts = (rollout.attempts ?? 0) + 1;
+  const last = attempts >= MAX_ATTEMPTS;
+  const nextAttemptTime = toTimestamp(after(toTimestamp(view.now), restSeconds(attempts)));
+  const message = `The agent did not boot the image (${said.reason}): ${said.message}`.slice(0, 4000);
+  const held = { ...heldFields(rollout), attempts };
+  return {
+    rollout: last
+      ? enter(view, 'Failed', target.digest, message, {
+          ...held,
+          ...(rollout.preBootID !== undefined && { preBootID: rollout.preBootID }),
+        })
+      : enter(view, 'AwaitingGate', target.digest, `${message} It is asked again at ${nextAttemptTime}.`, {
+          ...held,
+          nextAttemptTime,
+        }),
+    order: view.os.spec.order,
+    cordon: 'Leave',
+    event: { type: 'Warning', reason: 'BootRefused', message: message.slice(0, 1024) },
+  };
+}

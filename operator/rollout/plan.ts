@@ -1,0 +1,37 @@
+/**
+ * The planner: from one picture of the API and a time to what is to be done next. Pure, so that it can be tried on a
+ * million fleets, and level-triggered, so that it does not matter what was lost on the way here.
+ */
+import type { Action, Plan } from './action.ts';
+import { surveyFleet, viewOf } from './fleet.ts';
+import { imageActions } from './image-status.ts';
+import { forgottenCordons, nodeActions } from './node-actions.ts';
+import type { Snapshot } from './snapshot.ts';
+
+/**
+ * Says what is to be done about `snapshot` at `now`, and when to ask again. Carrying the plan out and planning again
+ * leads, within a few rounds and without any outside change, to a plan without actions other than `Drain`.
+ */
+export function plan(snapshot: Snapshot, now: Date): Plan {
+  const fleet = surveyFleet(snapshot, now);
+  const actions: Action[] = fleet.orphans
+    .filter((os) => os.metadata.deletionTimestamp === undefined)
+    .map((os) => ({ kind: 'DeleteNodeOS', name: os.metadata.name, uid: os.metadata.uid }));
+  actions.push(...forgottenCordons(fleet.members, snapshot.nodeOSes));
+  const wakes: Date[] = [];
+  const orphaned = new Set(fleet.orphans.map((os) => os.metadata.name));
+  for (const member of fleet.members) {
+    // The NodeOS of the node's predecessor has the same name: first it goes, then a new one is made.
+    if (member.os === undefined && orphaned.has(member.node.name)) continue;
+    const view = member.os && viewOf(member.node, member.os, member.membership, snapshot, now);
+    actions.push(...nodeActions(member, view));
+    if (member.step?.wake !== undefined) wakes.push(member.step.wake);
+  }
+  for (const image of fleet.images) {
+    const told = imageActions(image, now);
+    actions.push(...told.actions);
+    wakes.push(...told.wakes);
+  }
+  const later = wakes.map((wake) => wake.getTime()).filter((time) => time > now.getTime());
+  return later.length === 0 ? { actions } : { actions, nextTime: new Date(Math.min(...later)) };
+}

@@ -1,0 +1,105 @@
+/**
+ * Every condition type, reason, blocker type and event reason that the planner writes, in one place, because people and
+ * alerts match on them: docs/concepts/rollout.md explains each.
+ */
+
+/** Conditions of an OSImage. */
+export const ImageCondition = {
+  Ready: 'Ready',
+  Progressing: 'Progressing',
+  Reconciling: 'Reconciling',
+  Stalled: 'Stalled',
+  ImageResolved: 'ImageResolved',
+  Paused: 'Paused',
+  Degraded: 'Degraded',
+  DrainBlocked: 'DrainBlocked',
+  SelectorConflict: 'SelectorConflict',
+} as const;
+
+/** Conditions of a NodeOS. */
+export const NodeCondition = {
+  Cordoned: 'Cordoned',
+  Drained: 'Drained',
+  Rebooted: 'Rebooted',
+  Healthy: 'Healthy',
+  UpToDate: 'UpToDate',
+} as const;
+
+export const Reason = {
+  AllNodesUpdated: 'AllNodesUpdated',
+  NoNodesSelected: 'NoNodesSelected',
+  AllNodesExcluded: 'AllNodesExcluded',
+  RollingOut: 'RollingOut',
+  RolloutComplete: 'RolloutComplete',
+  RolloutHalted: 'RolloutHalted',
+  Paused: 'Paused',
+  NotPaused: 'NotPaused',
+  ImageResolved: 'ImageResolved',
+  ImageNotResolved: 'ImageNotResolved',
+  ResolutionPending: 'ResolutionPending',
+  SelectorConflict: 'SelectorConflict',
+  NoConflict: 'NoConflict',
+  NodesFailed: 'NodesFailed',
+  NoFailures: 'NoFailures',
+  EvictionRefused: 'EvictionRefused',
+  DrainsUnhindered: 'DrainsUnhindered',
+  NothingStalled: 'NothingStalled',
+  NothingToDo: 'NothingToDo',
+
+  CordonedByTreeline: 'CordonedByTreeline',
+  CordonedByOthers: 'CordonedByOthers',
+  NotCordoned: 'NotCordoned',
+  PodsGone: 'PodsGone',
+  PodsLeft: 'PodsLeft',
+  NotDraining: 'NotDraining',
+  AwaitingReboot: 'AwaitingReboot',
+  BootVerified: 'BootVerified',
+  BootNotApproved: 'BootNotApproved',
+  RebootOverdue: 'RebootOverdue',
+  BootRefused: 'BootRefused',
+  RolledBack: 'RolledBack',
+  NodeReady: 'NodeReady',
+  NodeNotReady: 'NodeNotReady',
+  Soaking: 'Soaking',
+  OnTarget: 'OnTarget',
+  Outdated: 'Outdated',
+  StagingFailed: 'StagingFailed',
+  NotReported: 'NotReported',
+  LeftAlone: 'LeftAlone',
+} as const;
+
+/** Kinds of obstacle, most important first: the order in which `status.blockers` lists them. */
+export const BLOCKER_TYPES = [
+  'ImageNotResolved',
+  'SelectorConflict',
+  'RolledBack',
+  'BootRefused',
+  'RebootOverdue',
+  'StagingFailed',
+  'PlatformMissing',
+  'Paused',
+  'DrainRefused',
+  'NodeNotReady',
+  'AgentSilent',
+  'BudgetSpent',
+] as const;
+
+export type BlockerType = (typeof BLOCKER_TYPES)[number];
+
+/** Reasons of events. Each is emitted once, with the write that makes the transition. */
+export type EventReason =
+  | 'TargetChanged'
+  | 'RolloutComplete'
+  | 'RolloutHalted'
+  | 'SelectorConflict'
+  | 'ImageStaged'
+  | 'StagingFailed'
+  | 'SlotGranted'
+  | 'SlotReleased'
+  | 'RebootApproved'
+  | 'BootRefused'
+  | 'BootVerified'
+  | 'RebootOverdue'
+  | 'HostRolledBack'
+  | 'NodeUpdated'
+  | 'NodeLeft';

@@ -1,0 +1,71 @@
+/**
+ * Which image an OSImage is after. The tag's meaning and the target are two things: under `Manual` a moved tag is only
+ * shown. The target is durable in `status.target` before any node hears of it, so that a lost write cannot make half of
+ * the fleet follow another reading of the same tag.
+ */
+import type { OSImage, Release } from '../../api/index.ts';
+import type { ImageSnapshot, ResolvedImage } from './snapshot.ts';
+
+/** What the target is, and what of it the nodes may be told. */
+export interface TargetChoice {
+  /** For `status.target`. */
+  readonly target?: Release;
+  /** For `status.available`. */
+  readonly available?: Release;
+  /** Present when `target` is durable and it is known what it means on each architecture. */
+  readonly image?: ResolvedImage;
+  /** True when `target` is not yet what `status.target` says. */
+  readonly changed: boolean;
+}
+
+/** What one node is to run. */
+export interface NodeTarget {
+  readonly digest: string;
+  /** OSTree container reference that ends in `@digest`. */
+  readonly image: string;
+  readonly pullSecretRef?: { readonly name: string } | undefined;
+}
+
+/** Chooses the target of `image` from its spec, its durable status and what the registry said. */
+export function chooseTarget(image: ImageSnapshot): TargetChoice {
+  const { spec, status } = image.object;
+  const durable = status?.target;
+  const sameReference = durable?.reference === spec.image.reference;
+  const resolved = currentResolution(image);
+  if (resolved === undefined) {
+    // The last word of the registry stays true for as long as the reference does.
+    const known = sameReference ? matching(image.target, durable) : undefined;
+    return {
+      ...(durable && { target: durable }),
+      ...(sameReference && status?.available && { available: status.available }),
+      ...(known && { image: known }),
+      changed: false,
+    };
+  }
+  const { release } = resolved;
+  if (durable === undefined || !sameReference) return { target: release, changed: true };
+  if (durable.digest === release.digest) return { target: durable, image: resolved, changed: false };
+  if (spec.image.updatePolicy === 'Automatic') return { target: release, changed: true };
+  const known = matching(image.target, durable);
+  const available = status?.available?.digest === release.digest ? status.available : release;
+  return { target: durable, available, ...(known && { image: known }), changed: false };
+}
+
+/** What the registry says about the reference that `spec` has now; a slow answer about an earlier one does not count. */
+export function currentResolution(image: ImageSnapshot): ResolvedImage | undefined {
+  const { resolution } = image;
+  if (resolution.state !== 'Resolved') return undefined;
+  return resolution.image.release.reference === image.object.spec.image.reference ? resolution.image : undefined;
+}
+
+/** What a node of `architecture` is to run, or undefined when the image has nothing for it. */
+export function nodeTarget(image: OSImage, resolved: ResolvedImage, architecture: string): NodeTarget | undefined {
+  const digest = resolved.platforms[architecture];
+  if (digest === undefined) return undefined;
+  const { pullSecretRef } = image.spec.image;
+  return { digest, image: `${resolved.repository}@${digest}`, ...(pullSecretRef && { pullSecretRef }) };
+}
+
+function matching(known: ResolvedImage | undefined, durable: Release | undefined): ResolvedImage | undefined {
+  return known !== undefined && known.release.digest === durable?.digest ? known : undefined;
+}
