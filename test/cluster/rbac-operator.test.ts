@@ -1,0 +1,268 @@
+/** What the operator may do with the credentials that the manifests give it, and what not even a bug could make it do. */
+import assert from 'node:assert/strict';
+import { operatorToken } from '../../testbed/control-plane-treeline.ts';
+import type { ApiCall } from '../../testbed/control-plane-client.ts';
+import type { ControlPlane } from '../../testbed/control-plane.ts';
+import { sharedControlPlane } from '../../testbed/shared-control-plane.ts';
+import { must, NODE_OSES, nodeOS, OS_IMAGES, osImage, type Json } from './crd-objects.ts';
+
+const NODE = 'rbac-operator';
+const POD = 'rbac-operator';
+const IMAGE = 'rbac-operator';
+const NODE_PATH = `/api/v1/nodes/${NODE}`;
+const PODS = '/api/v1/namespaces/default/pods';
+const SECRETS = '/api/v1/namespaces/treeline-system/secrets';
+const LEASES = '/apis/coordination.k8s.io/v1/namespaces/treeline-system/leases';
+const ROLES = '/apis/rbac.authorization.k8s.io/v1/namespaces/treeline-system/roles';
+const PULL_SECRETS_ROLE = `${ROLES}/treeline-agent-pull-secrets`;
+
+const MARK = 'treeline.dev/cordoned-by';
+const rbac = /cannot \w+ resource/;
+
+const patch = (path: string, body: Json): ApiCall => ({ method: 'PATCH', path, body });
+const rules = (rule: Json): ApiCall => ({
+  method: 'PUT',
+  path: PULL_SECRETS_ROLE,
+  body: {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'Role',
+    metadata: { name: 'treeline-agent-pull-secrets' },
+    rules: [{ apiGroups: [''], resources: ['secrets'], resourceNames: ['one'], verbs: ['get'], ...rule }],
+  },
+});
+
+type Row = readonly [action: string, call: ApiCall, code: number, message?: RegExp];
+
+const ALLOWED: readonly Row[] = [
+  ['list OSImages', { path: OS_IMAGES }, 200],
+  ['watch OSImages', { path: `${OS_IMAGES}?watch=true&timeoutSeconds=1` }, 200],
+  [
+    'answer in the status of an OSImage',
+    patch(`${OS_IMAGES}/${IMAGE}/status`, { status: { observedGeneration: 1 } }),
+    200,
+  ],
+  ['create a NodeOS', { method: 'POST', path: NODE_OSES, body: nodeOS({ metadata: { name: NODE } }) }, 201],
+  ['write an order', patch(`${NODE_OSES}/${NODE}`, { spec: { order: { id: '9' } } }), 200],
+  [
+    'write where a node is',
+    patch(`${NODE_OSES}/${NODE}/status`, {
+      status: { rollout: { phase: 'Pending', phaseTime: '2026-11-23T12:00:00Z' } },
+    }),
+    200,
+  ],
+  ['delete a NodeOS', { method: 'DELETE', path: `${NODE_OSES}/${NODE}` }, 200],
+  ['list Nodes', { path: '/api/v1/nodes' }, 200],
+  ['list Pods everywhere', { path: '/api/v1/pods' }, 200],
+  [
+    'evict a Pod',
+    {
+      method: 'POST',
+      path: `${PODS}/${POD}/eviction`,
+      body: { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name: POD, namespace: 'default' } },
+    },
+    201,
+  ],
+  ['read a pull Secret by its name', { path: `${SECRETS}/rbac-operator` }, 200],
+  ['read its Lease', { path: `${LEASES}/treeline-operator` }, 404],
+  ['read the Role of pull Secrets', { path: PULL_SECRETS_ROLE }, 200],
+];
+
+const REFUSED: readonly Row[] = [
+  ['change the spec of an OSImage', patch(`${OS_IMAGES}/${IMAGE}`, { spec: { rollout: { paused: true } } }), 403, rbac],
+  ['create an OSImage', { method: 'POST', path: OS_IMAGES, body: osImage() }, 403, rbac],
+  ['delete an OSImage', { method: 'DELETE', path: `${OS_IMAGES}/${IMAGE}` }, 403, rbac],
+  ['delete a Node', { method: 'DELETE', path: NODE_PATH }, 403, rbac],
+  ['replace a Node', { method: 'PUT', path: NODE_PATH, body: {} }, 403, rbac],
+  ['change the status of a Node', patch(`${NODE_PATH}/status`, { status: {} }), 403, rbac],
+  ['delete a Pod past its disruption budget', { method: 'DELETE', path: `${PODS}/${POD}` }, 403, rbac],
+  ['create a Pod', { method: 'POST', path: PODS, body: {} }, 403, rbac],
+  ['run a command in a Pod', { method: 'POST', path: `${PODS}/${POD}/exec?command=id` }, 403, rbac],
+  ['list the Secrets of its own namespace', { path: SECRETS }, 403, rbac],
+  ['read a Secret of another namespace', { path: '/api/v1/namespaces/default/secrets/x' }, 403, rbac],
+  ['take over a Lease that is not its own', patch(`${LEASES}/another`, { spec: {} }), 403, rbac],
+  [
+    'make a Lease in another namespace',
+    { method: 'POST', path: '/apis/coordination.k8s.io/v1/namespaces/kube-system/leases', body: {} },
+    403,
+    rbac,
+  ],
+  ['change another Role', patch(`${ROLES}/treeline-operator`, { rules: [] }), 403, rbac],
+  ['create a Role', { method: 'POST', path: ROLES, body: {} }, 403, rbac],
+  [
+    'make itself administrator',
+    { method: 'POST', path: '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', body: {} },
+    403,
+    rbac,
+  ],
+  [
+    'ask for the token of an agent',
+    { method: 'POST', path: '/api/v1/namespaces/treeline-system/serviceaccounts/treeline-agent/token', body: {} },
+    403,
+    rbac,
+  ],
+  [
+    'switch its own policy off',
+    {
+      method: 'DELETE',
+      path: '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/treeline-operator-cordons-only',
+    },
+    403,
+    rbac,
+  ],
+];
+
+const ROLE_FORM = /may hold only rules with verb get on Secrets listed in resourceNames/;
+
+/** Some of these RBAC's own escalation check stops first; either refusal keeps the promise. */
+const BAD_RULES: readonly (readonly [string, Json, RegExp])[] = [
+  ['every Secret, by naming none', { resourceNames: [] }, ROLE_FORM],
+  ['every Secret, by a rule without names', { resourceNames: null }, ROLE_FORM],
+  [
+    'a Secret to be changed',
+    { verbs: ['get', 'update'] },
+    /attempting to grant RBAC permissions not currently held|may hold only/,
+  ],
+  [
+    'a ConfigMap',
+    { resources: ['configmaps'] },
+    /attempting to grant RBAC permissions not currently held|may hold only/,
+  ],
+];
+
+describe('the operator', () => {
+  let controlPlane: ControlPlane;
+  let token: string;
+
+  before(async function () {
+    this.timeout(120_000);
+    controlPlane = await sharedControlPlane();
+    token = await operatorToken(controlPlane);
+    const node = {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: NODE, labels: { zone: 'a' }, annotations: { keep: 'me' } },
+    };
+    await must(controlPlane, { method: 'POST', path: '/api/v1/nodes', body: node });
+    await must(controlPlane, { method: 'POST', path: OS_IMAGES, body: osImage({ metadata: { name: IMAGE } }) });
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: POD },
+      spec: { nodeName: NODE, containers: [{ name: 'c', image: 'c' }] },
+    };
+    await must(controlPlane, { method: 'POST', path: PODS, body: pod });
+    await must(controlPlane, {
+      method: 'POST',
+      path: SECRETS,
+      body: { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'rbac-operator' } },
+    });
+  });
+
+  after(async () => {
+    await controlPlane.call({ method: 'DELETE', path: `${PODS}/${POD}?gracePeriodSeconds=0` });
+    for (const path of [
+      NODE_PATH,
+      `${OS_IMAGES}/${IMAGE}`,
+      `${SECRETS}/rbac-operator`,
+      `${LEASES}/treeline-operator`,
+    ]) {
+      await controlPlane.call({ method: 'DELETE', path });
+    }
+  });
+
+  async function check([, call, code, message]: Row): Promise<void> {
+    const answer = await controlPlane.call({ ...call, token });
+    assert.equal(answer.code, code, answer.message);
+    if (message !== undefined) assert.match(answer.message, message);
+  }
+
+  for (const row of REFUSED) it(`cannot ${row[0]}`, () => check(row));
+  for (const row of ALLOWED) it(`can ${row[0]}`, () => check(row));
+
+  it('can take and renew its Lease, and publish Events', async () => {
+    const lease = {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: 'treeline-operator' },
+      spec: { holderIdentity: 'a' },
+    };
+    const created = await must(controlPlane, { method: 'POST', path: LEASES, token, body: lease });
+    await must(controlPlane, { method: 'PUT', path: `${LEASES}/treeline-operator`, token, body: created.body });
+    const event = {
+      apiVersion: 'events.k8s.io/v1',
+      kind: 'Event',
+      metadata: { generateName: 'rbac-operator-' },
+      eventTime: '2026-11-23T12:00:00.000000Z',
+      reportingController: 'treeline.dev/operator',
+      reportingInstance: 'test',
+      action: 'Test',
+      reason: 'Test',
+      type: 'Normal',
+      regarding: { apiVersion: 'v1', kind: 'Node', name: NODE },
+    };
+    await must(controlPlane, {
+      method: 'POST',
+      path: '/apis/events.k8s.io/v1/namespaces/default/events',
+      token,
+      body: event,
+    });
+  });
+
+  for (const [promise, rule, message] of BAD_RULES) {
+    it(`cannot let agents read ${promise}`, () => check(['', rules(rule), 403, message]));
+  }
+
+  it('cannot be tricked by an administrator’s slip either: the Role must name its Secrets', async () => {
+    const answer = await controlPlane.call(rules({ resourceNames: [] }));
+    assert.equal(answer.code, 403, answer.message);
+    assert.match(answer.message, ROLE_FORM);
+  });
+
+  describe('with a Node', () => {
+    const mark = (value: string | null): Json => ({ annotations: { [MARK]: value } });
+    const cordon = patch(NODE_PATH, { metadata: mark('uid-1'), spec: { unschedulable: true } });
+    const uncordon = patch(NODE_PATH, { metadata: mark(null), spec: { unschedulable: null } });
+
+    beforeEach(() => must(controlPlane, uncordon));
+
+    it('can cordon it and uncordon it again, by its mark', async () => {
+      await check(['', cordon, 200]);
+      await check(['', uncordon, 200]);
+    });
+
+    it('cannot cordon it without leaving its mark', () =>
+      check(['', patch(NODE_PATH, { spec: { unschedulable: true } }), 403, /may cordon a Node only with its mark/]));
+
+    it('cannot lift a cordon that somebody else made', async () => {
+      await must(controlPlane, patch(NODE_PATH, { spec: { unschedulable: true } }));
+      await check(['', uncordon, 403, /uncordon only one that carries it/]);
+    });
+
+    it('cannot claim and lift a foreign cordon in one write', async () => {
+      await must(controlPlane, patch(NODE_PATH, { spec: { unschedulable: true } }));
+      const both = patch(NODE_PATH, { metadata: mark('uid-1'), spec: { unschedulable: false } });
+      await check(['', both, 403, /uncordon only one that carries it/]);
+    });
+
+    it('can take its mark off and leave the Node cordoned', async () => {
+      await check(['', cordon, 200]);
+      await check(['', patch(NODE_PATH, { metadata: mark(null) }), 200]);
+    });
+
+    const metadata = /may change only the annotation treeline\.dev\/cordoned-by/;
+    const spec = /may change only unschedulable/;
+    for (const [promise, body, message] of [
+      ['add a label', { metadata: { labels: { a: 'b' } } }, metadata],
+      ['change a label', { metadata: { labels: { zone: 'b' } } }, metadata],
+      ['remove a label', { metadata: { labels: { zone: null } } }, metadata],
+      ['add another annotation', { metadata: { annotations: { a: 'b' } } }, metadata],
+      ['change another annotation', { metadata: { annotations: { keep: 'you' } } }, metadata],
+      ['remove another annotation', { metadata: { annotations: { keep: null } } }, metadata],
+      ['add a finalizer', { metadata: { finalizers: ['treeline.dev/stay'] } }, metadata],
+      ['add a taint', { spec: { taints: [{ key: 'a', effect: 'NoExecute' }] } }, spec],
+      ['name its provider', { spec: { providerID: 'cloud://1' } }, spec],
+    ] as const) {
+      it(`cannot ${promise}`, () => check(['', patch(NODE_PATH, body), 403, message]));
+    }
+  });
+});
