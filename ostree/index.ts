@@ -5,3 +5,4 @@ export { Transaction } from './repository/transaction.ts';
 export { lockSysroot, type HeldLock, type LockOptions } from './repository/lock.ts';
 export { TreeDirectory } from './tree/tree-directory.ts';
 export { escapeRefPath, unescapeRefPath } from './repository/ref-name.ts';
+export { encapsulate, type EncapsulatedImage, type EncapsulateOptions } from './encapsulate/encapsulate.ts';
