@@ -328,8 +328,12 @@ function controllerManagerFlags({ folder }: Layout, options: ControlPlaneOptions
     '--leader-elect=false',
     '--secure-port=0',
     `--controllers=${controllers.join(',')}`,
+    // Each controller under its own bootstrap role: the manager's own user may hardly do anything.
+    '--use-service-account-credentials=true',
     `--service-account-private-key-file=${join(folder, 'service-account.key')}`,
     `--root-ca-file=${join(folder, 'certificates', 'apiserver.crt')}`,
+    // The controller manager's own role allows next to nothing; the roles of the single controllers do the work.
+    '--use-service-account-credentials=true',
   ];
 }
 
