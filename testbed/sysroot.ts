@@ -1,0 +1,95 @@
+/** A node's disk: a sysroot initialised by the host's own `ostree admin`, with one deployment of an imported image. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runCommand, tryCommand } from '../tools/setup/command.ts';
+import { randomUUID } from 'node:crypto';
+import { treeline } from './treeline-command.ts';
+
+export interface Sysroot {
+  readonly path: string;
+  /** Plays /run: what is lost at a power cut. Holds the boot ID. */
+  readonly runDirectory: string;
+}
+
+export interface SysrootOptions {
+  /** A folder of its own for this node; made if missing. */
+  readonly folder: string;
+  /** Name of the operating system in `ostree admin` terms. */
+  readonly stateroot: string;
+  /** Image to deploy, as `host/name[:tag][@digest]`. */
+  readonly image: string;
+  /** Host of the image's registry, which speaks plain HTTP. */
+  readonly plainHttpHost: string;
+}
+
+/** Where the sandbox host keeps the boot ID, inside its run directory. */
+export function bootIDPath(runDirectory: string): string {
+  return join(runDirectory, 'boot-id');
+}
+
+export async function makeSysroot(options: SysrootOptions): Promise<Sysroot> {
+  const { folder, stateroot, image, plainHttpHost } = options;
+  const sysroot: Sysroot = { path: join(folder, 'sysroot'), runDirectory: join(folder, 'run') };
+  await mkdir(sysroot.path, { recursive: true });
+  await mkdir(sysroot.runDirectory, { recursive: true });
+  await runCommand('ostree', ['admin', 'init-fs', '--modern', sysroot.path]);
+  const repository = join(sysroot.path, 'ostree', 'repo');
+  // Nodes of a demo share one disk; the default of 3 % free space would refuse imports on a large, rather full one.
+  await runCommand('ostree', ['config', `--repo=${repository}`, 'set', 'core.min-free-space-size', '100MB']);
+  await runCommand('ostree', ['admin', 'os-init', `--sysroot=${sysroot.path}`, stateroot]);
+
+  const reference = `ostree-unverified-registry:${image}`;
+  const output = await treeline([
+    'image',
+    'pull',
+    '--output',
+    'json',
+    '--plain-http',
+    plainHttpHost,
+    '--repo',
+    repository,
+    reference,
+  ]);
+  const { mergeCommit } = JSON.parse(output) as { readonly mergeCommit: string };
+  await deploy(sysroot, stateroot, reference, mergeCommit);
+  await writeFile(bootIDPath(sysroot.runDirectory), randomUUID());
+  return sysroot;
+}
+
+async function deploy(sysroot: Sysroot, stateroot: string, reference: string, commit: string): Promise<void> {
+  const scratch = await mkdtemp(join(sysroot.runDirectory, 'origin-'));
+  try {
+    const origin = join(scratch, 'origin');
+    await writeFile(origin, `[origin]\ncontainer-image-reference=${reference}\n`);
+    await runCommand('ostree', [
+      'admin',
+      'deploy',
+      `--sysroot=${sysroot.path}`,
+      `--os=${stateroot}`,
+      '--karg=root=LABEL=root',
+      '--karg=rw',
+      `--origin-file=${origin}`,
+      commit,
+    ]);
+  } finally {
+    await rm(scratch, { recursive: true });
+  }
+}
+
+/** Removes a folder that may hold sysroots. libostree marks deployments immutable, which not even root may delete. */
+export async function removeWithSysroots(folder: string): Promise<void> {
+  const roots = await runCommand('find', [
+    folder,
+    '-mindepth',
+    '1',
+    '-path',
+    '*/ostree/deploy/*/deploy/*',
+    '-prune',
+    '-type',
+    'd',
+    '-print',
+  ]);
+  const found = roots.split('\n').filter((line) => line !== '');
+  if (found.length > 0) await tryCommand('chattr', ['-i', ...found]);
+  await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+}

@@ -1,0 +1,55 @@
+/** Something to drain: a Deployment spread over the nodes, the budget that protects it, and a DaemonSet that stays. */
+import type { ControlPlane } from './control-plane.ts';
+
+const labels = { app: 'shop' };
+const daemonLabels = { app: 'node-logger' };
+
+function template(podLabels: Readonly<Record<string, string>>, more: Readonly<Record<string, unknown>> = {}) {
+  const container = { name: 'main', image: 'example.invalid/nothing:runs', resources: { requests: { cpu: '10m' } } };
+  return {
+    metadata: { labels: podLabels },
+    spec: { terminationGracePeriodSeconds: 1, containers: [container], ...more },
+  };
+}
+
+/**
+ * Creates the workload in namespace `default` and resolves when all of it is Ready.
+ * The budget lets one pod of `replicas` be away at a time, so that the drains of nodes really wait for each other.
+ */
+export async function createWorkload(controlPlane: ControlPlane, replicas: number): Promise<void> {
+  const spread = [
+    {
+      maxSkew: 1,
+      topologyKey: 'kubernetes.io/hostname',
+      whenUnsatisfiable: 'ScheduleAnyway',
+      labelSelector: { matchLabels: labels },
+    },
+  ];
+  const objects = [
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'shop' },
+      spec: {
+        replicas,
+        selector: { matchLabels: labels },
+        template: template(labels, { topologySpreadConstraints: spread }),
+      },
+    },
+    {
+      apiVersion: 'policy/v1',
+      kind: 'PodDisruptionBudget',
+      metadata: { name: 'shop' },
+      spec: { maxUnavailable: 1, selector: { matchLabels: labels } },
+    },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'DaemonSet',
+      metadata: { name: 'node-logger' },
+      spec: { selector: { matchLabels: daemonLabels }, template: template(daemonLabels) },
+    },
+  ];
+  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
+  await controlPlane.kubectl(['apply', '-f', '-'], { input });
+  await controlPlane.kubectl(['rollout', 'status', 'deployment/shop', 'daemonset/node-logger', '--timeout=60s']);
+}
