@@ -1,0 +1,238 @@
+/** `manifests/base` on a fresh cluster, as a user applies it. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseAllDocuments } from 'yaml';
+import { nodeOSStatusSchema } from '../../api/index.ts';
+import { startControlPlane, type ControlPlane } from '../../testbed/control-plane.ts';
+import { NODE_OS_EXAMPLE, OS_IMAGE_EXAMPLE } from '../../tools/reference-examples.ts';
+
+const BASE = join(import.meta.dirname, '..', '..', 'manifests', 'base');
+
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+interface Container {
+  readonly image: string;
+  readonly args: readonly string[];
+  readonly securityContext: Readonly<Record<string, unknown>>;
+  readonly resources: { readonly requests?: object; readonly limits?: { readonly memory?: string } };
+  readonly livenessProbe?: object;
+  readonly readinessProbe?: object;
+  readonly env: readonly { readonly name: string }[];
+}
+
+interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
+  readonly rules?: readonly Rule[];
+  readonly spec?: {
+    readonly replicas?: number;
+    readonly template?: {
+      readonly spec: Readonly<Record<string, unknown>> & { readonly containers: readonly Container[] };
+    };
+    readonly failurePolicy?: string;
+    readonly validations?: readonly { readonly expression: string }[];
+    readonly validationActions?: readonly string[];
+  };
+  readonly status?: { readonly observedGeneration?: number; readonly typeChecking?: object };
+}
+
+describe('manifests/base', () => {
+  let controlPlane: ControlPlane;
+  let rendered: readonly Manifest[];
+
+  before(async function () {
+    this.timeout(120_000);
+    controlPlane = await startControlPlane({ controllerManager: true });
+    const text = await controlPlane.kubectl(['kustomize', BASE]);
+    rendered = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+  });
+  after(async function () {
+    this.timeout(30_000);
+    await controlPlane[Symbol.asyncDispose]();
+  });
+
+  const of = (kind: string): readonly Manifest[] => rendered.filter((manifest) => manifest.kind === kind);
+
+  function podSpecOf(kind: string): NonNullable<NonNullable<Manifest['spec']>['template']>['spec'] {
+    const spec = of(kind)[0]?.spec?.template?.spec;
+    assert.ok(spec !== undefined, `there is a ${kind}`);
+    return spec;
+  }
+
+  describe('on a cluster that has nothing of ours', () => {
+    let applied: unknown;
+
+    /** Everything that says what the cluster is to do. Not the generation: a Deployment's moves with its annotations. */
+    async function stored(): Promise<unknown> {
+      const list = JSON.parse(await controlPlane.kubectl(['get', '-k', BASE, '-o', 'json'])) as { items: Manifest[] };
+      return list.items.map(({ kind, metadata, spec, rules }) => [kind, metadata.name, metadata.labels, spec, rules]);
+    }
+
+    it('is applied in one go by kubectl apply -k', async () => {
+      const said = await controlPlane.kubectl(['apply', '-k', BASE]);
+      assert.equal(said.trim().split('\n').length, rendered.length);
+      for (const line of said.trim().split('\n')) assert.match(line, / created$/);
+      applied = await stored();
+    }).timeout(30_000);
+
+    it('changes nothing when it is applied again', async () => {
+      await controlPlane.kubectl(['apply', '-k', BASE]);
+      assert.deepEqual(await stored(), applied);
+    }).timeout(30_000);
+
+    it('can be applied server-side, as GitOps tools do', async () => {
+      await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', BASE]);
+      await controlPlane.kubectl(['apply', '--server-side', '-k', BASE]);
+      assert.deepEqual(await stored(), applied);
+    }).timeout(30_000);
+
+    it('serves both resources, and accepts the examples of the reference pages', async () => {
+      await controlPlane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=20s']);
+      for (const input of [OS_IMAGE_EXAMPLE, NODE_OS_EXAMPLE]) {
+        await controlPlane.kubectl(['apply', '--validate=strict', '-f', '-'], { input });
+      }
+      assert.match(await controlPlane.kubectl(['get', 'osi,nos']), /workers[^]*worker-1/);
+    }).timeout(30_000);
+
+    it('has policies whose expressions fit the types that they are about', async () => {
+      for (const { metadata } of of('ValidatingAdmissionPolicy')) {
+        const read = async (): Promise<Manifest> =>
+          JSON.parse(
+            await controlPlane.kubectl(['get', 'validatingadmissionpolicy', metadata.name, '-o', 'json']),
+          ) as Manifest;
+        let policy = await read();
+        for (let attempt = 0; attempt < 100 && policy.status?.observedGeneration === undefined; attempt++) {
+          await sleep(100);
+          policy = await read();
+        }
+        assert.notEqual(policy.status?.observedGeneration, undefined, `${metadata.name} has been checked`);
+        assert.deepEqual(policy.status?.typeChecking ?? {}, {}, metadata.name);
+      }
+    }).timeout(30_000);
+
+    it('leaves the list of pull Secrets alone when it is applied over a running operator', async () => {
+      const rules = [{ apiGroups: [''], resources: ['secrets'], resourceNames: ['pull'], verbs: ['get'] }];
+      const role = ['role', '-n', 'treeline-system', 'treeline-agent-pull-secrets'];
+      await controlPlane.kubectl(['patch', ...role, '--type=merge', '-p', JSON.stringify({ rules })]);
+      await controlPlane.kubectl(['apply', '-k', BASE]);
+      await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', BASE]);
+      const after = JSON.parse(await controlPlane.kubectl(['get', ...role, '-o', 'json'])) as Manifest;
+      assert.deepEqual(after.rules, rules);
+    }).timeout(30_000);
+
+    it('runs its Pods: the API server admits those of the operator and of the agent', async () => {
+      const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'a', labels: { 'kubernetes.io/os': 'linux' } } };
+      await controlPlane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(node) });
+      const wanted = ['treeline-operator', 'treeline-operator', 'treeline-agent'];
+      let names: string[] = [];
+      for (let attempt = 0; attempt < 100 && names.length < wanted.length; attempt++) {
+        await sleep(100);
+        const list = JSON.parse(await controlPlane.kubectl(['get', 'pods', '-n', 'treeline-system', '-o', 'json'])) as {
+          items: Manifest[];
+        };
+        names = list.items.map(({ metadata }) => metadata.labels?.['app.kubernetes.io/name'] ?? '');
+      }
+      assert.deepEqual(names.toSorted(), wanted.toSorted());
+    }).timeout(30_000);
+
+    it('is removed by kubectl delete -k', async () => {
+      await controlPlane.kubectl(['delete', '-k', BASE, '--wait=false']);
+      const left = await controlPlane.kubectl([
+        'get',
+        'clusterrole,validatingadmissionpolicy',
+        '-l',
+        'app.kubernetes.io/part-of=treeline',
+        '-o',
+        'name',
+      ]);
+      assert.equal(left, '');
+    }).timeout(30_000);
+  });
+
+  it('grants nothing by wildcard, and writes to Secrets, Roles and Leases only by name', () => {
+    const rules = [...of('ClusterRole'), ...of('Role')].flatMap((role) => role.rules ?? []);
+    assert.ok(rules.length > 8);
+    for (const rule of rules) {
+      assert.ok(![...rule.apiGroups, ...rule.resources, ...rule.verbs].includes('*'), JSON.stringify(rule));
+      const writes = rule.verbs.some((verb) => !['get', 'list', 'watch', 'create'].includes(verb));
+      if (writes && rule.resources.some((resource) => ['secrets', 'roles', 'leases'].includes(resource))) {
+        assert.ok((rule.resourceNames ?? []).length > 0, JSON.stringify(rule));
+      }
+      assert.ok(!['escalate', 'bind', 'impersonate', 'deletecollection'].some((verb) => rule.verbs.includes(verb)));
+    }
+  });
+
+  it('gives cluster-wide rights on Secrets to nobody', () => {
+    const resources = of('ClusterRole')
+      .flatMap((role) => role.rules ?? [])
+      .flatMap((rule) => rule.resources);
+    assert.ok(!resources.some((resource) => resource.startsWith('secrets')));
+  });
+
+  it('enforces its policies, and fails closed', () => {
+    const policies = of('ValidatingAdmissionPolicy');
+    const bindings = of('ValidatingAdmissionPolicyBinding');
+    assert.deepEqual(
+      bindings.map(({ metadata }) => metadata.name),
+      policies.map(({ metadata }) => metadata.name),
+    );
+    for (const { spec } of policies) assert.equal(spec?.failurePolicy, 'Fail');
+    for (const { spec } of bindings) assert.deepEqual(spec?.validationActions, ['Deny']);
+  });
+
+  it('guards every status field that is the operator’s against the agents', () => {
+    const policy = of('ValidatingAdmissionPolicy').find(({ metadata }) => metadata.name === 'treeline-agent-own-node');
+    const expressions = (policy?.spec?.validations ?? []).map(({ expression }) => expression).join('\n');
+    const agents = ['host', 'progress', 'lastOrder'];
+    for (const field of Object.keys(nodeOSStatusSchema.shape).filter((name) => !agents.includes(name))) {
+      assert.ok(expressions.includes(`object.?status.?${field} == oldObject.?status.?${field}`), field);
+    }
+  });
+
+  it('runs two operators that could do no harm on their nodes', () => {
+    assert.equal(of('Deployment')[0]?.spec?.replicas, 2);
+    const pod = podSpecOf('Deployment');
+    assert.deepEqual(pod['securityContext'], {
+      runAsNonRoot: true,
+      runAsUser: 65532,
+      runAsGroup: 65532,
+      seccompProfile: { type: 'RuntimeDefault' },
+    });
+    for (const name of ['hostPID', 'hostNetwork', 'hostIPC', 'volumes']) assert.equal(pod[name], undefined, name);
+    const [container] = pod.containers;
+    assert.deepEqual(container?.securityContext, {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    });
+    assert.ok(container.livenessProbe !== undefined && container.readinessProbe !== undefined);
+  });
+
+  it('runs an agent on every Linux node, cordoned and tainted ones too, that knows which node it is on', () => {
+    const pod = podSpecOf('DaemonSet');
+    assert.deepEqual(pod['tolerations'], [{ operator: 'Exists' }]);
+    assert.deepEqual(pod['nodeSelector'], { 'kubernetes.io/os': 'linux' });
+    assert.equal(pod['priorityClassName'], 'system-node-critical');
+    assert.ok(pod.containers[0]?.env.some(({ name }) => name === 'NODE_NAME'));
+  });
+
+  it('bounds the memory of every container, and runs one image', () => {
+    const containers = [...podSpecOf('Deployment').containers, ...podSpecOf('DaemonSet').containers];
+    assert.equal(new Set(containers.map(({ image }) => image)).size, 1);
+    for (const { image, resources } of containers) {
+      assert.match(image, /:\d+\.\d+\.\d+$/, 'never `latest`');
+      assert.ok(resources.requests !== undefined && resources.limits?.memory !== undefined);
+    }
+  });
+});
