@@ -107,7 +107,8 @@ export function writeAll(fd: number, chunk: Buffer): void {
   while (position < chunk.length) position += writeSync(fd, chunk, position);
 }
 
-function setFileMetadata(fd: number, header: FileHeader, context: FileWriterContext): void {
+/** Gives an object's file the owner, mode, attributes and time that the repository's mode prescribes. */
+export function setFileMetadata(fd: number, header: FileHeader, context: FileWriterContext): void {
   if (context.mode === 'bare-user') {
     setXattr(fd, BARE_USER_XATTR, encodeDirectoryMetadata(header));
     // The mode is only approximated, so that no setuid file of another owner comes into being.

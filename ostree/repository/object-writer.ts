@@ -2,7 +2,7 @@
  * Writes objects into the staging directory of a transaction. All calls are synchronous and stateless between
  * objects, so any number of worker threads can each have one for the same transaction: they exchange a handle.
  */
-import { closeSync, fchmodSync, lchownSync, lstatSync, mkdirSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import { closeSync, fchmodSync, lchownSync, lstatSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
@@ -12,7 +12,14 @@ import { looseObjectPath, MAX_METADATA_BYTES, type MetadataType, type ObjectType
 import { linkUnnamed, openUnnamed } from '../posix/unnamed-file.ts';
 import { setLinkXattr, setXattr } from '../posix/xattr.ts';
 import type { Reserve } from './config.ts';
-import { assertExpected, BARE_USER_XATTR, FileWriter, writeAll, type FileWriterContext } from './file-writer.ts';
+import {
+  assertExpected,
+  BARE_USER_XATTR,
+  FileWriter,
+  setFileMetadata,
+  writeAll,
+  type FileWriterContext,
+} from './file-writer.ts';
 import { SpaceBudget } from './free-space.ts';
 
 /** All that a thread needs to write into a transaction: plain data, to be passed as `workerData` or a message. */
@@ -57,12 +64,7 @@ export class ObjectWriter {
     }
     const checksum = metadataChecksum(bytes);
     assertExpected(type, checksum, expected);
-    if (this.has(type, checksum)) return checksum;
-    try {
-      this.#writeUnnamed(bytes, METADATA_MODE, type, checksum);
-    } catch (error) {
-      throw ioError(`write the object ${checksum}.${type}`, error);
-    }
+    if (!this.has(type, checksum)) this.#write(type, checksum, bytes, (fd) => fchmodSync(fd, METADATA_MODE));
     return checksum;
   }
 
@@ -87,9 +89,10 @@ export class ObjectWriter {
     const checksum = contentChecksum(header, content);
     assertExpected('file', checksum, expected);
     if (this.has('file', checksum)) return checksum;
-    using writer = this.beginFile(header, content.length);
-    writer.write(content);
-    return writer.finish();
+    assertFileHeader(header);
+    this.#budget.spend(content.length);
+    this.#write('file', checksum, content, (fd) => setFileMetadata(fd, header, this.#context));
+    return checksum;
   }
 
   /** Writes a symbolic link, unless the object is already there. Returns its checksum; `expected` as for `writeFile`. */
@@ -99,45 +102,44 @@ export class ObjectWriter {
     const checksum = contentChecksum(header, Buffer.alloc(0));
     assertExpected('file', checksum, expected);
     if (this.has('file', checksum)) return checksum;
-    try {
-      if (this.handle.mode === 'bare-user') this.#writeLinkAsFile(header, checksum);
-      else this.#writeLink(header, checksum);
-    } catch (error) {
-      throw ioError(`write the object ${checksum}.file`, error);
+    if (this.handle.mode === 'bare') {
+      this.#writeLink(header, checksum);
+      return checksum;
     }
+    // A user cannot give a link an owner, so there it is a file that holds the target.
+    this.#write('file', checksum, Buffer.from(`${header.symlinkTarget}\0`), (fd) => {
+      setXattr(fd, BARE_USER_XATTR, encodeDirectoryMetadata(header));
+      fchmodSync(fd, METADATA_MODE);
+    });
     return checksum;
   }
 
   #writeLink(header: FileHeader, checksum: string): void {
     // Links cannot be made without a name.
     const temporary = `${this.handle.stagingPath}/tmplink.${randomBytes(8).toString('hex')}`;
-    symlinkSync(header.symlinkTarget, temporary);
     try {
+      symlinkSync(header.symlinkTarget, temporary);
       lchownSync(temporary, header.uid, header.gid);
       for (const { name, value } of header.xattrs) setLinkXattr(temporary, name, value);
       renameSync(temporary, this.#stagedPath('file', checksum));
     } catch (error) {
-      unlinkSync(temporary);
-      throw error;
+      rmSync(temporary, { force: true });
+      throw ioError(`write the object ${checksum}.file`, error);
     }
   }
 
-  #writeLinkAsFile(header: FileHeader, checksum: string): void {
-    const content = Buffer.from(`${header.symlinkTarget}\0`);
-    this.#writeUnnamed(content, METADATA_MODE, 'file', checksum, (fd) => {
-      setXattr(fd, BARE_USER_XATTR, encodeDirectoryMetadata(header));
-    });
-  }
-
-  #writeUnnamed(bytes: Buffer, mode: number, type: ObjectType, checksum: string, prepare?: (fd: number) => void): void {
-    const fd = openUnnamed(this.handle.stagingPath);
+  #write(type: ObjectType, checksum: string, bytes: Buffer, prepare: (fd: number) => void): void {
     try {
-      writeAll(fd, bytes);
-      prepare?.(fd);
-      fchmodSync(fd, mode);
-      this.#publish(fd, type, checksum);
-    } finally {
-      closeSync(fd);
+      const fd = openUnnamed(this.handle.stagingPath);
+      try {
+        writeAll(fd, bytes);
+        prepare(fd);
+        this.#publish(fd, type, checksum);
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      throw ioError(`write the object ${checksum}.${type}`, error);
     }
   }
 
