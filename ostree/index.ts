@@ -6,3 +6,9 @@ export { lockSysroot, type HeldLock, type LockOptions } from './repository/lock.
 export { TreeDirectory } from './tree/tree-directory.ts';
 export { escapeRefPath, unescapeRefPath } from './repository/ref-name.ts';
 export { encapsulate, type EncapsulatedImage, type EncapsulateOptions } from './encapsulate/encapsulate.ts';
+export { ImportError, type ImportErrorCode, TarError, type TarErrorCode } from './import/errors.ts';
+export { setGuardRef } from './import/guard-ref.ts';
+export type { ImportProgress } from './import/import-progress.ts';
+export { pruneImages, type PrunedImages, type PruneImagesOptions, pruneLayers } from './import/layer-gc.ts';
+export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
+export { type ListedImage, listImages, readStoredImage, type StoredImage } from './import/stored-image.ts';

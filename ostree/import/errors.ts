@@ -36,14 +36,14 @@ export type ImportErrorCode =
   | 'WrongArchitecture'
   /** A layer's content is not what its format or its checksums promise. Have the image built again. */
   | 'InvalidLayer'
-  /** What the registry sent does not have the digest that was asked for. Try again; suspect the network or a mirror. */
-  | 'DigestMismatch'
   /** The image was imported, but the repository lacks something that it needs. */
   | 'IncompleteImage'
   /** The commit was not made from a container image. */
   | 'NotImageCommit'
-  /** The caller's signal. */
-  | 'Aborted';
+  /** The reference asks for a signature check that this version cannot make. Name the image without it, knowingly. */
+  | 'UnsupportedVerification'
+  /** An import thread ended without an answer, for example for lack of memory. Try again. */
+  | 'ThreadFailed';
 
 /** An image that cannot be imported. The message names the image or layer and says what to do next. */
 export class ImportError extends Error {

@@ -106,12 +106,6 @@ export function requireBootableImage(image: string, config: ImageConfig, platfor
   }
 }
 
-/** The image's version as its labels tell it, if they do. */
-export function versionOf(config: ImageConfig): string | undefined {
-  const labels = labelsOf(config);
-  return labels['org.opencontainers.image.version'] ?? labels['version'];
-}
-
 function labelsOf(config: ImageConfig): Readonly<Record<string, string>> {
   return config.config?.Labels ?? {};
 }

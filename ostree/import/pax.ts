@@ -35,7 +35,7 @@ export function parsePaxRecords(body: Buffer): PaxRecords {
   while (at < body.length) {
     const space = body.indexOf(0x20, at);
     if (space < 0 || space === at || space - at > MAX_LENGTH_DIGITS) throw malformed();
-    const end = at + decimal(body.latin1Slice(at, space));
+    const end = at + decimal(body.toString('latin1', at, space));
     if (end > body.length || end <= space + 1 || body[end - 1] !== 0x0a) throw malformed();
     const equals = body.indexOf(0x3d, space + 1);
     if (equals < 0 || equals >= end) throw malformed();
@@ -46,7 +46,7 @@ export function parsePaxRecords(body: Buffer): PaxRecords {
 }
 
 function applyRecord(records: PaxRecords, keyBytes: Buffer, value: Buffer): void {
-  const key = keyBytes.latin1Slice();
+  const key = keyBytes.toString('latin1');
   if (key.startsWith(XATTR_PREFIX)) {
     const name = utf8Text(keyBytes.subarray(XATTR_PREFIX.length));
     if (name === '' || name.includes('\0')) throw malformed();
@@ -66,16 +66,16 @@ function applyRecord(records: PaxRecords, keyBytes: Buffer, value: Buffer): void
       records.linkPath = name(value);
       break;
     case 'size':
-      records.size = decimal(value.latin1Slice());
+      records.size = decimal(value.toString('latin1'));
       break;
     case 'uid':
-      records.uid = decimal(value.latin1Slice());
+      records.uid = decimal(value.toString('latin1'));
       break;
     case 'gid':
-      records.gid = decimal(value.latin1Slice());
+      records.gid = decimal(value.toString('latin1'));
       break;
     case 'mtime':
-      records.mtime = seconds(value.latin1Slice());
+      records.mtime = seconds(value.toString('latin1'));
       break;
     default:
       // Other keys (atime, uname, comment, LIBARCHIVE.*) have no place in an OSTree object.

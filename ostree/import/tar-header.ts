@@ -65,7 +65,7 @@ export function isZeroBlock(buffer: Buffer, offset: number): boolean {
 export function decodeHeader(block: Buffer, offset: number): RawHeader {
   verifyChecksum(block, offset);
   const name = decodeText(block, offset, 100);
-  const isUstar = block.latin1Slice(offset + 257, offset + 263) === USTAR_POSIX;
+  const isUstar = block.toString('latin1', offset + 257, offset + 263) === USTAR_POSIX;
   const prefix = isUstar && block[offset + 345] !== 0 ? decodeText(block, offset + 345, 155) : '';
   return {
     typeFlag: String.fromCharCode(block[offset + 156] ?? 0),
@@ -134,13 +134,16 @@ function decodeText(block: Buffer, offset: number, length: number): string {
     if (byte >= 0x80) ascii = false;
     end++;
   }
-  return ascii ? block.latin1Slice(offset, end) : utf8Text(block.subarray(offset, end));
+  return ascii ? block.toString('latin1', offset, end) : utf8Text(block.subarray(offset, end));
 }
 
 /** @throws {TarError} `NotUtf8`: OSTree stores names as GVariant strings, which must be UTF-8. */
 export function utf8Text(bytes: Buffer): string {
   if (!isUtf8(bytes)) {
-    throw new TarError('NotUtf8', `tar entry has a name that is not UTF-8: ${JSON.stringify(bytes.latin1Slice())}`);
+    throw new TarError(
+      'NotUtf8',
+      `tar entry has a name that is not UTF-8: ${JSON.stringify(bytes.toString('latin1'))}`,
+    );
   }
-  return bytes.utf8Slice();
+  return bytes.toString();
 }

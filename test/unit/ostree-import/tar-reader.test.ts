@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { TarError, type TarErrorCode } from '../../../ostree/import/errors.ts';
 import type { TarEntry } from '../../../ostree/import/tar-header.ts';
 import { TarReader } from '../../../ostree/import/tar-reader.ts';
@@ -128,7 +128,7 @@ describe('the tar reader', () => {
 
   it('joins the ustar prefix with the name', () => {
     const tamper = (header: Buffer): void => {
-      header.write('ustar\0' + '00', 257, 'latin1');
+      header.write('ustar\x0000', 257, 'latin1');
       header.write('some/prefix', 345, 'latin1');
     };
     assert.equal(only(new Archive().file('name', '', { tamper })).entry.path, 'some/prefix/name');

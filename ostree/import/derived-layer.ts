@@ -1,0 +1,204 @@
+/**
+ * Imports an ordinary container layer as the tree of a commit of its own, whiteouts included: the merge applies them.
+ *
+ * Source: ostree-rs-ext, "ostree-container" format: import of derived layers; ostree-commit(1), `--tree=tar`.
+ */
+import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
+import { S_IFDIR, S_IFREG, SYMLINK_MODE } from '../objects/file-header.ts';
+import { canonicalXattrs, NO_XATTRS, type Xattr } from '../objects/xattrs.ts';
+import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
+import { ContentWriter } from './content-writer.ts';
+import { DerivedFilter, type DerivedFilterOptions, type FilterDecision } from './derived-filter.ts';
+import { ImportError } from './errors.ts';
+import type { ObjectSink } from './object-sink.ts';
+import type { TarEntry } from './tar-header.ts';
+import type { TarConsumer } from './tar-reader.ts';
+
+/** What a directory that no entry describes gets, with the owner of the entry that needed it. */
+const IMPLIED_DIRECTORY_MODE = 0o755;
+
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Consumes one layer; `finish` after the archive's end. */
+export class DerivedLayer implements TarConsumer {
+  readonly #sink: ObjectSink;
+  readonly #filter: DerivedFilter;
+  readonly #content: ContentWriter;
+  readonly #dropped = new Map<string, number>();
+  readonly #setAside = new Map<string, string>();
+  readonly #unresolvedLinks: { readonly path: string; readonly target: string; readonly owner: Owner }[] = [];
+  #root: TreeDirectory | undefined;
+  /** What to do with the content object that is being written. */
+  #complete: ((checksum: string) => void) | undefined;
+
+  constructor(sink: ObjectSink, options: DerivedFilterOptions) {
+    this.#sink = sink;
+    this.#filter = new DerivedFilter(options);
+    this.#content = new ContentWriter(sink);
+  }
+
+  entry(entry: TarEntry): void {
+    this.#complete = undefined;
+    const decision = this.#filter.decide(entry);
+    switch (decision.kind) {
+      case 'drop':
+        if (decision.countedAs !== undefined) {
+          this.#dropped.set(decision.countedAs, (this.#dropped.get(decision.countedAs) ?? 0) + 1);
+        }
+        break;
+      case 'set-aside':
+        this.#beginFile(entry, (checksum) => this.#setAside.set(decision.key, checksum));
+        break;
+      case 'restore': {
+        const checksum = this.#setAside.get(decision.key);
+        if (checksum !== undefined) this.#placeFile(decision.path, checksum, entry);
+        break;
+      }
+      case 'keep':
+        this.#keep(entry, decision);
+        break;
+    }
+  }
+
+  data(bytes: Buffer): void {
+    if (this.#complete !== undefined) this.#content.write(bytes);
+  }
+
+  entryEnd(): void {
+    const complete = this.#complete;
+    this.#complete = undefined;
+    complete?.(this.#content.finish());
+  }
+
+  /** Drops a file that is half-written. */
+  abort(): void {
+    this.#content.abort();
+  }
+
+  /** How many entries were dropped, by toplevel directory. */
+  get dropped(): ReadonlyMap<string, number> {
+    return this.#dropped;
+  }
+
+  /** Resolves the remaining hardlinks, writes the tree, and returns it. @throws {ImportError} `InvalidLayer` */
+  finish(): TreeReference {
+    this.#resolveLinks();
+    const root = this.#root ?? TreeDirectory.empty(this.#directoryMetadata(0, 0, IMPLIED_DIRECTORY_MODE, NO_XATTRS));
+    return root.write(this.#sink);
+  }
+
+  #keep(entry: TarEntry, decision: Extract<FilterDecision, { kind: 'keep' }>): void {
+    const { path } = decision;
+    switch (entry.type) {
+      case 'file':
+        this.#beginFile(entry, (checksum) => this.#placeFile(path, checksum, entry));
+        break;
+      case 'symlink': {
+        const { uid, gid } = entry;
+        const header = { uid, gid, mode: SYMLINK_MODE, symlinkTarget: entry.linkPath, xattrs: xattrsOf(entry) };
+        this.#placeFile(path, this.#sink.writeSymlink(header), entry);
+        break;
+      }
+      case 'directory':
+        this.#placeDirectory(path, entry);
+        break;
+      case 'hardlink':
+        this.#placeLink(path, decision.linkTarget ?? '', entry);
+        break;
+      case 'character-device':
+      case 'block-device':
+      case 'fifo':
+        throw new ImportError(
+          'InvalidLayer',
+          `${entry.path} is a ${entry.type}; an OSTree commit holds only files, directories and symbolic links`,
+        );
+    }
+  }
+
+  #beginFile(entry: TarEntry, complete: (checksum: string) => void): void {
+    const { uid, gid } = entry;
+    const header = { uid, gid, mode: S_IFREG | entry.mode, symlinkTarget: '', xattrs: xattrsOf(entry) };
+    this.#content.begin(header, entry.size);
+    this.#complete = complete;
+  }
+
+  #placeFile(path: string, checksum: string, owner: Owner): void {
+    const { parent, name } = this.#locate(path, owner);
+    parent.setFile(name, checksum);
+  }
+
+  #placeDirectory(path: string, entry: TarEntry): void {
+    const dirmeta = this.#directoryMetadata(entry.uid, entry.gid, entry.mode, xattrsOf(entry));
+    if (path === '') {
+      this.#ensureRoot(entry).dirmeta = dirmeta;
+      return;
+    }
+    const { parent, name } = this.#locate(path, entry);
+    const existing = parent.directories.get(name);
+    if (existing === undefined) parent.setDirectory(name, TreeDirectory.empty(dirmeta));
+    else existing.dirmeta = dirmeta;
+  }
+
+  #placeLink(path: string, target: string, owner: Owner): void {
+    const checksum = this.#root?.lookup(target);
+    if (typeof checksum === 'string') this.#placeFile(path, checksum, owner);
+    else this.#unresolvedLinks.push({ path, target, owner });
+  }
+
+  /** A link may come before what it links to. */
+  #resolveLinks(): void {
+    let waiting = this.#unresolvedLinks;
+    while (waiting.length > 0) {
+      const still = [];
+      for (const link of waiting) {
+        const checksum = this.#root?.lookup(link.target);
+        if (typeof checksum === 'string') this.#placeFile(link.path, checksum, link.owner);
+        else still.push(link);
+      }
+      const [first] = still;
+      if (first !== undefined && still.length === waiting.length) {
+        throw new ImportError(
+          'InvalidLayer',
+          `hardlink ${first.path} points to ${first.target}, which the layer lacks`,
+        );
+      }
+      waiting = still;
+    }
+  }
+
+  #locate(path: string, owner: Owner): { parent: TreeDirectory; name: string } {
+    const segments = path.split('/');
+    const name = segments.pop() ?? '';
+    let parent = this.#ensureRoot(owner);
+    for (const segment of segments) {
+      if (parent.files.has(segment)) {
+        throw new ImportError('InvalidLayer', `${path} lies below ${segment}, which the layer has as a file or link`);
+      }
+      parent =
+        parent.directories.get(segment) ?? parent.ensureDirectory(segment, this.#impliedDirectoryMetadata(owner));
+    }
+    if (name === '') throw new ImportError('InvalidLayer', 'the root of the layer is not a directory');
+    return { parent, name };
+  }
+
+  #ensureRoot(owner: Owner): TreeDirectory {
+    this.#root ??= TreeDirectory.empty(this.#impliedDirectoryMetadata(owner));
+    return this.#root;
+  }
+
+  #impliedDirectoryMetadata({ uid, gid }: Owner): string {
+    return this.#directoryMetadata(uid, gid, IMPLIED_DIRECTORY_MODE, NO_XATTRS);
+  }
+
+  #directoryMetadata(uid: number, gid: number, mode: number, xattrs: readonly Xattr[]): string {
+    return this.#sink.writeMetadata('dirmeta', encodeDirectoryMetadata({ uid, gid, mode: S_IFDIR | mode, xattrs }));
+  }
+}
+
+function xattrsOf(entry: TarEntry): readonly Xattr[] {
+  if (entry.xattrs.size === 0) return NO_XATTRS;
+  return canonicalXattrs(Array.from(entry.xattrs, ([name, value]) => ({ name, value })));
+}

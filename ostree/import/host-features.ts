@@ -1,0 +1,56 @@
+/** What the host's own libostree, and the base image, mean for the conversion of derived layers. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { systemErrorCode } from '../errors.ts';
+import { keyFileBoolean, parseKeyFile } from '../repository/key-file.ts';
+import type { Repository } from '../repository/repository.ts';
+import { TreeDirectory } from '../tree/tree-directory.ts';
+
+const run = promisify(execFile);
+
+/** First libostree that populates /var from a commit; before it, /var in a commit was an error to deploy. */
+const VAR_IN_COMMITS_SINCE = { year: 2024, release: 3 } as const;
+/** Values of `[composefs] enabled` that leave the root directory free to hold anything. ostree-prepare-root(1). */
+const COMPOSEFS_ENABLED: ReadonlySet<string> = new Set(['yes', 'true', '1', 'maybe', 'signed', 'verity']);
+const PREPARE_ROOT_PATHS = ['etc/ostree/prepare-root.conf', 'usr/lib/ostree/prepare-root.conf'] as const;
+/** A real file has a few lines. */
+const MAX_CONFIG_BYTES = 64 * 1024;
+
+/** Whether the host deploys commits with content in /var. Without an `ostree` command we assume a recent one. */
+export async function hostRetainsVar(signal?: AbortSignal): Promise<boolean> {
+  let output: string;
+  try {
+    output = (await run('ostree', ['--version'], { signal })).stdout;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return true;
+    throw error;
+  }
+  return retainsVar(output);
+}
+
+/** The same from the text that `ostree --version` prints. */
+export function retainsVar(versionOutput: string): boolean {
+  const match = /Version:\s*'?(\d{4})\.(\d+)/.exec(versionOutput);
+  if (match === null) return true;
+  const [year, release] = [Number(match[1]), Number(match[2])];
+  return (
+    year > VAR_IN_COMMITS_SINCE.year || (year === VAR_IN_COMMITS_SINCE.year && release >= VAR_IN_COMMITS_SINCE.release)
+  );
+}
+
+/** Whether the base commit's root may hold toplevels other than usr, etc and var. */
+export async function allowsNonUsr(repository: Repository, baseCommit: string): Promise<boolean> {
+  const tree = TreeDirectory.load(repository, repository.readCommit(baseCommit));
+  for (const path of PREPARE_ROOT_PATHS) {
+    const checksum = tree.lookup(path);
+    if (typeof checksum !== 'string') continue;
+    using file = repository.openFile(checksum);
+    if (file.size > MAX_CONFIG_BYTES) return false;
+    const pieces: Buffer[] = [];
+    for await (const piece of file.content()) pieces.push(piece);
+    const config = parseKeyFile(Buffer.concat(pieces).toString());
+    const composefs = config.get('composefs')?.get('enabled');
+    return keyFileBoolean(config, 'root', 'transient', false) || COMPOSEFS_ENABLED.has(composefs ?? '');
+  }
+  return false;
+}

@@ -1,0 +1,93 @@
+/**
+ * The thread that imports: decompression, tar, hashing and thousands of small synchronous writes happen here, so that
+ * the thread with the network, the heartbeats and the signals is never late.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { Repository } from '../repository/repository.ts';
+import { importLayer } from './layer-import.ts';
+import { mergeImage } from './merge-image.ts';
+import { toPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
+
+/** Set as the thread's `workerData`. */
+export interface ImportWorkerData {
+  readonly repositoryPath: string;
+}
+
+/** The blob of the layer at work, as it arrives. */
+class Blob implements AsyncIterable<Buffer> {
+  readonly #arrived: Buffer[] = [];
+  readonly #taken: (bytes: number) => void;
+  #over: 'ended' | 'aborted' | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(taken: (bytes: number) => void) {
+    this.#taken = taken;
+  }
+
+  push(bytes: ArrayBuffer): void {
+    this.#arrived.push(Buffer.from(bytes));
+    this.#wake?.();
+  }
+
+  finish(how: 'ended' | 'aborted'): void {
+    this.#over = how;
+    this.#wake?.();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    for (;;) {
+      if (this.#over === 'aborted') throw new Error('the blob was not received completely');
+      const bytes = this.#arrived.shift();
+      if (bytes !== undefined) {
+        this.#taken(bytes.length);
+        yield bytes;
+      } else if (this.#over === 'ended') {
+        return;
+      } else {
+        const woken = Promise.withResolvers<undefined>();
+        this.#wake = () => woken.resolve(undefined);
+        await woken.promise;
+      }
+    }
+  }
+}
+
+function serve(port: NonNullable<typeof parentPort>, { repositoryPath }: ImportWorkerData): void {
+  let blob: Blob | undefined;
+  const reply = (message: WorkerReply): void => port.postMessage(message);
+  const work = async (request: Extract<WorkerRequest, { kind: 'layer' | 'merge' }>): Promise<void> => {
+    try {
+      const repository = Repository.open(repositoryPath);
+      if (request.kind === 'merge') {
+        reply({ kind: 'merge', result: await mergeImage(repository, request.task) });
+      } else {
+        blob = new Blob((bytes) => reply({ kind: 'taken', bytes }));
+        reply({ kind: 'layer', result: await importLayer(repository, request.task, blob) });
+      }
+    } catch (error) {
+      reply({ kind: 'failed', error: toPortable(error) });
+    } finally {
+      blob = undefined;
+    }
+  };
+  port.on('message', (request: WorkerRequest) => {
+    switch (request.kind) {
+      case 'layer':
+      case 'merge':
+        void work(request);
+        break;
+      // After a failure the sender may still be sending: there is nothing left to do with it.
+      case 'bytes':
+        blob?.push(request.bytes);
+        break;
+      case 'end':
+        blob?.finish('ended');
+        break;
+      case 'abort':
+        blob?.finish('aborted');
+        break;
+    }
+  });
+}
+
+if (parentPort !== null) serve(parentPort, workerData as ImportWorkerData);

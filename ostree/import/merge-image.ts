@@ -1,0 +1,59 @@
+/**
+ * Makes the merge commit of an image whose layers are all imported, and points the image's ref at it.
+ *
+ * Source: ostree-rs-ext, container store: merge commit.
+ */
+import { encodeCommit } from '../objects/commit.ts';
+import type { Repository } from '../repository/repository.ts';
+import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
+import { verifyClosure } from './closure.ts';
+import { type ImageMetadata, mergeCommit } from './merge-commit.ts';
+import { applyLayer, removeBuildResidue } from './merge-tree.ts';
+
+/** Plain data: it is sent to a worker thread. */
+export interface MergeTask {
+  readonly image: ImageMetadata;
+  /** The commit that was encapsulated. */
+  readonly base: string;
+  /** Layer commits on top of it, lowest first. */
+  readonly derived: readonly string[];
+  /** The image's ref. */
+  readonly ref: string;
+  /** Milliseconds since the epoch, for images that do not say when they were made. */
+  readonly now: number;
+}
+
+export interface MergeResult {
+  readonly commit: string;
+  /** The merged tree has an SELinux policy, and files of derived layers may lack the labels that it prescribes. */
+  readonly unlabelled: boolean;
+}
+
+/** @throws {ImportError} `IncompleteImage` if the merged tree refers to anything that is not in the repository. */
+export async function mergeImage(repository: Repository, task: MergeTask): Promise<MergeResult> {
+  const base = repository.readCommit(task.base);
+  const tree = TreeDirectory.load(repository, base);
+  for (const layer of task.derived) {
+    applyLayer(repository, tree, TreeDirectory.load(repository, repository.readCommit(layer)));
+  }
+  removeBuildResidue(repository, tree);
+  const root = await writeTree(repository, tree);
+  // The commit only after the proof: every commit that is in the repository can be deployed.
+  verifyClosure(repository, root);
+  await using transaction = await repository.beginTransaction();
+  const commit = encodeCommit(mergeCommit(task.image, task.base, root, new Date(task.now)));
+  const checksum = transaction.writeMetadata('commit', commit);
+  transaction.setRef(task.ref, checksum);
+  await transaction.commit();
+  return {
+    commit: checksum,
+    unlabelled: task.derived.length > 0 && tree.lookup('usr/etc/selinux/config') !== undefined,
+  };
+}
+
+async function writeTree(repository: Repository, tree: TreeDirectory): Promise<TreeReference> {
+  await using transaction = await repository.beginTransaction();
+  const root = tree.write(transaction);
+  await transaction.commit();
+  return root;
+}

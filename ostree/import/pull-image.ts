@@ -1,0 +1,179 @@
+/**
+ * Pulls an image: finds out what is missing, fetches and imports it layer by layer, merges the layers into the commit
+ * that can be deployed. Killed at any point it leaves a clean repository, and the next pull goes on from there.
+ *
+ * Source: ostree-rs-ext, container store: import.
+ */
+import {
+  formatImageReference,
+  type ImageSource,
+  imageVersion,
+  type OstreeImageReference,
+  parseRegistryName,
+  type Platform,
+  type ResolvedImage,
+} from '../../registry/index.ts';
+import { OstreeError } from '../errors.ts';
+import { encodeCommit } from '../objects/commit.ts';
+import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
+import { encodeDirtree } from '../objects/dirtree.ts';
+import { S_IFDIR } from '../objects/file-header.ts';
+import { NO_XATTRS } from '../objects/xattrs.ts';
+import { SpaceBudget } from '../repository/free-space.ts';
+import type { Repository } from '../repository/repository.ts';
+import { ImportError } from './errors.ts';
+import { type ImportProgress, ProgressCounter } from './import-progress.ts';
+import { pruneLayers } from './layer-gc.ts';
+import { ImageFetch } from './image-fetch.ts';
+import { parseLayout, requireBootableImage } from './layout.ts';
+import { mergeCommit } from './merge-commit.ts';
+import { imageRef, pullGuardRef } from './store-refs.ts';
+import { findImage, type StoredImage } from './stored-image.ts';
+
+export interface PullOptions {
+  readonly repository: Repository;
+  readonly source: ImageSource;
+  /** Under this name the image is stored. */
+  readonly reference: OstreeImageReference;
+  readonly platform: Platform;
+  /** Refuse images that cannot be deployed on `platform`. */
+  readonly requireBootable?: boolean;
+  /** Whether the host deploys content in /var; asked of its `ostree` unless given. */
+  readonly retainVar?: boolean;
+  readonly onProgress?: (progress: ImportProgress) => void;
+  /** Sentences about what the image has and the host will not get. */
+  readonly onWarning?: (message: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface PulledImage {
+  readonly mergeCommit: string;
+  readonly manifestDigest: string;
+  readonly version?: string;
+  /** True when nothing had to be fetched or written. */
+  readonly alreadyPresent: boolean;
+  readonly layersFetched: number;
+  /** Compressed bytes. */
+  readonly bytesFetched: number;
+}
+
+/**
+ * Makes the image available in the repository under its reference.
+ *
+ * @throws {ImportError} when the image is unfit, {@link OstreeError} when the repository cannot take it, RegistryError
+ *   when it cannot be fetched, the signal's reason when aborted. Whatever was imported before stays and is reused.
+ */
+export async function pullImage(options: PullOptions): Promise<PulledImage> {
+  const { repository, reference, source, platform, signal } = options;
+  requireWritableMode(repository);
+  requireVerifiable(reference);
+  const progress = new ProgressCounter(options.onProgress);
+  progress.update({ stage: 'Resolving' });
+  const stored = findImage(repository, imageRef(reference.image));
+  const pinned = pinnedDigest(reference);
+  if (stored !== undefined && stored.manifestDigest === pinned) return presentImage(stored, options);
+  const resolved = await source.resolve(platform, signal);
+  if (stored !== undefined && stored.manifestDigest === resolved.digest) return presentImage(stored, options);
+  return await fetchImage(options, resolved, progress);
+}
+
+async function fetchImage(
+  options: PullOptions,
+  resolved: ResolvedImage,
+  progress: ProgressCounter,
+): Promise<PulledImage> {
+  const { repository, reference, signal } = options;
+  const name = formatImageReference(reference.image);
+  if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
+  const layout = parseLayout(name, resolved.manifest, resolved.config);
+  const fetch = new ImageFetch({ ...options, layout, progress });
+  new SpaceBudget(repository.path, repository.config.reserve).spend(fetch.bytesMissing);
+  const guard = pullGuardRef(resolved.digest);
+  await writeGuard(repository, guard, resolved, signal);
+  const fetched = await fetch.run(resolved, imageRef(reference.image));
+  if (fetched.unlabelled) {
+    options.onWarning?.(
+      `${name} has derived layers and an SELinux policy; files of those layers keep the labels that their layer gave them`,
+    );
+  }
+  await repository.setRef(guard, undefined);
+  await collectLayers(options);
+  const version = imageVersion(resolved.config);
+  return {
+    mergeCommit: fetched.mergeCommit,
+    manifestDigest: resolved.digest,
+    ...(version !== undefined && { version }),
+    alreadyPresent: false,
+    layersFetched: fetched.layersFetched,
+    bytesFetched: progress.current.bytesDone,
+  };
+}
+
+function requireWritableMode(repository: Repository): void {
+  if (repository.mode !== 'archive') return;
+  throw new OstreeError(
+    'UnsupportedMode',
+    `images cannot be imported into ${repository.path}, which has mode archive; use a repository of mode bare`,
+  );
+}
+
+function requireVerifiable({ signature, image }: OstreeImageReference): void {
+  if (signature.kind === 'insecure') return;
+  throw new ImportError(
+    'UnsupportedVerification',
+    `the reference of ${formatImageReference(image)} asks for a signature check (${signature.kind}), which cannot be made ` +
+      'yet; nothing was fetched. Use ostree-unverified-image: if the image may be trusted without it',
+  );
+}
+
+/** The digest that the reference itself demands, if it does. */
+function pinnedDigest({ image }: OstreeImageReference): string | undefined {
+  return image.transport === 'registry' ? parseRegistryName(image.name).digest : undefined;
+}
+
+function presentImage(stored: StoredImage, options: PullOptions): PulledImage {
+  if (options.requireBootable === true) {
+    requireBootableImage(formatImageReference(options.reference.image), stored.config, options.platform);
+  }
+  const layersTotal = stored.manifest.layers.length;
+  options.onProgress?.({ stage: 'Importing', layersDone: layersTotal, layersTotal, bytesDone: 0, bytesTotal: 0 });
+  return {
+    mergeCommit: stored.mergeCommit,
+    manifestDigest: stored.manifestDigest,
+    ...(stored.version !== undefined && { version: stored.version }),
+    alreadyPresent: true,
+    layersFetched: 0,
+    bytesFetched: 0,
+  };
+}
+
+/**
+ * A commit with the image's manifest and an empty tree. Clean-up by any tool keeps the layers that a manifest under
+ * `baseimage` names, so what is being pulled, or was when we were killed, is not taken away under our feet.
+ */
+async function writeGuard(
+  repository: Repository,
+  guard: string,
+  image: ResolvedImage,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await using transaction = await repository.beginTransaction({ signal });
+  const directory = { uid: 0, gid: 0, mode: S_IFDIR | 0o755, xattrs: NO_XATTRS };
+  const root = {
+    dirtree: transaction.writeMetadata('dirtree', encodeDirtree({ files: [], directories: [] })),
+    dirmeta: transaction.writeMetadata('dirmeta', encodeDirectoryMetadata(directory)),
+  };
+  const { parent: _none, ...commit } = mergeCommit({ ...image, manifestDigest: image.digest }, '', root, new Date(0));
+  transaction.setRef(guard, transaction.writeMetadata('commit', encodeCommit(commit)));
+  await transaction.commit();
+}
+
+/** The image is complete by now: that its predecessor could not be tidied away is worth a warning, not a failure. */
+async function collectLayers(options: PullOptions): Promise<void> {
+  try {
+    await pruneLayers(options.repository);
+  } catch (error) {
+    if (!(error instanceof OstreeError) && !(error instanceof ImportError)) throw error;
+    options.onWarning?.(`layers that are no longer needed were kept: ${error.message}`);
+  }
+}

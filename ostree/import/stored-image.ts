@@ -1,0 +1,88 @@
+/** The images that a repository holds, as host tools see them too: by ref, or by the commit that is deployed. */
+import { formatImageReference, imageVersion, type ImageReference } from '../../registry/index.ts';
+import { OstreeError } from '../errors.ts';
+import { lookupString } from '../gvariant/value.ts';
+import type { Repository } from '../repository/repository.ts';
+import { ImportError } from './errors.ts';
+import { type ImageMetadata, readImageMetadata } from './merge-commit.ts';
+import { blobRef, IMAGE_REF_PREFIX, imageOfRef } from './store-refs.ts';
+
+export interface StoredImage extends ImageMetadata {
+  readonly mergeCommit: string;
+  /** The commit that was encapsulated. */
+  readonly baseCommit: string;
+  readonly version?: string;
+  /** Digest of a newer image that an update check has seen, if any. */
+  readonly cachedUpdateDigest?: string;
+}
+
+export interface ListedImage {
+  readonly reference: ImageReference;
+  readonly mergeCommit: string;
+  readonly manifestDigest: string;
+  readonly version?: string;
+}
+
+const CACHED_DIGEST_KEY = 'ostree-ext.cached.manifest-digest';
+
+/**
+ * Reads what an image's merge commit says about it, exactly as host tools do for a deployment.
+ *
+ * @throws {ImportError} `NotImageCommit` for any other commit, `IncompleteImage` if the base layer's ref is gone.
+ */
+export function readStoredImage(repository: Repository, mergeCommit: string): StoredImage {
+  const image = readImageMetadata(mergeCommit, repository.readCommit(mergeCommit).metadata);
+  const [base] = image.manifest.layers;
+  if (base === undefined)
+    throw new ImportError('NotImageCommit', `commit ${mergeCommit} has a manifest without layers`);
+  const ref = blobRef(base.digest);
+  const baseCommit = repository.readRef(ref);
+  if (baseCommit === undefined) {
+    throw new ImportError(
+      'IncompleteImage',
+      `image commit ${mergeCommit} lacks its base image ref ${ref}; pull it again`,
+    );
+  }
+  const version = imageVersion(image.config);
+  const detached = repository.readDetachedMetadata(mergeCommit) ?? [];
+  const cachedUpdateDigest = lookupString(detached, CACHED_DIGEST_KEY);
+  return {
+    ...image,
+    mergeCommit,
+    baseCommit,
+    ...(version !== undefined && { version }),
+    ...(cachedUpdateDigest !== undefined && { cachedUpdateDigest }),
+  };
+}
+
+/** All images with a ref, by name. Those that cannot be read are left out: `onProblem` gets a sentence about each. */
+export function listImages(
+  repository: Repository,
+  onProblem: (message: string) => void = () => {},
+): readonly ListedImage[] {
+  const images: ListedImage[] = [];
+  for (const [ref, mergeCommit] of repository.listRefs(IMAGE_REF_PREFIX)) {
+    try {
+      const { manifestDigest, config } = readImageMetadata(mergeCommit, repository.readCommit(mergeCommit).metadata);
+      const version = imageVersion(config);
+      const reference = imageOfRef(ref);
+      images.push({ reference, mergeCommit, manifestDigest, ...(version !== undefined && { version }) });
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      onProblem(`image ref ${ref} is unreadable: ${error.message}`);
+    }
+  }
+  return images.sort((a, b) => (formatImageReference(a.reference) < formatImageReference(b.reference) ? -1 : 1));
+}
+
+/** The image under a ref, or undefined when there is none or it cannot be used: then it is as good as absent. */
+export function findImage(repository: Repository, ref: string): StoredImage | undefined {
+  const mergeCommit = repository.readRef(ref);
+  if (mergeCommit === undefined) return undefined;
+  try {
+    return readStoredImage(repository, mergeCommit);
+  } catch (error) {
+    if (error instanceof ImportError || (error instanceof OstreeError && error.code !== 'Io')) return undefined;
+    throw error;
+  }
+}
