@@ -42,6 +42,8 @@ export interface PullOptions {
 export interface OrderLoopOptions {
   readonly host: Host;
   readonly pull: (order: Order, options: PullOptions) => Promise<PulledImage>;
+  /** Frees the space of images that the host no longer has deployed; called after a successful boot. */
+  readonly cleanUp: (host: HostStatus) => Promise<void>;
   /** Sends a JSON merge patch to the status subresource and returns the object as it is then. */
   readonly patchStatus: (patch: object, signal: AbortSignal) => Promise<NodeOS>;
   readonly now: () => Date;
@@ -146,6 +148,7 @@ export class OrderLoop {
         break;
       case 'Done':
         await this.#settle(order, step.result, step.reason, step.message, signal);
+        if (order.goal === 'Boot' && step.result === 'Succeeded') await this.#cleanUp(seen);
         break;
       case 'Boot':
         // Unlock, then look again: the approval and the order are judged once more just before the reboot.
@@ -194,6 +197,15 @@ export class OrderLoop {
     } finally {
       this.#staging = undefined;
       await report.stop();
+    }
+  }
+
+  /** The order is settled by now: space that could not be freed is a warning. */
+  async #cleanUp(host: HostStatus): Promise<void> {
+    try {
+      await this.#options.cleanUp(host);
+    } catch (error) {
+      this.#options.log.warn(failureOf(error), 'images that are no longer needed were kept');
     }
   }
 

@@ -67,6 +67,7 @@ class Bench {
         this.pulls += 1;
         return this.pull(order, pullOptions);
       },
+      cleanUp: async () => {},
       patchStatus: async (patch) => this.#patch(patch as Record<string, Record<string, unknown>>),
       now: () => new Date(),
       random: () => 0,

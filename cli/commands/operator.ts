@@ -1,0 +1,79 @@
+/** `treeline operator`: the controller of the fleet. */
+import { hostname } from 'node:os';
+import { DEFAULT_NAMESPACE } from '../../api/index.ts';
+import { runOperator } from '../../operator/index.ts';
+import { defineCommand } from '../command.ts';
+import { CliError } from '../errors.ts';
+import { createLogger, LOG_FLAGS } from '../logger.ts';
+import { REGISTRY_FLAGS } from '../registry-flags.ts';
+
+export const operator = defineCommand({
+  name: 'operator',
+  summary: 'Run the operator: OSImages become rebase orders.',
+  description: [
+    'Several replicas may run; one leads. Everything it must remember is in the Kubernetes API, so it can be stopped and started at any time.',
+  ],
+  args: {},
+  flags: {
+    kubeconfig: {
+      type: 'string',
+      value: 'FILE',
+      description: "Where the API is. Default: $KUBECONFIG, then the pod's service account.",
+    },
+    namespace: {
+      type: 'string',
+      value: 'NAME',
+      description: `Where the Lease and the pull Secrets are. Default: $POD_NAMESPACE, then ${DEFAULT_NAMESPACE}.`,
+    },
+    identity: {
+      type: 'string',
+      value: 'NAME',
+      description: 'Name of this replica in the Lease. Default: $POD_NAME, then the host name.',
+    },
+    health: {
+      type: 'string',
+      value: 'ADDRESS',
+      default: '0.0.0.0:8081',
+      description: 'Where /healthz, /readyz and /metrics are served (address:port), or `off`.',
+    },
+    'no-leader-election': {
+      type: 'boolean',
+      description: 'Act without a Lease. Only where no second operator can run.',
+    },
+    'certificate-authority': REGISTRY_FLAGS['certificate-authority'],
+    'plain-http': REGISTRY_FLAGS['plain-http'],
+    ...LOG_FLAGS,
+  },
+  examples: ['treeline operator', 'treeline operator --kubeconfig operator.kubeconfig --health 127.0.0.1:8081'],
+  run: async ({ flags, signal, environment }) => {
+    const kubeconfig = flags.kubeconfig ?? environment['KUBECONFIG'];
+    const health = parseAddress(flags.health);
+    const logger = createLogger(flags['log-level']);
+    await runOperator(
+      {
+        ...(kubeconfig === undefined || kubeconfig === '' ? {} : { kubeconfig }),
+        namespace: flags.namespace ?? environment['POD_NAMESPACE'] ?? DEFAULT_NAMESPACE,
+        identity: flags.identity ?? environment['POD_NAME'] ?? `${hostname()}-${process.pid}`,
+        plainHttpHosts: flags['plain-http'],
+        ...(flags['certificate-authority'] === undefined
+          ? {}
+          : { certificateAuthorityFile: flags['certificate-authority'] }),
+        ...(health === undefined ? {} : { health }),
+        leaderElection: !flags['no-leader-election'],
+        logger,
+        onReady: (started) => logger.info(started, 'operator ready'),
+      },
+      signal,
+    );
+    return 0;
+  },
+});
+
+function parseAddress(text: string): { address: string; port: number } | undefined {
+  if (text === 'off') return undefined;
+  const [, address, port] = /^(.+):(\d{1,5})$/.exec(text) ?? [];
+  if (address === undefined || Number(port) > 65_535) {
+    throw new CliError('Usage', `--health takes address:port or off, not ${text}.`);
+  }
+  return { address: address.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
+}

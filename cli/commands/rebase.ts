@@ -1,0 +1,47 @@
+/** `treeline rebase`: what `rpm-ostree rebase` does, for a host without rpm-ostree. */
+import { formatOstreeImageReference, parseAnyImageReference } from '../../registry/index.ts';
+import { defineCommand } from '../command.ts';
+import { deploy, DEPLOY_FLAGS } from '../deploy.ts';
+import { inWritableNamespace } from '../mount-namespace.ts';
+import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
+import { openTarget, requireRoot, TARGET_FLAGS } from '../target.ts';
+
+export const rebase = defineCommand({
+  name: 'rebase',
+  summary: 'Put a host on the operating system of a container image.',
+  description: [
+    "Pulls the image into the host's repository and records it as what the host follows. A booted host gets it staged for the next boot; an unbooted sysroot gets it deployed as the default. The deployment before it is kept for `treeline rollback`. Changes under /etc are carried over by libostree.",
+  ],
+  args: {
+    REF: 'The image: host/name:tag, docker://…, oci:DIR[:TAG], oci-archive:FILE[:TAG], or an OSTree container reference such as ostree-unverified-registry:host/name:tag.',
+  },
+  flags: {
+    ...TARGET_FLAGS,
+    os: { type: 'string', value: 'STATEROOT', description: 'Deploy into this stateroot of an unbooted sysroot.' },
+    ...DEPLOY_FLAGS,
+    ...REGISTRY_FLAGS,
+  },
+  examples: [
+    'treeline rebase quay.io/example/os:stable',
+    'treeline rebase --sysroot /mnt/sysroot --os exampleos oci-archive:os.ociarchive',
+  ],
+  run: async ({ flags, args, output, signal, environment }) => {
+    const reference = parseAnyImageReference(args.REF);
+    const registry = await registryOptions(flags, environment);
+    requireRoot();
+    return inWritableNamespace(flags.sysroot, environment, async () => {
+      await deploy(
+        {
+          target: openTarget(flags),
+          reference,
+          registry,
+          ...(flags.os === undefined ? {} : { stateroot: flags.os }),
+          reboot: flags.reboot,
+          unchanged: `The host is on ${formatOstreeImageReference(reference)} already; nothing was changed.`,
+        },
+        output,
+        signal,
+      );
+    });
+  },
+});

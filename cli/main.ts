@@ -1,0 +1,24 @@
+/** The process behind `bin/treeline`: signals, streams and the exit status. */
+import process from 'node:process';
+import { run } from './run.ts';
+
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  // The second signal ends the process at once: every step is safe to cut.
+  process.once(name, () => stop.abort(new Error(`received ${name}`)));
+}
+// `treeline … | head` is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
+process.exitCode = await run(process.argv.slice(2), {
+  environment: process.env,
+  signal: stop.signal,
+  stdout: (text) => process.stdout.write(text),
+  stderr: {
+    write: (text) => process.stderr.write(text),
+    isTTY: process.stderr.isTTY && process.env['TERM'] !== 'dumb',
+    columns: process.stderr.columns ?? 80,
+  },
+});

@@ -1,0 +1,58 @@
+/** One pull into a repository with its progress shown, as several commands need it. */
+import { ociArchitecture } from '../node-agent/index.ts';
+import { pullImage, type PulledImage, Repository, setGuardRef } from '../ostree/index.ts';
+import { openImageSource, type OstreeImageReference, type RegistryOptions } from '../registry/index.ts';
+import { formatBytes } from './format.ts';
+import type { Output } from './output.ts';
+
+export interface PullRequest {
+  /** Path of the repository. */
+  readonly repository: string;
+  readonly reference: OstreeImageReference;
+  readonly registry: RegistryOptions;
+  readonly requireBootable: boolean;
+  readonly architecture?: string;
+}
+
+/** Keeps the pulled commit from other tools' clean-up while `use` deploys it. */
+const GUARD = 'cli';
+
+/** Throws RegistryError, OstreeError or ImportError. */
+export async function pull(request: PullRequest, output: Output, signal: AbortSignal): Promise<PulledImage> {
+  const repository = Repository.open(request.repository);
+  await using source = openImageSource(request.reference.image, request.registry);
+  using display = output.progress();
+  return await pullImage({
+    repository,
+    source,
+    reference: request.reference,
+    platform: { os: 'linux', architecture: request.architecture ?? ociArchitecture() },
+    requireBootable: request.requireBootable,
+    onProgress: (progress) => display.update(progress),
+    onWarning: (message) => output.remark(`Note: ${message}.`),
+    signal,
+  });
+}
+
+/** Pulls, and holds on to the commit until `use` is done with it. */
+export async function pullFor<T>(
+  request: PullRequest,
+  output: Output,
+  signal: AbortSignal,
+  use: (pulled: PulledImage) => Promise<T>,
+): Promise<T> {
+  const pulled = await pull(request, output, signal);
+  const repository = Repository.open(request.repository);
+  await setGuardRef(repository, GUARD, pulled.mergeCommit);
+  try {
+    return await use(pulled);
+  } finally {
+    await setGuardRef(repository, GUARD, undefined);
+  }
+}
+
+/** What a pull cost, for people. */
+export function describeCost({ alreadyPresent, layersFetched, bytesFetched }: PulledImage): string {
+  if (alreadyPresent) return 'nothing had to be fetched';
+  return `fetched ${layersFetched} ${layersFetched === 1 ? 'layer' : 'layers'}, ${formatBytes(bytesFetched)}`;
+}

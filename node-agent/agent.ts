@@ -1,0 +1,99 @@
+/** Puts the agent together from its parts and the real world, and runs it. */
+import { readFile } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import { AGENT_FIELD_MANAGER, API_VERSION, type NodeOS } from '../api/index.ts';
+import type { RegistryOptions } from '../registry/index.ts';
+import { failureOf } from './failure.ts';
+import { createHost, type HostKind } from './host/create-host.ts';
+import { makeWritable } from './host/writable.ts';
+import { dropUnusedImages, imageFactsReader, imagePuller } from './image-store.ts';
+import { connectionFromKubeconfig, connectionInCluster } from './kube/connection.ts';
+import { KubeClient } from './kube/kube-client.ts';
+import { watchNodeOS } from './kube/node-os-watch.ts';
+import { type AgentExit, OrderLoop } from './order-loop.ts';
+import { readPullSecret } from './pull-secret.ts';
+
+export interface AgentOptions {
+  readonly nodeName: string;
+  /** Where the pull Secrets live. */
+  readonly namespace: string;
+  /** Path; without it, the pod's service account is used. */
+  readonly kubeconfig?: string;
+  readonly host: HostKind;
+  readonly sysroot: string;
+  /** Sandbox only: the directory that plays `/run`; by default `run/treeline` in the sysroot. */
+  readonly runDirectory?: string;
+  readonly plainHttpHosts?: readonly string[];
+  /** PEM file with certificate authorities of registries, beside the system's. */
+  readonly certificateAuthorityFile?: string;
+  readonly agentVersion?: string;
+  readonly log: Logger;
+  readonly now?: () => Date;
+  readonly random?: () => number;
+}
+
+/**
+ * Runs until `signal` aborts or the host reboots. After `Rebooting` the process must end: a machine ends it anyway, a
+ * sandbox expects to be started again. Throws AgentError only for what no retry can mend (kubeconfig, options).
+ */
+export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<AgentExit> {
+  const { nodeName, namespace, sysroot, log, random = Math.random } = options;
+  const connection = await (options.kubeconfig === undefined
+    ? connectionInCluster(process.env)
+    : connectionFromKubeconfig(options.kubeconfig));
+  await using client = new KubeClient(connection);
+  const host = createHost(options.host, { ...options, readImageFacts: imageFactsReader(sysroot) });
+  const prepare = async () => {
+    // A pod's mount namespace is its own; on the host itself this would change everybody's.
+    if (options.host === 'ostree-admin' && sysroot !== '/') await makeWritable(sysroot);
+  };
+  const loop = new OrderLoop({
+    host,
+    pull: imagePuller({
+      sysroot,
+      registry: await registryOptions(options),
+      readPullSecret: (name, cut) => readPullSecret(client, namespace, name, cut),
+      prepare,
+      onWarning: (message) => log.warn(message),
+    }),
+    cleanUp: async (status) => {
+      await prepare();
+      await dropUnusedImages(sysroot, status);
+    },
+    patchStatus: async (patch, cut) => {
+      const path = `/apis/${API_VERSION}/nodeoses/${encodeURIComponent(nodeName)}/status`;
+      const query = { fieldManager: AGENT_FIELD_MANAGER };
+      return (await client.request({ method: 'PATCH', path, query, body: patch, signal: cut })) as NodeOS;
+    },
+    now: options.now ?? (() => new Date()),
+    random,
+    log,
+  });
+  const end = new AbortController();
+  const watching = watchNodeOS({
+    client,
+    nodeName,
+    random,
+    signal: AbortSignal.any([signal, end.signal]),
+    onObject: (object) => loop.observe(object),
+    onTrouble: (error, failures) => log.warn({ failures, ...failureOf(error) }, 'the watch broke; starting it again'),
+  });
+  log.info({ node: nodeName, host: options.host, sysroot }, 'agent started');
+  try {
+    const exit = await loop.run(signal);
+    log.info({ exit }, 'agent stopped');
+    return exit;
+  } finally {
+    end.abort();
+    await watching;
+  }
+}
+
+async function registryOptions(options: AgentOptions): Promise<RegistryOptions> {
+  const file = options.certificateAuthorityFile;
+  return {
+    plainHttpHosts: options.plainHttpHosts ?? [],
+    userAgent: `treeline-agent/${options.agentVersion ?? 'unknown'}`,
+    ...(file === undefined ? {} : { certificateAuthority: await readFile(file, 'utf8') }),
+  };
+}

@@ -1,0 +1,92 @@
+/** The agent's use of the rooms below it: pulls an ordered image into the host's repository, and reads back what is there. */
+import type { HostStatus, Order } from '../api/index.ts';
+import { pruneImages, pullImage, readStoredImage, Repository, setGuardRef } from '../ostree/index.ts';
+import {
+  type Credentials,
+  imageVersion,
+  openImageSource,
+  parseOstreeImageReference,
+  type RegistryOptions,
+} from '../registry/index.ts';
+import type { ImageFacts, ReadImageFacts } from './host/deployments.ts';
+import { ociArchitecture } from './host/machine.ts';
+import { repositoryPath } from './host/ostree-tool.ts';
+import type { PulledImage, PullOptions } from './order-loop.ts';
+
+/** Keeps the pulled commit while it is neither deployed nor staged; there is one, because there is one order. */
+const GUARD = 'pending';
+
+/** Reads image metadata from a sysroot's repository. What a commit says never changes, so it is read once. */
+export function imageFactsReader(sysroot: string): ReadImageFacts {
+  const known = new Map<string, ImageFacts>();
+  return async (checksum) => {
+    const facts = known.get(checksum) ?? readFacts(sysroot, checksum);
+    if (facts !== undefined) known.set(checksum, facts);
+    return facts;
+  };
+}
+
+function readFacts(sysroot: string, checksum: string): ImageFacts | undefined {
+  try {
+    const image = readStoredImage(Repository.open(repositoryPath(sysroot)), checksum);
+    const version = imageVersion(image.config);
+    return { digest: image.manifestDigest, ...(version === undefined ? {} : { version }) };
+  } catch (error) {
+    // A deployment that was not made from an image, or whose layers somebody removed, is reported without a digest.
+    if (error instanceof Error && 'code' in error && UNKNOWN_IMAGE.has(String(error.code))) return undefined;
+    throw error;
+  }
+}
+
+const UNKNOWN_IMAGE: ReadonlySet<string> = new Set(['NotImageCommit', 'IncompleteImage', 'MissingObject']);
+
+export interface ImagePullerOptions {
+  readonly sysroot: string;
+  readonly registry: RegistryOptions;
+  /** Credentials from the Secret that an order names. */
+  readonly readPullSecret: (name: string, signal: AbortSignal) => Promise<Credentials>;
+  /** Called before anything is written. */
+  readonly prepare: () => Promise<void>;
+  /** A sentence about what the image has and the host will not get. */
+  readonly onWarning: (message: string) => void;
+}
+
+/** A function that makes an order's image part of the host's repository, guarded until `release`. */
+export function imagePuller(options: ImagePullerOptions): (order: Order, how: PullOptions) => Promise<PulledImage> {
+  return async (order, { onProgress, signal }) => {
+    await options.prepare();
+    const reference = parseOstreeImageReference(order.image);
+    const secret = order.pullSecretRef?.name;
+    const credentials = secret === undefined ? undefined : await options.readPullSecret(secret, signal);
+    const repository = Repository.open(repositoryPath(options.sysroot));
+    await using source = openImageSource(reference.image, {
+      ...options.registry,
+      ...(credentials === undefined ? {} : { credentials }),
+    });
+    const pulled = await pullImage({
+      repository,
+      source,
+      reference,
+      platform: { os: 'linux', architecture: ociArchitecture() },
+      requireBootable: true,
+      onProgress,
+      onWarning: options.onWarning,
+      signal,
+    });
+    await setGuardRef(repository, GUARD, pulled.mergeCommit);
+    return {
+      checksum: pulled.mergeCommit,
+      digest: pulled.manifestDigest,
+      release: () => setGuardRef(repository, GUARD, undefined),
+    };
+  };
+}
+
+/** Drops the images that no deployment in `host` was made from, as the other host tools do after an update. */
+export async function dropUnusedImages(sysroot: string, host: HostStatus): Promise<void> {
+  const deployed = [host.booted, host.staged, host.rollback].flatMap((deployment) =>
+    deployment?.image === undefined ? [] : [parseOstreeImageReference(deployment.image).image],
+  );
+  // Without a single known image, it is more likely that we read the host wrongly than that all may go.
+  if (deployed.length > 0) await pruneImages(Repository.open(repositoryPath(sysroot)), { deployed });
+}
