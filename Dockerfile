@@ -1,0 +1,35 @@
+# One image for the operator and the agent: `treeline operator`, `treeline agent`.
+#
+# The agent needs the host's own `ostree`; none is in here. The DaemonSet mounts the host's root, and the agent runs the
+# host's tools in it. Build with: docker build --build-arg VERSION=0.1.0 -t registry.treeline.dev/treeline:0.1.0 .
+
+FROM node:26.10.0-bookworm-slim AS build
+WORKDIR /src
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts
+COPY . .
+RUN npm run build
+
+# Not --omit=optional: that would drop the native half of koffi, the one package that is not in the bundle.
+FROM node:26.10.0-bookworm-slim AS dependencies
+WORKDIR /src
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts
+
+FROM node:26.10.0-bookworm-slim
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="Treeline" \
+      org.opencontainers.image.description="Keeps every node's operating system on the OSTree container image an OSImage names" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
+ENV NODE_ENV=production
+WORKDIR /opt/treeline
+COPY LICENSE ./
+COPY --from=dependencies /src/node_modules/koffi node_modules/koffi
+COPY --from=dependencies /src/node_modules/@koromix node_modules/@koromix
+COPY --from=build /src/dist dist
+RUN printf '#!/bin/sh\nexec node /opt/treeline/dist/treeline.mjs "$@"\n' >/usr/local/bin/treeline \
+    && chmod 0755 /usr/local/bin/treeline
+# The operator's user. The agent is root, because the DaemonSet says so.
+USER 65532:65532
+ENTRYPOINT ["treeline"]

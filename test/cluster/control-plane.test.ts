@@ -1,0 +1,81 @@
+/** The test control plane keeps its own promises: what the other tests stand on is tested too. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { startControlPlane, type ControlPlane } from '../../testbed/control-plane.ts';
+import { must, type Json } from './crd-objects.ts';
+
+const SELF = {
+  method: 'POST',
+  path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
+  body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
+} as const;
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+describe('the test control plane', () => {
+  let controlPlane: ControlPlane;
+
+  before(async function () {
+    this.timeout(120_000);
+    controlPlane = await startControlPlane();
+  });
+  after(async function () {
+    this.timeout(30_000);
+    await controlPlane[Symbol.asyncDispose]();
+  });
+
+  it('makes tokens that name the node they are bound to', async () => {
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'a' } };
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(node) });
+    await controlPlane.kubectl(['create', 'serviceaccount', 'someone']);
+    const token = await controlPlane.tokenFor({ namespace: 'default', name: 'someone' }, { node: 'a' });
+    const { body } = await must(controlPlane, { ...SELF, token });
+    const { userInfo } = body['status'] as { userInfo: { username: string; extra: Json } };
+    assert.equal(userInfo.username, 'system:serviceaccount:default:someone');
+    assert.deepEqual(userInfo.extra['authentication.kubernetes.io/node-name'], ['a']);
+    const kubeconfig = await controlPlane.kubeconfigFor(token);
+    await assert.rejects(
+      controlPlane.kubectl(['get', 'nodes'], { kubeconfig }),
+      /User "system:serviceaccount:default:someone" cannot list/,
+    );
+  });
+
+  it('says why there is no token', async () => {
+    const nobody = { namespace: 'default', name: 'nobody' };
+    await assert.rejects(
+      controlPlane.tokenFor(nobody),
+      /no token for ServiceAccount default\/nobody: .*"nobody" not found/,
+    );
+  });
+
+  it('grants nothing to a request without a token', async () => {
+    const answer = await controlPlane.call({ path: '/api/v1/nodes', token: '' });
+    assert.equal(answer.code, 403);
+    assert.match(answer.message, /User "system:anonymous" cannot list resource "nodes"/);
+  });
+
+  it('keeps data, address and keys when its API server is killed and started again', async () => {
+    await controlPlane.kubectl(['create', 'configmap', 'kept', '--from-literal=a=b']);
+    const token = await controlPlane.tokenFor({ namespace: 'default', name: 'someone' });
+    await controlPlane.killApiServer();
+    await assert.rejects(controlPlane.call({ path: '/readyz' }));
+    await controlPlane.startApiServer();
+    assert.match(await controlPlane.kubectl(['get', 'configmap', 'kept', '-o', 'name']), /configmap\/kept/);
+    assert.equal((await controlPlane.call({ ...SELF, token })).code, 201);
+  }).timeout(60_000);
+
+  it('leaves nothing: no process, no file', async () => {
+    const another = await startControlPlane({ controllerManager: true });
+    const { pids, folder } = another;
+    assert.equal(pids.length, 3);
+    await another[Symbol.asyncDispose]();
+    assert.deepEqual(pids.filter(isAlive), []);
+    assert.ok(!existsSync(folder));
+  }).timeout(60_000);
+});

