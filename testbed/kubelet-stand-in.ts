@@ -26,6 +26,8 @@ export interface NodeDescription {
 interface NodeRecord extends NodeDescription {
   readonly address: string;
   up: boolean;
+  /** Read when the machine comes up, as a kubelet does. */
+  bootID: string;
   /** What was last reported; undefined after a failed report. */
   reported: string | undefined;
   reportedAt: number;
@@ -86,7 +88,8 @@ export class KubeletStandIn implements AsyncDisposable {
     });
     if (answer.code !== 201 && answer.code !== 409) throw new Error(`Node ${name} was refused: ${answer.message}`);
     const address = `10.0.0.${this.#nodes.size + 1}`;
-    const node: NodeRecord = { ...description, address, up: true, reported: undefined, reportedAt: 0 };
+    const bootID = await readBootID(description);
+    const node: NodeRecord = { ...description, address, up: true, bootID, reported: undefined, reportedAt: 0 };
     this.#nodes.set(name, node);
     await this.#reportNode(node);
   }
@@ -109,6 +112,7 @@ export class KubeletStandIn implements AsyncDisposable {
   async #setUp(name: string, up: boolean): Promise<void> {
     const node = this.#nodes.get(name);
     if (node === undefined) throw new Error(`No node ${name} is registered`);
+    if (up) node.bootID = await readBootID(node);
     node.up = up;
     await this.#reportNode(node).catch(() => {
       node.reported = undefined; // The API server is away; the loop reports it when it is back.
@@ -133,10 +137,9 @@ export class KubeletStandIn implements AsyncDisposable {
   }
 
   async #reportNode(node: NodeRecord): Promise<void> {
-    const { name, up } = node;
+    const { name, up, bootID } = node;
     const now = new Date().toISOString();
     const changed = node.reported === String(up) ? {} : { lastTransitionTime: now };
-    const bootID = (await readFile(bootIDPath(node.runDirectory), 'utf8')).trim();
     const ready = up
       ? { status: 'True', reason: 'KubeletReady', message: 'The stand-in for the kubelet is up.' }
       : { status: 'False', reason: 'KubeletNotReady', message: 'The machine is rebooting.' };
@@ -235,6 +238,10 @@ export class KubeletStandIn implements AsyncDisposable {
     if (answer.code >= 300) throw new Error(`${call.method ?? 'GET'} ${call.path}: ${answer.message}`);
     return answer;
   }
+}
+
+async function readBootID({ runDirectory }: NodeDescription): Promise<string> {
+  return (await readFile(bootIDPath(runDirectory), 'utf8')).trim();
 }
 
 /** The processor architecture in Go's and OCI's words, as a kubelet reports it. */

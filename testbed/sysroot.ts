@@ -31,7 +31,6 @@ export async function makeSysroot(options: SysrootOptions): Promise<Sysroot> {
   const { folder, stateroot, image, plainHttpHost } = options;
   const sysroot: Sysroot = { path: join(folder, 'sysroot'), runDirectory: join(folder, 'run') };
   await mkdir(sysroot.path, { recursive: true });
-  await mkdir(sysroot.runDirectory, { recursive: true });
   await runCommand('ostree', ['admin', 'init-fs', '--modern', sysroot.path]);
   const repository = join(sysroot.path, 'ostree', 'repo');
   // Nodes of a demo share one disk; the default of 3 % free space would refuse imports on a large, rather full one.
@@ -51,9 +50,15 @@ export async function makeSysroot(options: SysrootOptions): Promise<Sysroot> {
     reference,
   ]);
   const { mergeCommit } = JSON.parse(output) as { readonly mergeCommit: string };
+  await drawBootID(sysroot.runDirectory);
   await deploy(sysroot, stateroot, reference, mergeCommit);
-  await writeFile(bootIDPath(sysroot.runDirectory), randomUUID());
   return sysroot;
+}
+
+/** What a kernel does when it starts: the run directory is new and there is a boot ID that no boot had before. */
+export async function drawBootID(runDirectory: string): Promise<void> {
+  await mkdir(runDirectory, { recursive: true });
+  await writeFile(bootIDPath(runDirectory), randomUUID());
 }
 
 async function deploy(sysroot: Sysroot, stateroot: string, reference: string, commit: string): Promise<void> {
