@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { newConfigText, parseConfig } from '../../../ostree/repository/config.ts';
+import { parseKeyFile } from '../../../ostree/repository/key-file.ts';
+
+const core = (...lines: string[]): string => ['[core]', 'repo_version=1', ...lines, ''].join('\n');
+
+describe('key files', () => {
+  it('are read with comments, spaces, escapes and groups as GLib reads them', () => {
+    const file = parseKeyFile(
+      '# comment\n[a]\nkey = value \nlong key=x=y\nescaped=\\sa\\tb\\\\n\n[b c]\nkey=2\n[a]\nmore=3',
+    );
+    assert.deepEqual(Object.fromEntries(file.get('a') ?? []), {
+      key: 'value',
+      'long key': 'x=y',
+      escaped: ' a\tb\\n',
+      more: '3',
+    });
+    assert.equal(file.get('b c')?.get('key'), '2');
+  });
+});
+
+describe('the configuration of a repository', () => {
+  it('has the defaults of libostree', () => {
+    assert.deepEqual(parseConfig(newConfigText('bare'), '/repo'), {
+      mode: 'bare',
+      fsync: true,
+      locking: true,
+      lockTimeoutMs: 300_000,
+      reserve: { percent: 3 },
+    });
+  });
+
+  it('can change each of them', () => {
+    const text = core(
+      'mode=archive-z2',
+      'fsync=false',
+      'locking=false',
+      'lock-timeout-secs=-1',
+      'min-free-space-size=2GB',
+    );
+    assert.deepEqual(parseConfig(text, '/repo'), {
+      mode: 'archive',
+      fsync: false,
+      locking: false,
+      lockTimeoutMs: Number.POSITIVE_INFINITY,
+      reserve: { bytes: 2 * 2 ** 30 },
+    });
+  });
+
+  it('is refused in modes and versions that we cannot keep', () => {
+    assert.throws(() => parseConfig(core('mode=bare-split-xattrs'), '/repo'), { code: 'UnsupportedMode' });
+    assert.throws(() => parseConfig('[core]\nrepo_version=2\nmode=bare\n', '/repo'), { code: 'NotARepository' });
+    assert.throws(() => parseConfig('', '/repo'), { code: 'NotARepository' });
+    assert.throws(() => parseConfig(core('mode=bare', 'min-free-space-size=lots'), '/repo'), { code: 'InvalidData' });
+    assert.throws(() => parseConfig(core('mode=bare', 'min-free-space-percent=100'), '/repo'), { code: 'InvalidData' });
+  });
+});
