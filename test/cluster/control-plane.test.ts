@@ -70,12 +70,25 @@ describe('the test control plane', () => {
     assert.equal((await controlPlane.call({ ...SELF, token })).code, 201);
   }).timeout(60_000);
 
-  it('leaves nothing: no process, no file', async () => {
-    const another = await startControlPlane({ controllerManager: true });
+  it('runs controllers and a scheduler when asked, and leaves nothing: no process, no file', async () => {
+    const another = await startControlPlane({ controllerManager: true, scheduler: true });
     const { pids, folder } = another;
-    assert.equal(pids.length, 3);
-    await another[Symbol.asyncDispose]();
+    try {
+      assert.equal(pids.length, 4);
+      const node = {
+        apiVersion: 'v1',
+        kind: 'Node',
+        metadata: { name: 'a' },
+        status: { capacity: { cpu: '4', memory: '8Gi', pods: '110' }, conditions: [{ type: 'Ready', status: 'True' }] },
+      };
+      await must(another, { method: 'POST', path: '/api/v1/nodes', body: node });
+      await another.kubectl(['taint', 'node', 'a', 'node.kubernetes.io/not-ready-']);
+      await another.kubectl(['create', 'deployment', 'web', '--image=web']);
+      await another.kubectl(['wait', '--for=condition=PodScheduled', 'pod', '-l', 'app=web', '--timeout=30s']);
+    } finally {
+      await another[Symbol.asyncDispose]();
+    }
     assert.deepEqual(pids.filter(isAlive), []);
     assert.ok(!existsSync(folder));
-  }).timeout(60_000);
+  }).timeout(90_000);
 });
