@@ -33,7 +33,9 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
     return approved ? rolledBack(view, target, rollout) : start(view, target, rollout.attempts);
   }
   if (!approved) {
-    const fit = node.ready && !node.deleting && node.cordoned && stagedDigest(os) === target.digest;
+    // The approval may come long after the drain: the operator was away, or somebody lifted the cordon for a while.
+    const empty = node.cordoned && view.drain?.podsLeft === 0;
+    const fit = node.ready && !node.deleting && empty && stagedDigest(os) === target.digest;
     if (!fit || passed(deadline, now)) {
       const message = 'Is looked at again before the boot is approved.';
       return {

@@ -1,0 +1,74 @@
+/** What people and bad luck do to a cluster in the middle of a rollout. */
+import { EXCLUDE_LABEL } from '../../../api/index.ts';
+import { unplannedReboot } from './agent-stand-in.ts';
+import type { World, WorldNode } from './world.ts';
+
+const VERSIONS = ['v2', 'v3', 'v4'];
+
+type Deed = (world: World, node: WorldNode) => void;
+
+const DEEDS: readonly Deed[] = [
+  function breakNode(world, node) {
+    node.ready = false;
+    node.brokenUntil = world.time + world.random() * 900_000;
+  },
+  function powerCut(world, node) {
+    unplannedReboot(world, node);
+  },
+  function cordonByHand(_, node) {
+    // With our mark still on it, nobody could tell this cordon from ours.
+    if (node.cordonedBy === undefined) node.cordoned = true;
+  },
+  function uncordonByHand(_, node) {
+    node.cordoned = false;
+  },
+  function recreateNode(world, node) {
+    world.nodes.delete(node.name);
+    if (world.chance(0.8)) world.addNode(node.name, { ...node.labels }, node.architecture);
+  },
+  function toggleExclusion(_, node) {
+    if (node.labels[EXCLUDE_LABEL] === undefined) node.labels[EXCLUDE_LABEL] = 'true';
+    else delete node.labels[EXCLUDE_LABEL];
+  },
+  function toggleConflict(_, node) {
+    if (node.labels['other'] === undefined) node.labels['other'] = 'true';
+    else delete node.labels['other'];
+  },
+  function dropStaged(_, node) {
+    delete node.machine.staged;
+  },
+  function changeImage(world) {
+    const version = world.pick(VERSIONS) ?? 'v2';
+    const reference = `registry.example/os:${version}`;
+    world.tags.set(reference, version);
+    world.edit('fleet', (spec) => ({ ...spec, image: { ...spec.image, reference } }));
+  },
+  function moveTag(world) {
+    const reference = world.images.get('fleet')?.spec.image.reference;
+    if (reference !== undefined) world.tags.set(reference, world.pick(VERSIONS) ?? 'v2');
+  },
+  function togglePolicy(world) {
+    const updatePolicy = world.chance(0.5) ? 'Manual' : 'Automatic';
+    world.edit('fleet', (spec) => ({ ...spec, image: { ...spec.image, updatePolicy } }));
+  },
+  function togglePause(world) {
+    world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, paused: !spec.rollout.paused } }));
+  },
+  function changeBudget(world) {
+    const maxUnavailable = world.pick([0, 1, 2, 3, '0%', '40%', '100%']) ?? 1;
+    world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, maxUnavailable } }));
+  },
+  function cutRegistry(world) {
+    world.registryDown = !world.registryDown;
+  },
+  function forgetOther(world) {
+    if (world.images.has('other')) world.images.delete('other');
+    else world.addImage({ name: 'other', version: 'v3', selector: { matchLabels: { other: 'true' } } });
+  },
+];
+
+/** One thing happens, to one node or to the OSImage. */
+export function somethingHappens(world: World): void {
+  const node = world.pick([...world.nodes.values()]);
+  if (node !== undefined) world.pick(DEEDS)?.(world, node);
+}

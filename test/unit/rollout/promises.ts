@@ -1,0 +1,184 @@
+/** What must hold for every plan, judged from the snapshot alone and without the planner's own code. */
+import assert from 'node:assert/strict';
+import { nodeOSSpecSchema, nodeOSStatusSchema, osImageStatusSchema } from '../../../api/index.ts';
+import type { NodeOS } from '../../../api/index.ts';
+import type { Action, Plan } from '../../../operator/rollout/action.ts';
+import { sameContent } from '../../../operator/rollout/same-content.ts';
+import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { ARCHITECTURES, manifestOf } from './fixtures.ts';
+import type { World } from './world.ts';
+
+/** Throws if `made` breaks a promise. */
+export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): void {
+  const written = new Set<string>();
+  for (const action of made.actions) {
+    keepsPreconditions(snapshot, action, world);
+    const key =
+      'resourceVersion' in action
+        ? `${action.kind === 'WriteImageStatus' ? 'image' : 'node'} ${action.name}`
+        : undefined;
+    if (key === undefined) continue;
+    assert.ok(!written.has(key), `${key} is written twice in one plan`);
+    written.add(key);
+  }
+  staysWithinBudget(snapshot, made);
+  if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
+  assert.deepEqual(world.broken, []);
+}
+
+function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): void {
+  switch (action.kind) {
+    case 'Cordon': {
+      const node = nodeNamed(snapshot, action.node);
+      assert.ok(!node.cordoned, 'a node that is cordoned already is not cordoned again');
+      assert.equal(action.by, nodeOSNamed(snapshot, action.node).metadata.uid);
+      assert.ok(slotOf(snapshot, action.node), `${action.node} is cordoned before its slot is durable`);
+      return;
+    }
+    case 'Uncordon': {
+      const node = nodeNamed(snapshot, action.node);
+      assert.equal(action.by, node.cordonedBy, `the cordon on ${action.node} is not ours to lift`);
+      return;
+    }
+    case 'Drain':
+      assert.ok(nodeNamed(snapshot, action.node).cordoned, `${action.node} is drained before its cordon is seen`);
+      assert.ok(slotOf(snapshot, action.node), `${action.node} is drained without a slot`);
+      return;
+    case 'WriteOrder':
+      return ordersOnlyTheTarget(snapshot, nodeOSNamed(snapshot, action.name), action, world);
+    case 'WriteRollout': {
+      const before = nodeOSNamed(snapshot, action.name).status ?? {};
+      nodeOSStatusSchema.parse({ ...before, rollout: action.status.rollout, conditions: action.status.conditions });
+      assert.ok(
+        !sameContent(action.status, { rollout: before.rollout, conditions: before.conditions }),
+        'an equal status is written',
+      );
+      const node = snapshot.nodes.find(({ name }) => name === action.name);
+      if (before.rollout?.slotTime !== undefined && action.status.rollout.slotTime === undefined) {
+        assert.notEqual(
+          node?.cordonedBy,
+          nodeOSNamed(snapshot, action.name).metadata.uid,
+          'the slot is freed before our cordon is off',
+        );
+      }
+      return;
+    }
+    case 'WriteImageStatus': {
+      osImageStatusSchema.parse(action.status);
+      const image = snapshot.images.find(({ object }) => object.metadata.name === action.name);
+      assert.ok(!sameContent(action.status, image?.object.status), 'an equal status is written');
+      return;
+    }
+    case 'DeleteNodeOS': {
+      const os = nodeOSNamed(snapshot, action.name);
+      const node = snapshot.nodes.find(({ name, uid }) => name === action.name && uid === os.spec.nodeUID);
+      if (node === undefined) return;
+      assert.ok(!slotOf(snapshot, action.name), 'a NodeOS that holds a slot is deleted');
+      assert.notEqual(node.cordonedBy, os.metadata.uid, 'a NodeOS is deleted and its cordon left behind');
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+function ordersOnlyTheTarget(
+  snapshot: Snapshot,
+  os: NodeOS,
+  action: Action & { kind: 'WriteOrder' },
+  world: World,
+): void {
+  const spec = nodeOSSpecSchema.parse(action.spec);
+  const { order } = spec;
+  assert.ok(!sameContent(spec, os.spec), 'an equal order is written');
+  if (order === undefined || sameContent(order, os.spec.order)) return;
+  const node = nodeNamed(snapshot, action.name);
+  if (order.goal === 'Stage' || order.goal === 'Boot') {
+    const image = snapshot.images.find(({ object }) => object.metadata.name === spec.imageName);
+    const version = image?.object.status?.target?.version ?? '';
+    assert.equal(order.digest, manifestOf(version, node.architecture), 'a digest other than the target is ordered');
+  }
+  if (order.goal !== 'Boot') return;
+  const { rollout, host } = os.status ?? {};
+  assert.equal(rollout?.phase, 'Rebooting');
+  assert.ok(rollout.slotTime !== undefined, 'a boot is approved without a slot');
+  assert.equal(rollout.preBootID, host?.bootID, 'the boot ID is durable before the boot is approved');
+  assert.equal(host?.staged?.digest, order.digest, 'a digest is approved that is not staged');
+  assert.equal(order.bootApproval?.digest, order.digest);
+  assert.equal(order.bootApproval?.notAfter, rollout.rebootDeadline);
+  assert.ok(Date.parse(rollout.rebootDeadline ?? '') > world.time, 'an expired approval is given');
+  assert.ok(node.ready && node.cordoned, 'a boot is approved for a node that is not Ready and cordoned');
+  assert.equal(snapshot.drains.get(node.name)?.podsLeft, 0, 'a boot is approved before the node is empty');
+}
+
+function staysWithinBudget(snapshot: Snapshot, made: Plan): void {
+  for (const image of snapshot.images) {
+    const selected = snapshot.nodes.filter((node) => isSelected(image, node));
+    const granted = made.actions.flatMap((action) =>
+      action.kind === 'WriteRollout' &&
+      action.status.rollout.slotTime !== undefined &&
+      !slotOf(snapshot, action.name) &&
+      selected.some(({ name }) => name === action.name)
+        ? [action.name]
+        : [],
+    );
+    if (granted.length === 0) continue;
+    assert.ok(!image.object.spec.rollout.paused, 'a slot is granted while paused');
+    const lost = selected.filter(
+      (node) =>
+        !node.ready || node.cordoned || node.deleting || slotOf(snapshot, node.name) || granted.includes(node.name),
+    );
+    const { maxUnavailable } = image.object.spec.rollout;
+    const percent = typeof maxUnavailable === 'string' ? Number.parseInt(maxUnavailable, 10) : undefined;
+    const most =
+      percent === undefined
+        ? Number(maxUnavailable)
+        : percent === 0
+          ? 0
+          : Math.max(1, Math.floor((selected.length * percent) / 100));
+    assert.ok(lost.length <= most, `${lost.length} nodes would be unavailable, at most ${most} may be`);
+    for (const name of granted) assert.ok(nodeNamed(snapshot, name).ready, `${name} gets a slot and is not Ready`);
+  }
+}
+
+/** The selectors that the simulated world uses: everything, or one label. */
+function isSelected(image: ImageSnapshot, node: NodeSnapshot): boolean {
+  const labels = Object.entries(image.object.spec.nodeSelector.matchLabels ?? {});
+  return labels.every(([key, value]) => node.labels[key] === value);
+}
+
+function slotOf(snapshot: Snapshot, name: string): boolean {
+  const node = snapshot.nodes.find((one) => one.name === name);
+  return snapshot.nodeOSes.some(
+    (os) => os.metadata.name === name && os.spec.nodeUID === node?.uid && os.status?.rollout?.slotTime !== undefined,
+  );
+}
+
+function nodeNamed(snapshot: Snapshot, name: string): NodeSnapshot {
+  const node = snapshot.nodes.find((one) => one.name === name);
+  assert.ok(node, `there is no node ${name}`);
+  return node;
+}
+
+function nodeOSNamed(snapshot: Snapshot, name: string): NodeOS {
+  const os = snapshot.nodeOSes.find((one) => one.metadata.name === name);
+  assert.ok(os, `there is no NodeOS ${name}`);
+  return os;
+}
+
+/** The nodes of `world` that do not run what `fleet` is after, or on which something of ours is left. */
+export function unfinished(world: World): readonly string[] {
+  const version = world.images.get('fleet')?.status?.target?.version ?? '';
+  const targets = ARCHITECTURES.map((architecture) => manifestOf(version, architecture));
+  return [...world.nodes.values()]
+    .filter(({ name, machine, cordonedBy }) => {
+      const rollout = world.nodeOSes.get(name)?.status?.rollout;
+      return (
+        !targets.includes(machine.booted) ||
+        cordonedBy !== undefined ||
+        rollout?.slotTime !== undefined ||
+        rollout?.phase !== 'Updated'
+      );
+    })
+    .map(({ name }) => name);
+}

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { plan } from '../../../operator/rollout/plan.ts';
+import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { manifestOf } from './fixtures.ts';
+import { keepsItsPromises, unfinished } from './promises.ts';
+import { somethingHappens } from './people.ts';
+import { NO_FAULTS, World } from './world.ts';
+import type { Rates } from './world.ts';
+
+/** Runs of each property; a failure prints the seed and the shrunk example, which reproduce it. */
+const RUNS = Number(process.env['TREELINE_PROPERTY_RUNS'] ?? 150);
+
+const fleets = fc.record({
+  seed: fc.integer({ min: 0, max: 2 ** 31 }),
+  nodes: fc.integer({ min: 0, max: 7 }),
+  maxUnavailable: fc.constantFrom<number | string>(1, 2, 3, '25%', '50%', '100%'),
+  minReadySeconds: fc.constantFrom(0, 30),
+  armed: fc.boolean(),
+});
+
+type Fleet = typeof fleets extends fc.Arbitrary<infer T> ? T : never;
+
+const rate = (max: number) => fc.oneof(fc.constant(0), fc.double({ min: 0, max, noNaN: true }));
+
+const faults: fc.Arbitrary<Rates> = fc.record({
+  crash: rate(0.2),
+  lostAction: rate(0.3),
+  interleaving: rate(0.4),
+  stageFails: rate(0.5),
+  rollsBack: rate(0.3),
+  slowBoot: rate(0.3),
+  agentAway: rate(0.7),
+  staleAgent: rate(0.5),
+  people: rate(0.15),
+  refusal: rate(0.7),
+});
+
+function worldOf(fleet: Fleet): World {
+  const world = new World(fleet.seed);
+  world.addImage({ name: 'fleet', maxUnavailable: fleet.maxUnavailable, minReadySeconds: fleet.minReadySeconds });
+  for (let index = 0; index < fleet.nodes; index++) {
+    world.addNode(`node-${index}`, {}, fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64');
+  }
+  return world;
+}
+
+function readyOf(world: World): string | undefined {
+  return world.images.get('fleet')?.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+}
+
+/** Plans and acts on frozen time until only drains are left; fails if that takes more than a few rounds. */
+function comesToRest(world: World): void {
+  for (let round = 0; round < 14; round++) {
+    const { actions } = plan(world.snapshot(), world.now);
+    if (actions.every(({ kind }) => kind === 'Drain')) return;
+    for (const action of actions) world.execute(action);
+  }
+  assert.fail('planning does not come to rest while nothing changes');
+}
+
+describe('The rollout planner, over random fleets', function () {
+  this.timeout(60_000);
+
+  it('brings every fleet without faults to the target, with no cordon of ours left behind', () => {
+    fc.assert(
+      fc.property(fleets, (fleet) => {
+        const world = worldOf(fleet);
+        world.settle(keepsItsPromises);
+        assert.deepEqual(unfinished(world), []);
+        assert.equal(readyOf(world), 'True');
+        assert.deepEqual(world.images.get('fleet')?.status?.blockers ?? [], []);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('breaks no promise while hosts, agents, people and the operator itself fail, and ends or says why when they stop', () => {
+    fc.assert(
+      fc.property(fleets, faults, fc.integer({ min: 10, max: 120 }), (fleet, rates, rounds) => {
+        const world = worldOf(fleet);
+        world.rates = rates;
+        for (let round = 0; round < rounds; round++) {
+          if (world.chance(world.rates.people)) somethingHappens(world);
+          world.act(keepsItsPromises, () => {
+            somethingHappens(world);
+            world.advance(1);
+          });
+          world.advance(1 + Math.floor(world.random() * 20));
+        }
+        world.heal();
+        world.settle(keepsItsPromises, 1500);
+        const status = world.images.get('fleet')?.status;
+        const left = unfinished(world);
+        assert.equal(readyOf(world), left.length === 0 ? 'True' : 'False');
+        if (left.length === 0) return;
+        const types = (status?.blockers ?? []).map(({ type }) => type);
+        const excused = types.some((type) => type === 'RolledBack' || type === 'BootRefused');
+        assert.ok(
+          excused,
+          `${left.join(', ')} did not finish, and the blockers only say: ${types.join(', ') || 'nothing'}`,
+        );
+        assert.deepEqual(
+          [...world.nodes.values()].filter(({ cordonedBy }) => cordonedBy !== undefined),
+          [],
+        );
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('is a fixed point: acting on a plan comes to rest at any moment, and planning again later changes nothing before nextTime', () => {
+    fc.assert(
+      fc.property(fleets, faults, fc.integer({ min: 1, max: 60 }), (fleet, rates, rounds) => {
+        const world = worldOf(fleet);
+        world.rates = rates;
+        for (let round = 0; round < rounds; round++) {
+          if (world.chance(world.rates.people)) somethingHappens(world);
+          world.act(keepsItsPromises);
+          world.advance(1 + Math.floor(world.random() * 20));
+        }
+        world.rates = NO_FAULTS;
+        comesToRest(world);
+        const snapshot = world.snapshot();
+        const { nextTime } = plan(snapshot, world.now);
+        const until = nextTime === undefined ? world.time + 86_400_000 : nextTime.getTime() - 1;
+        const later = plan(snapshot, new Date(until)).actions.filter(({ kind }) => kind !== 'Drain');
+        assert.deepEqual(later, []);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('gives the same plan for the same picture, and never changes the picture', () => {
+    fc.assert(
+      fc.property(fleets, fc.integer({ min: 1, max: 40 }), (fleet, rounds) => {
+        const world = worldOf(fleet);
+        for (let round = 0; round < rounds; round++) {
+          world.act(keepsItsPromises);
+          world.advance(7);
+        }
+        const snapshot = frozen(world.snapshot());
+        assert.deepEqual(plan(snapshot, world.now), plan(snapshot, world.now));
+      }),
+      { numRuns: Math.ceil(RUNS / 3) },
+    );
+  });
+
+  it('keeps a foreign cordon on through a whole rollout, and updates the node below it within the budget', () => {
+    fc.assert(
+      fc.property(fleets, (fleet) => {
+        const world = worldOf({ ...fleet, nodes: Math.max(2, fleet.nodes), maxUnavailable: 1 });
+        const node = world.nodes.get('node-1');
+        assert.ok(node);
+        node.cordoned = true;
+        world.settle(keepsItsPromises);
+        assert.equal(node.cordoned, true);
+        assert.equal(node.cordonedBy, undefined);
+        assert.equal(node.machine.booted, manifestOf('v2', node.architecture));
+      }),
+      { numRuns: Math.ceil(RUNS / 3) },
+    );
+  });
+});
+
+function frozen(snapshot: Snapshot): Snapshot {
+  const freeze = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null || value instanceof Map) return;
+    Object.freeze(value);
+    for (const part of Object.values(value)) freeze(part);
+  };
+  freeze(snapshot);
+  return snapshot;
+}

@@ -1,0 +1,333 @@
+/**
+ * A small cluster that carries plans out: an API with resource versions, hosts with agents that judge orders by the
+ * agent's own rules, a drainer, and people. Everything that happens comes from one seed, so that every run repeats.
+ */
+import type { NodeOS, NodeOSStatus, OSImage } from '../../../api/index.ts';
+import { toTimestamp } from '../../../api/index.ts';
+import type { Action } from '../../../operator/rollout/action.ts';
+import { plan } from '../../../operator/rollout/plan.ts';
+import type { Plan } from '../../../operator/rollout/action.ts';
+import type { DrainSnapshot, ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { agentTurn } from './agent-stand-in.ts';
+import { imageOf, manifestOf, release } from './fixtures.ts';
+import type { ImageOptions } from './fixtures.ts';
+
+export interface Rates {
+  /** An action is not carried out, and neither is the rest of the plan: the operator was killed. */
+  readonly crash: number;
+  /** A single action fails. */
+  readonly lostAction: number;
+  /** Somebody else does something between the snapshot and the actions. */
+  readonly interleaving: number;
+  readonly stageFails: number;
+  readonly rollsBack: number;
+  /** The host takes longer than its deadline to come back. */
+  readonly slowBoot: number;
+  readonly agentAway: number;
+  readonly staleAgent: number;
+  readonly people: number;
+  /** A PodDisruptionBudget refuses the evictions of a round. */
+  readonly refusal: number;
+}
+
+export const NO_FAULTS: Rates = {
+  crash: 0,
+  lostAction: 0,
+  interleaving: 0,
+  stageFails: 0,
+  rollsBack: 0,
+  slowBoot: 0,
+  agentAway: 0,
+  staleAgent: 0,
+  people: 0,
+  refusal: 0,
+};
+
+export interface Machine {
+  bootID: string;
+  booted: string;
+  staged?: { digest: string; locked: boolean };
+  /** What the agent last saw of its NodeOS. */
+  view?: NodeOS;
+  /** When the pull that is under way ends, and for which order. */
+  pull?: { readonly id: string; readonly end: number };
+  /** When the host that is on its way down is back. */
+  back?: number;
+  pods: number;
+}
+
+export interface WorldNode {
+  name: string;
+  uid: string;
+  labels: Record<string, string>;
+  cordoned: boolean;
+  cordonedBy?: string;
+  ready: boolean;
+  architecture: string;
+  deleting: boolean;
+  /** Kept NotReady by somebody until then. */
+  brokenUntil?: number;
+  machine: Machine;
+}
+
+/** Deterministic random numbers in [0, 1) (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+export class World {
+  time = Date.parse('2026-11-23T12:00:00Z');
+  rates: Rates = NO_FAULTS;
+  readonly random: () => number;
+  readonly images = new Map<string, OSImage>();
+  readonly nodes = new Map<string, WorldNode>();
+  readonly nodeOSes = new Map<string, NodeOS>();
+  readonly drains = new Map<string, DrainSnapshot>();
+  readonly events: string[] = [];
+  /** What a reference means; a tag that moves is set anew. */
+  readonly tags = new Map<string, string>();
+  registryDown = false;
+  /** Promises that were broken, in words. */
+  readonly broken: string[] = [];
+  #counter = 0;
+
+  constructor(seed: number) {
+    this.random = randomFrom(seed);
+  }
+
+  chance(rate: number): boolean {
+    return rate > 0 && this.random() < rate;
+  }
+
+  pick<T>(list: readonly T[]): T | undefined {
+    return list[Math.floor(this.random() * list.length)];
+  }
+
+  unique(prefix: string): string {
+    return `${prefix}-${++this.#counter}`;
+  }
+
+  get now(): Date {
+    return new Date(this.time);
+  }
+
+  addImage(options: ImageOptions): void {
+    const { object } = imageOf({ announced: false, ...options });
+    this.tags.set(object.spec.image.reference, options.version ?? 'v2');
+    this.images.set(object.metadata.name, object);
+  }
+
+  addNode(name: string, labels: Record<string, string> = {}, architecture = 'amd64', booted = 'v1'): WorldNode {
+    const machine = { bootID: this.unique('boot'), booted: manifestOf(booted, architecture), pods: 2 };
+    const node: WorldNode = {
+      name,
+      uid: this.unique('node'),
+      labels,
+      cordoned: false,
+      ready: true,
+      architecture,
+      deleting: false,
+      machine,
+    };
+    this.nodes.set(name, node);
+    return node;
+  }
+
+  /** Changes the spec of an OSImage, as `kubectl apply` would. */
+  edit(name: string, change: (spec: OSImage['spec']) => OSImage['spec']): void {
+    const object = this.images.get(name);
+    if (object === undefined) return;
+    const spec = change(object.spec);
+    const generation = (object.metadata.generation ?? 0) + 1;
+    this.images.set(name, {
+      ...object,
+      spec,
+      metadata: { ...object.metadata, generation, resourceVersion: this.unique('rv') },
+    });
+  }
+
+  /** Changes the status of a NodeOS without a resource version, as the agent's merge patch does. */
+  patch(name: string, change: Partial<NodeOSStatus>): NodeOS | undefined {
+    const os = this.nodeOSes.get(name);
+    if (os === undefined) return undefined;
+    const next = {
+      ...os,
+      status: { ...os.status, ...change },
+      metadata: { ...os.metadata, resourceVersion: this.unique('rv') },
+    };
+    this.nodeOSes.set(name, next);
+    return next;
+  }
+
+  snapshot(): Snapshot {
+    return {
+      images: [...this.images.values()].map((object) => this.#imageSnapshot(object)),
+      nodes: [...this.nodes.values()].map(({ machine: _, brokenUntil: __, labels, ...node }): NodeSnapshot => ({
+        ...node,
+        labels: { ...labels },
+      })),
+      nodeOSes: [...this.nodeOSes.values()],
+      drains: new Map(this.drains),
+    };
+  }
+
+  #imageSnapshot(object: OSImage): ImageSnapshot {
+    const { reference } = object.spec.image;
+    const version = this.tags.get(reference);
+    const durable = object.status?.target;
+    const target = durable?.version === undefined ? undefined : release(durable.version, durable.reference);
+    if (this.registryDown || version === undefined) {
+      const resolution = { state: 'Failed', reason: 'Unreachable', message: 'The registry does not answer.' } as const;
+      return { object, resolution, ...(target && { target }) };
+    }
+    return { object, resolution: { state: 'Resolved', image: release(version, reference) }, ...(target && { target }) };
+  }
+
+  /** Plans once, lets `between` happen, and carries the plan out. Returns the plan. */
+  act(check: (snapshot: Snapshot, made: Plan, world: World) => void, between?: () => void): Plan {
+    const snapshot = this.snapshot();
+    const made = plan(snapshot, this.now);
+    check(snapshot, made, this);
+    if (between !== undefined && this.chance(this.rates.interleaving)) between();
+    for (const action of made.actions) {
+      if (this.chance(this.rates.crash)) break;
+      if (!this.chance(this.rates.lostAction)) this.execute(action);
+    }
+    return made;
+  }
+
+  /** Carries out one action with the preconditions that `action.ts` demands; false when one was not met. */
+  execute(action: Action): boolean {
+    switch (action.kind) {
+      case 'CreateNodeOS': {
+        if (this.nodeOSes.has(action.node)) return false;
+        const metadata = { name: action.node, uid: this.unique('nos'), resourceVersion: this.unique('rv') };
+        this.nodeOSes.set(action.node, { metadata, spec: { imageName: action.imageName, nodeUID: action.nodeUID } });
+        return true;
+      }
+      case 'DeleteNodeOS':
+        return this.nodeOSes.get(action.name)?.metadata.uid === action.uid && this.nodeOSes.delete(action.name);
+      case 'WriteOrder':
+        return this.#write(action.name, action.resourceVersion, (os) => ({ ...os, spec: action.spec }));
+      case 'WriteRollout':
+        return this.#write(action.name, action.resourceVersion, (os) => ({
+          ...os,
+          status: { ...os.status, rollout: action.status.rollout, conditions: [...action.status.conditions] },
+        }));
+      case 'WriteImageStatus': {
+        const object = this.images.get(action.name);
+        if (object === undefined || object.metadata.resourceVersion !== action.resourceVersion) return false;
+        const metadata = { ...object.metadata, resourceVersion: this.unique('rv') };
+        this.images.set(action.name, { ...object, status: action.status, metadata });
+        return true;
+      }
+      case 'Cordon': {
+        const node = this.nodes.get(action.node);
+        if (node === undefined || node.cordoned) return false;
+        node.cordoned = true;
+        node.cordonedBy = action.by;
+        return true;
+      }
+      case 'Uncordon': {
+        const node = this.nodes.get(action.node);
+        if (node === undefined || node.cordonedBy !== action.by) return false;
+        node.cordoned = false;
+        delete node.cordonedBy;
+        return true;
+      }
+      case 'Drain':
+        this.#drain(action.node);
+        return true;
+      case 'Emit':
+        this.events.push(`${action.regarding.name} ${action.reason}`);
+        return true;
+    }
+  }
+
+  #write(name: string, resourceVersion: string, change: (os: NodeOS) => NodeOS): boolean {
+    const os = this.nodeOSes.get(name);
+    if (os === undefined || os.metadata.resourceVersion !== resourceVersion) return false;
+    const changed = change(os);
+    this.nodeOSes.set(name, { ...changed, metadata: { ...changed.metadata, resourceVersion: this.unique('rv') } });
+    return true;
+  }
+
+  #drain(name: string): void {
+    const node = this.nodes.get(name);
+    if (node === undefined || !node.cordoned) return;
+    const refused = this.chance(this.rates.refusal) && node.machine.pods > 0;
+    if (!refused) node.machine.pods = Math.max(0, node.machine.pods - 2);
+    const message = "Cannot evict pod as it would violate the pod's disruption budget.";
+    const refusals = refused
+      ? [{ namespace: 'shop', pod: `cart-${name}`, budget: 'cart', message, since: this.now }]
+      : [];
+    this.drains.set(name, { podsLeft: node.machine.pods, refusals });
+  }
+
+  /** Lets time pass: agents take their turns, pods come to schedulable nodes, what was broken for a while comes back. */
+  advance(seconds: number): void {
+    this.time += seconds * 1000;
+    for (const node of this.nodes.values()) {
+      if (node.brokenUntil !== undefined && node.brokenUntil <= this.time && node.machine.back === undefined) {
+        delete node.brokenUntil;
+        node.ready = true;
+      }
+      if (!node.cordoned) {
+        node.machine.pods = 2;
+        this.drains.delete(node.name);
+      }
+      agentTurn(this, node);
+    }
+    for (const name of this.drains.keys()) if (!this.nodes.has(name)) this.drains.delete(name);
+  }
+
+  /** Everything that was broken is whole again, and nothing breaks any more. */
+  heal(): void {
+    this.rates = NO_FAULTS;
+    this.registryDown = false;
+    for (const node of this.nodes.values()) {
+      node.brokenUntil = this.time;
+      delete node.labels['treeline.dev/exclude'];
+      delete node.labels['other'];
+      if (node.cordoned && node.cordonedBy === undefined) node.cordoned = false;
+    }
+    for (const name of this.images.keys()) {
+      this.edit(name, (spec) => ({
+        ...spec,
+        rollout: {
+          maxUnavailable:
+            Number.parseInt(String(spec.rollout.maxUnavailable), 10) === 0 ? 1 : spec.rollout.maxUnavailable,
+          paused: false,
+        },
+      }));
+    }
+  }
+
+  /** Runs on until nothing is left to do, jumping over idle time. Returns the rounds that it took. */
+  settle(check: (snapshot: Snapshot, made: Plan, world: World) => void, maxRounds = 400): number {
+    let quiet = 0;
+    for (let round = 0; round < maxRounds; round++) {
+      const { actions, nextTime } = this.act(check);
+      const idle = actions.every(({ kind }) => kind === 'Drain');
+      quiet = idle ? quiet + 1 : 0;
+      if (quiet > 3 && nextTime === undefined && this.#resting()) return round;
+      const jump = idle && nextTime !== undefined && quiet > 2 ? Math.ceil((nextTime.getTime() - this.time) / 1000) : 5;
+      this.advance(Math.min(Math.max(jump, 1), 3600));
+    }
+    return maxRounds;
+  }
+
+  #resting(): boolean {
+    return [...this.nodes.values()].every(({ machine }) => machine.back === undefined && machine.pull === undefined);
+  }
+
+  timestamp(): string {
+    return toTimestamp(this.now);
+  }
+}
