@@ -8,8 +8,8 @@ import { parseConfig, parseJsonObject } from './document.ts';
 import { ociMediaType } from './media-type.ts';
 import { type Descriptor, type ImageConfig, type ImageManifest, MEDIA_TYPE } from './oci.ts';
 
-/** Members of OCI's image config, in the order of the Go struct of image-spec v1. */
-const TOP_MEMBERS = ['created', 'author', 'architecture', 'variant', 'os', 'config', 'rootfs', 'history'];
+/** Scalar members of OCI's image config, in the order of the Go struct of image-spec v1; config, rootfs, history follow. */
+const TOP_MEMBERS = ['created', 'author', 'architecture', 'variant', 'os'];
 const CONFIG_MEMBERS = [
   'User',
   'ExposedPorts',
@@ -21,6 +21,7 @@ const CONFIG_MEMBERS = [
   'Labels',
   'StopSignal',
 ];
+const ROOTFS_MEMBERS = ['type', 'diff_ids'];
 const HISTORY_MEMBERS = ['created', 'created_by', 'author', 'comment', 'empty_layer'];
 
 /** Whether this manifest has to be converted. */
@@ -58,7 +59,7 @@ function ociConfigText(docker: Readonly<Record<string, unknown>>): string {
     ...pick(docker, TOP_MEMBERS),
     // Not optional in the Go struct: empty when docker had none.
     config: isObject(config) ? pick(config, CONFIG_MEMBERS) : {},
-    ...(docker['rootfs'] === undefined ? {} : { rootfs: docker['rootfs'] }),
+    ...(isObject(docker['rootfs']) ? { rootfs: pick(docker['rootfs'], ROOTFS_MEMBERS) } : {}),
     ...(Array.isArray(history)
       ? { history: history.map((entry) => (isObject(entry) ? pick(entry, HISTORY_MEMBERS) : entry)) }
       : {}),

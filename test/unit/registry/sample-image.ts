@@ -1,5 +1,6 @@
 /** Small images made in code: the bytes of a layer need not be a tar for a registry to carry them. */
 import type { ServerResponse } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import { canonicalJson, type Descriptor, digestOf, type ImageManifest, MEDIA_TYPE } from '../../../registry/index.ts';
 
 export interface SampleImage {
@@ -15,20 +16,24 @@ export interface SampleOptions {
   readonly architecture?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly layer?: Buffer;
+  /** Gzip the layer, as other tools would on their own account. */
+  readonly compressed?: boolean;
 }
 
 export const AMD64 = { os: 'linux', architecture: 'amd64' };
 
 export function sampleImage(options: SampleOptions = {}): SampleImage {
-  const layerBytes = options.layer ?? Buffer.from('a layer');
-  const layer = describeBytes(layerBytes, MEDIA_TYPE.layerTar);
+  const plainBytes = options.layer ?? Buffer.from('a layer');
+  const compressed = options.compressed ?? false;
+  const layerBytes = compressed ? gzipSync(plainBytes, { level: 1 }) : plainBytes;
+  const layer = describeBytes(layerBytes, compressed ? MEDIA_TYPE.layerGzip : MEDIA_TYPE.layerTar);
   const configBytes = Buffer.from(
     canonicalJson({
       architecture: options.architecture ?? 'amd64',
       os: 'linux',
       created: '2026-01-01T00:00:00Z',
       config: { Labels: options.labels ?? {} },
-      rootfs: { type: 'layers', diff_ids: [layer.digest] },
+      rootfs: { type: 'layers', diff_ids: [digestOf(plainBytes)] },
       history: [{ created_by: 'test' }],
     }),
   );
