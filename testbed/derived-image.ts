@@ -5,9 +5,9 @@
  */
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import { pack } from 'tar-stream';
 import type { Descriptor, ImageConfig, ImageManifest } from '../registry/oci.ts';
 import { MEDIA_TYPE } from '../registry/oci.ts';
+import { Archive } from './tar-archive.ts';
 
 export interface LayerFile {
   /** Path without a leading slash; `.wh.NAME` removes NAME (OCI image spec, "Whiteouts"). */
@@ -41,7 +41,7 @@ export async function deriveImage(derivation: Derivation): Promise<string> {
   const manifest = JSON.parse(await get(new URL(`manifests/${baseTag}`, base), accept)) as ImageManifest;
   const config = JSON.parse(await get(new URL(`blobs/${manifest.config.digest}`, base))) as ImageConfig;
 
-  const tar = await layerTar(files);
+  const tar = layerTar(files);
   const layer = await putBlob(base, gzipSync(tar), MEDIA_TYPE.layerGzip);
   const newConfig: ImageConfig = {
     ...config,
@@ -74,14 +74,11 @@ function digestOf(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
-async function layerTar(files: readonly LayerFile[]): Promise<Buffer> {
-  const tar = pack();
-  for (const { path, content, mode } of files)
-    tar.entry({ name: path, mode: mode ?? 0o644, mtime: new Date(CREATED) }, content);
-  tar.finalize();
-  const chunks: Buffer[] = [];
-  for await (const chunk of tar) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
+function layerTar(files: readonly LayerFile[]): Buffer {
+  const tar = new Archive();
+  const mtime = Date.parse(CREATED) / 1000;
+  for (const { path, content, mode } of files) tar.file(path, content, { mode: mode ?? 0o644, mtime });
+  return tar.finish();
 }
 
 async function get(url: URL, headers: Record<string, string> = {}): Promise<string> {

@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { TarError, type TarErrorCode } from '../../../ostree/import/errors.ts';
 import type { TarEntry } from '../../../ostree/import/tar-header.ts';
 import { TarReader } from '../../../ostree/import/tar-reader.ts';
-import { Archive, paxBody } from './archive.ts';
+import { Archive, paxBody } from '../../../testbed/tar-archive.ts';
 
 interface Seen {
   readonly entry: TarEntry;

@@ -1,4 +1,4 @@
-/** Builds tar archives entry by entry, well formed or deliberately not, for the importer's tests. */
+/** Builds tar archives entry by entry, well formed or deliberately not: layers of images that tests derive. */
 
 export interface MemberOptions {
   /** One character; `0` file (default), `1` hardlink, `2` symlink, `5` directory, … */
