@@ -8,7 +8,7 @@ import { describeCost, pullFor } from './pull.ts';
 import type { Target } from './target.ts';
 
 export const DEPLOY_FLAGS = {
-  reboot: { type: 'boolean', description: 'Reboot into it at once, if anything changed.' },
+  reboot: { type: 'boolean', description: 'Reboot into it at once, unless it runs already.' },
 } as const satisfies Flags;
 
 export interface DeployRequest {
@@ -32,6 +32,7 @@ export async function deploy(request: DeployRequest, output: Output, signal: Abo
       next !== undefined &&
       next.checksum === pulled.mergeCommit &&
       next.image === image &&
+      next.locked !== true &&
       (stateroot === undefined || next.stateroot === stateroot);
     const action = same
       ? 'None'
@@ -42,11 +43,12 @@ export async function deploy(request: DeployRequest, output: Output, signal: Abo
           ...(stateroot === undefined ? {} : { stateroot }),
         });
     const version = pulled.version === undefined ? '' : ` (version ${pulled.version})`;
-    const rebooting = reboot && !same;
+    // What is staged already waits for the reboot that is asked for now.
+    const rebooting = reboot && (!same || next.staged);
     output.result(
       { action, image, rebooting, ...pulled },
       same
-        ? request.unchanged
+        ? `${request.unchanged}${rebooting ? ' Rebooting.' : ''}`
         : `${action} ${image}${version}, ${shortDigest(pulled.manifestDigest)}: ${describeCost(pulled)}. ${rebooting ? 'Rebooting.' : 'It boots next.'}`,
     );
     if (rebooting) await target.reboot();

@@ -1,4 +1,5 @@
 /** What the command line itself can find wrong, and how any error becomes an exit status and one sentence. */
+import { failureOf } from '../node-agent/failure.ts';
 
 /** Documented in docs/reference/cli.md. */
 export const EXIT = {
@@ -22,10 +23,9 @@ export class CliError extends Error {
   }
 }
 
-/** The code of any room's error, for programs; `InternalError` for what nobody foresaw. */
+/** The code of any room's error, for programs: the same words as `status.lastOrder.reason` of a NodeOS. */
 export function codeOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : 'InternalError';
+  return failureOf(error).reason;
 }
 
 /** One line, one sentence, without the program's name. */

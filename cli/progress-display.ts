@@ -73,7 +73,8 @@ function percentOf({ bytesDone, bytesTotal }: Progress): number {
 
 function describe(progress: Progress): string {
   if (progress.layersTotal === 0) return '…';
-  const percent = `${Math.floor(percentOf(progress))} %`.padStart(5);
   const layers = `${progress.layersDone} of ${progress.layersTotal} layers`;
+  if (progress.bytesTotal === 0) return `${layers} present`;
+  const percent = `${Math.floor(percentOf(progress))} %`.padStart(5);
   return `${percent}, ${formatBytes(progress.bytesDone)} of ${formatBytes(progress.bytesTotal)}, ${layers}`;
 }

@@ -1,8 +1,9 @@
 /** Writes everything that is generated from the code. A test compares the result with what is checked in. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import { customResourceDefinition, NODE_OS_KIND, OS_IMAGE_KIND } from '../api/index.ts';
+import { CLI_PAGE, withCommands } from './cli-reference.ts';
 import { NODE_OS_EXAMPLE, OS_IMAGE_EXAMPLE } from './reference-examples.ts';
 import { referencePage, type Definition } from './reference-page.ts';
 
@@ -28,7 +29,8 @@ export function generatedFiles(): Map<string, string> {
 }
 
 if (import.meta.main) {
-  for (const [path, text] of generatedFiles()) {
+  const cliPage = await withCommands(readFileSync(join(import.meta.dirname, '..', CLI_PAGE), 'utf8'));
+  for (const [path, text] of [...generatedFiles(), [CLI_PAGE, cliPage] as const]) {
     const file = join(import.meta.dirname, '..', path);
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, text);

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { CATALOGUE } from '../../../cli/catalogue.ts';
+import { CLI_PAGE, withCommands } from '../../../tools/cli-reference.ts';
+import { treeline } from './run.ts';
+
+describe('the command line', () => {
+  it('lists every command with --help, -h, help, or nothing at all', async () => {
+    for (const argv of [['--help'], ['-h'], ['help'], []]) {
+      const { status, stdout, stderr } = await treeline(argv);
+      assert.equal(status, 0);
+      assert.equal(stderr, '');
+      for (const { name, summary } of CATALOGUE) assert.ok(stdout.includes(name) && stdout.includes(summary), name);
+    }
+  });
+
+  it('lists the commands of a group', async () => {
+    const { status, stdout } = await treeline(['image', '--help']);
+    assert.equal(status, 0);
+    assert.ok(stdout.includes('image pull') && !stdout.includes('rebase'));
+  });
+
+  it('explains every command with --help, with an example that starts with its name', async () => {
+    for (const { name } of CATALOGUE) {
+      const { status, stdout } = await treeline([...name.split(' '), '--help']);
+      assert.equal(status, 0);
+      assert.ok(stdout.startsWith(`Usage: treeline ${name} `), stdout);
+      assert.ok(stdout.includes(`  treeline ${name}`));
+    }
+  }).timeout(20_000);
+
+  it('says the same of a command in every list', async () => {
+    for (const { name, summary, load } of CATALOGUE) {
+      const command = await load();
+      assert.deepEqual([command.name, command.summary], [name, summary]);
+    }
+  });
+
+  it('has a reference page that shows the help of every command as it is (else: npm run generate)', async () => {
+    const page = await readFile(new URL(`../../../${CLI_PAGE}`, import.meta.url), 'utf8');
+    assert.equal(page, await withCommands(page));
+  });
+
+  it('tells its version, for people and for programs', async () => {
+    assert.match((await treeline(['--version'])).stdout, /^treeline \d+\.\d+\.\d+\n$/);
+    const { stdout } = await treeline(['--version', '--output', 'json']);
+    assert.match((JSON.parse(stdout) as { version: string }).version, /^\d+\.\d+\.\d+$/);
+  });
+
+  const mistakes: readonly (readonly [string[], RegExp])[] = [
+    [['frobnicate'], /^treeline: There is no command frobnicate; `treeline --help` lists them\.\n$/],
+    [['image', 'frobnicate'], /no command image frobnicate; `treeline image --help`/],
+    [['image', 'pull'], /--repo DIR is missing; `treeline image pull --help`/],
+    [['image', 'pull', '--repo', 'r'], /REF is missing/],
+    [['image', 'pull', '--repo', 'r', 'a', 'b'], /b is one argument too many/],
+    [['image', 'pull', '--repo', 'r', '--frob', 'a'], /Unknown option '--frob'; `treeline image pull --help`/],
+    [['rebase', '--output', 'yaml', 'x'], /--output takes text or json, not yaml/],
+    [['encapsulate', '--repo', 'r', '--label', 'novalue', 'a', 'oci:b'], /--label takes KEY=VALUE, not novalue/],
+    [['agent'], /The node has no name; give --node-name or set NODE_NAME/],
+    [['agent', '--node-name', 'n', '--host', 'moon'], /--host takes ostree-admin or sandbox, not moon/],
+    [['operator', '--health', 'nowhere'], /--health takes address:port or off, not nowhere/],
+    [['operator', '--log-level', 'loud'], /--log-level takes error, warn, info or debug, not loud/],
+  ];
+  for (const [argv, expected] of mistakes) {
+    it(`answers \`treeline ${argv.join(' ')}\` with status 2 and one sentence`, async () => {
+      const { status, stdout, stderr } = await treeline(argv);
+      assert.deepEqual([status, stdout], [2, '']);
+      assert.match(stderr, expected);
+      assert.equal(stderr.split('\n').length, 2, 'one line');
+    });
+  }
+
+  it('gives errors as JSON when results are wanted as JSON', async () => {
+    for (const form of [['--output', 'json'], ['--output=json'], ['-o', 'json']]) {
+      const { status, stdout, stderr } = await treeline(['rebase', ...form]);
+      assert.deepEqual([status, stdout], [2, '']);
+      const { error } = JSON.parse(stderr) as { error: { code: string; message: string } };
+      assert.equal(error.code, 'Usage');
+      assert.match(error.message, /^REF is missing/);
+    }
+  });
+});
