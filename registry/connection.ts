@@ -13,6 +13,12 @@ const REDIRECTS_MAX = 5;
 /** An answer that is not wanted is read up to here to keep its connection, and dropped beyond. */
 const DRAIN_LIMIT_BYTES = 64 * 1024;
 const CONNECTIONS_PER_HOST = 16;
+/** A host that does not even accept a connection by then is down; waiting longer only hides it. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/** A registry may take its time to store a large blob after its last byte. */
+const UPLOAD_ANSWER_TIMEOUT_MS = 300_000;
+/** Small documents that drip in more slowly than this are an attack or a broken link, though never silent. */
+const DOCUMENT_DEADLINE_MS = 120_000;
 /** Fewer, larger pieces between kernel and stream. */
 const BODY_BUFFER_BYTES = 512 * 1024;
 const REDIRECT_STATUS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -55,7 +61,7 @@ export class Connection implements AsyncDisposable {
         connections: CONNECTIONS_PER_HOST,
         allowH2: false,
         connect: {
-          timeout: this.#idleTimeoutMs,
+          timeout: Math.min(CONNECT_TIMEOUT_MS, this.#idleTimeoutMs),
           ...(options.certificateAuthority === undefined
             ? {}
             : { ca: [...getCACertificates('default'), options.certificateAuthority] }),
@@ -120,7 +126,8 @@ export class Connection implements AsyncDisposable {
         // undici takes any async iterable, which its types do not say.
         body: (exchange.body ?? null) as Readable | Buffer | string | null,
         signal: exchange.signal ?? null,
-        headersTimeout: this.#idleTimeoutMs,
+        headersTimeout:
+          exchange.method === 'PUT' ? Math.max(UPLOAD_ANSWER_TIMEOUT_MS, this.#idleTimeoutMs) : this.#idleTimeoutMs,
         bodyTimeout: this.#idleTimeoutMs,
         highWaterMark: BODY_BUFFER_BYTES,
       });
@@ -159,10 +166,10 @@ export class Connection implements AsyncDisposable {
   }
 }
 
-/** One header's value; the first of several. */
+/** One header's value; of a repeated one, the list that RFC 9110 (section 5.3) makes of it. */
 export function header(answer: Answer, name: string): string | undefined {
   const value = answer.headers[name];
-  return Array.isArray(value) ? value[0] : value;
+  return Array.isArray(value) ? value.join(', ') : value;
 }
 
 /** Drops an unwanted body so that its connection can be used again. */
@@ -182,6 +189,10 @@ export async function drain(answer: Answer): Promise<void> {
 export async function readBody(answer: Answer, limit: number, signal?: AbortSignal): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let length = 0;
+  const late = (): void => {
+    answer.body.destroy(new Error(`no whole answer within ${DOCUMENT_DEADLINE_MS / 1000} s`));
+  };
+  const timer = setTimeout(late, DOCUMENT_DEADLINE_MS);
   try {
     for await (const chunk of answer.body) {
       chunks.push(chunk);
@@ -191,6 +202,8 @@ export async function readBody(answer: Answer, limit: number, signal?: AbortSign
   } catch (error) {
     signal?.throwIfAborted();
     throw connectionError(error, answer.url);
+  } finally {
+    clearTimeout(timer);
   }
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, length);
 }

@@ -71,14 +71,11 @@ export class RegistryContent implements ContentStore {
     let failures = 0;
     let receivedAtFailure = 0;
     for (;;) {
-      let answer: Answer | undefined;
+      const transfer = new Transfer();
       try {
-        answer = await this.#openAt(descriptor, verifier, signal);
-        let skip = answer.status === 200 ? verifier.received : 0;
-        for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-          // A server that does not know Range starts again: what we have already given away is dropped.
-          const fresh = skip === 0 ? chunk : chunk.subarray(Math.min(skip, chunk.length));
-          skip -= chunk.length - fresh.length;
+        await transfer.begin(this.#openAt(descriptor, verifier, signal));
+        for (let chunk = await transfer.next(); chunk !== undefined; chunk = await transfer.next()) {
+          const fresh = transfer.withoutKnown(chunk);
           if (fresh.length === 0) continue;
           verifier.update(fresh);
           onBytes?.(fresh.length);
@@ -87,20 +84,28 @@ export class RegistryContent implements ContentStore {
         // An end without the promised bytes and without a connection error is the server's word, not a cut.
         verifier.finish();
         return;
-      } catch (thrown) {
+      } catch (error) {
         signal?.throwIfAborted();
-        const error = connectionError(thrown, answer?.url ?? new URL(`https://${this.#name.host}`));
         if (!isTransient(error)) throw error;
+        if (verifier.received === descriptor.size) {
+          // Cut after the last byte: there is no rest to ask for.
+          verifier.finish();
+          return;
+        }
         if (verifier.received - receivedAtFailure >= PROGRESS_BYTES) failures = 0;
         receivedAtFailure = verifier.received;
         await waitOrGiveUp(error, failures++, this.#client.retry, this.#client.clock, signal);
       } finally {
-        answer?.body.destroy();
+        transfer.end();
       }
     }
   }
 
-  async #openAt(descriptor: Descriptor, verifier: BlobVerifier, signal: AbortSignal | undefined): Promise<Answer> {
+  async #openAt(
+    descriptor: Descriptor,
+    verifier: BlobVerifier,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly answer: Answer; readonly known: number }> {
     const offset = verifier.received;
     const answer = await this.#client.attempt({
       method: 'GET',
@@ -116,11 +121,47 @@ export class RegistryContent implements ContentStore {
       answer.body.destroy();
       throw error;
     }
-    return answer;
+    return { answer, known: answer.status === 200 ? offset : 0 };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#client[Symbol.asyncDispose]();
+  }
+}
+
+/** One answer's body, whose connection errors are told apart from whatever else may throw around it. */
+class Transfer {
+  #answer: Answer | undefined;
+  #iterator: AsyncIterator<Buffer> | undefined;
+  #skip = 0;
+
+  async begin(opening: Promise<{ readonly answer: Answer; readonly known: number }>): Promise<void> {
+    const { answer, known } = await opening;
+    this.#answer = answer;
+    this.#iterator = (answer.body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+    this.#skip = known;
+  }
+
+  async next(): Promise<Buffer | undefined> {
+    if (this.#answer === undefined || this.#iterator === undefined) return undefined;
+    try {
+      const { done, value } = await this.#iterator.next();
+      return done === true ? undefined : value;
+    } catch (error) {
+      throw connectionError(error, this.#answer.url);
+    }
+  }
+
+  /** A server that does not know Range starts again: what was already given away is dropped. */
+  withoutKnown(chunk: Buffer): Buffer {
+    if (this.#skip === 0) return chunk;
+    const fresh = chunk.subarray(Math.min(this.#skip, chunk.length));
+    this.#skip -= chunk.length - fresh.length;
+    return fresh;
+  }
+
+  end(): void {
+    this.#answer?.body.destroy();
   }
 }
 

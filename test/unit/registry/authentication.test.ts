@@ -161,6 +161,16 @@ describe('authentication', () => {
     assert.equal(server.requests.length, 2);
   });
 
+  it('finds the challenge that it knows among several header lines', async () => {
+    await using server = await serve((request, response) => {
+      if (request.headers.authorization !== undefined) return content(request.url ?? '', response);
+      response.writeHead(401, { 'www-authenticate': ['Negotiate', 'Basic realm="r"'] });
+      response.end();
+    });
+    await using source = open(server, { credentials: credentialsFor(server.host, { username: 'u', password: 'p' }) });
+    assert.equal((await source.resolve(AMD64)).digest, image.digest);
+  });
+
   it('refuses to send credentials to a token service in the clear', async () => {
     await using elsewhere = await serve((_request, response) => response.end('{"token":"stolen"}'));
     await using server = await serve((_request, response) => {

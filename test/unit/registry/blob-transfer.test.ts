@@ -95,6 +95,44 @@ describe('a blob transfer', () => {
     assert.deepEqual(clock.sleeps, [187.5, 375, 750, 1500]);
   });
 
+  it('that is cut after its last byte is whole', async () => {
+    await using server = await serve((_request, response) => {
+      response.writeHead(200, { 'transfer-encoding': 'chunked' });
+      response.write(bytes, () => setTimeout(() => response.destroy(), 20));
+    });
+    await using source = open(server);
+    assert.ok((await collect(source.openBlob(blob))).equals(bytes));
+    assert.equal(server.requests.length, 1);
+  });
+
+  it('does not take its reader’s own error for a broken connection', async () => {
+    await using server = await serve(cuttingAfter([]));
+    await using source = open(server);
+    const mine = new Error('mine');
+    const reading = collect(
+      source.openBlob(blob, {
+        onBytes: () => {
+          throw mine;
+        },
+      }),
+    );
+    await assert.rejects(reading, mine);
+    assert.equal(server.requests.length, 1);
+  });
+
+  it('shares one signal among many without a warning', async () => {
+    const warnings: Error[] = [];
+    const note = (warning: Error): number => warnings.push(warning);
+    process.on('warning', note);
+    await using server = await serve(cuttingAfter([]));
+    await using source = open(server);
+    const { signal } = new AbortController();
+    await Promise.all(Array.from({ length: 20 }, () => collect(source.openBlob(blob, { signal }))));
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', note);
+    assert.deepEqual(warnings, []);
+  });
+
   it('is resumed when the server falls silent', async () => {
     await using server = await serve((request, response, count) => {
       if (count === 1) {
