@@ -167,7 +167,6 @@ export const nodeOSStatusSchema = z
   })
   .describe('The observed state. The agent writes what it knows first hand, the operator the rest.');
 
-export type Goal = z.infer<typeof goalSchema>;
 export type Order = z.infer<typeof orderSchema>;
 export type NodeOSSpec = z.infer<typeof nodeOSSpecSchema>;
 export type Deployment = z.infer<typeof deploymentSchema>;

@@ -10,6 +10,15 @@ import { join } from 'node:path';
 import { ensureControlPlaneBinary, type ControlPlaneBinary } from '../tools/setup/control-plane-binaries.ts';
 import { sayOnStandardError } from '../tools/setup/say.ts';
 import { ApiClient, runKubectl, type ApiAnswer, type ApiCall, type KubectlOptions } from './control-plane-client.ts';
+import {
+  apiServerFlags,
+  controllerManagerFlags,
+  etcdFlags,
+  schedulerFlags,
+  type Binaries,
+  type ControlPlaneOptions,
+  type Layout,
+} from './control-plane-flags.ts';
 import { freePorts, ServerProcess } from './control-plane-process.ts';
 
 /** How long a server may take to answer for the first time; ten times what two busy cores need. */
@@ -18,32 +27,6 @@ const READY_TIMEOUT_MS = 60_000;
 /** A port can be taken between our look and the server's bind: start afresh this often before giving up. */
 const START_ATTEMPTS = 3;
 
-/** What a cluster has that the tests depend on. Not the node lifecycle: nobody renews the leases of simulated nodes. */
-const CONTROLLERS = [
-  'daemonset-controller',
-  'deployment-controller',
-  'disruption-controller',
-  'endpointslice-controller',
-  'garbage-collector-controller',
-  'namespace-controller',
-  'replicaset-controller',
-  'root-ca-certificate-publisher-controller',
-  'serviceaccount-controller',
-  'serviceaccount-token-controller',
-  'statefulset-controller',
-  'validatingadmissionpolicy-status-controller',
-];
-const NODE_LIFECYCLE_CONTROLLERS = ['node-lifecycle-controller', 'taint-eviction-controller'];
-
-export interface ControlPlaneOptions {
-  /** Deployments, ReplicaSets, PodDisruptionBudgets, garbage collection, namespaces, ServiceAccounts. Default false. */
-  readonly controllerManager?: boolean;
-  /** Also what marks silent nodes NotReady and evicts from them; needs `controllerManager`. Default false. */
-  readonly nodeLifecycle?: boolean;
-  /** Default false; pods can be given `spec.nodeName` instead. */
-  readonly scheduler?: boolean;
-}
-
 export interface ServiceAccountRef {
   readonly namespace: string;
   readonly name: string;
@@ -51,17 +34,6 @@ export interface ServiceAccountRef {
 
 /** What a token dies with. A Pod's token names the node of the Pod, a Node's token that Node. */
 export type TokenBinding = { readonly pod: string } | { readonly node: string };
-
-type Binaries = Readonly<Partial<Record<ControlPlaneBinary, string>>>;
-
-interface Layout {
-  readonly folder: string;
-  readonly binaries: Binaries;
-  readonly etcdPort: number;
-  readonly etcdPeerPort: number;
-  readonly apiPort: number;
-  readonly tokens: { readonly admin: string; readonly controllerManager: string; readonly scheduler: string };
-}
 
 export class ControlPlane implements AsyncDisposable {
   /** Holds everything that was written, logs included; removed at the end. */
@@ -282,63 +254,6 @@ async function prepare(binaries: Binaries): Promise<Layout> {
   await writeFile(join(folder, 'service-account.key'), keys.privateKey, { mode: 0o600 });
   await writeFile(join(folder, 'service-account.pub'), keys.publicKey);
   return { folder, binaries, etcdPort, etcdPeerPort, apiPort, tokens };
-}
-
-function etcdFlags({ folder, etcdPort, etcdPeerPort }: Layout): string[] {
-  const client = `http://127.0.0.1:${etcdPort}`;
-  const peer = `http://127.0.0.1:${etcdPeerPort}`;
-  return [
-    `--data-dir=${join(folder, 'etcd')}`,
-    `--listen-client-urls=${client}`,
-    `--advertise-client-urls=${client}`,
-    `--listen-peer-urls=${peer}`,
-    `--initial-advertise-peer-urls=${peer}`,
-    `--initial-cluster=default=${peer}`,
-    '--unsafe-no-fsync',
-    '--log-level=warn',
-  ];
-}
-
-function apiServerFlags({ folder, etcdPort, apiPort }: Layout, options: ControlPlaneOptions): string[] {
-  return [
-    `--etcd-servers=http://127.0.0.1:${etcdPort}`,
-    '--bind-address=127.0.0.1',
-    '--advertise-address=127.0.0.1',
-    `--secure-port=${apiPort}`,
-    `--cert-dir=${join(folder, 'certificates')}`,
-    '--service-account-issuer=https://kubernetes.default.svc',
-    `--service-account-key-file=${join(folder, 'service-account.pub')}`,
-    `--service-account-signing-key-file=${join(folder, 'service-account.key')}`,
-    '--service-cluster-ip-range=10.96.0.0/16',
-    `--token-auth-file=${join(folder, 'tokens.csv')}`,
-    '--authorization-mode=Node,RBAC',
-    '--enable-admission-plugins=NodeRestriction',
-    // Without a controller manager nobody makes the ServiceAccount `default`, and every Pod would be refused for that.
-    ...(options.controllerManager === true ? [] : ['--disable-admission-plugins=ServiceAccount']),
-    '--allow-privileged=true',
-    // Loopback is not a valid endpoint address, and nothing here reaches the API through the Service.
-    '--endpoint-reconciler-type=none',
-  ];
-}
-
-function controllerManagerFlags({ folder }: Layout, options: ControlPlaneOptions): string[] {
-  const controllers = [...CONTROLLERS, ...(options.nodeLifecycle === true ? NODE_LIFECYCLE_CONTROLLERS : [])];
-  return [
-    `--kubeconfig=${join(folder, 'controller-manager.kubeconfig')}`,
-    '--leader-elect=false',
-    '--secure-port=0',
-    `--controllers=${controllers.join(',')}`,
-    // Each controller under its own bootstrap role: the manager's own user may hardly do anything.
-    '--use-service-account-credentials=true',
-    `--service-account-private-key-file=${join(folder, 'service-account.key')}`,
-    `--root-ca-file=${join(folder, 'certificates', 'apiserver.crt')}`,
-    // The controller manager's own role allows next to nothing; the roles of the single controllers do the work.
-    '--use-service-account-credentials=true',
-  ];
-}
-
-function schedulerFlags({ folder }: Layout): string[] {
-  return [`--kubeconfig=${join(folder, 'scheduler.kubeconfig')}`, '--leader-elect=false', '--secure-port=0'];
 }
 
 async function answers(url: string): Promise<boolean> {

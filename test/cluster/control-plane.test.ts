@@ -1,6 +1,10 @@
 /** The test control plane keeps its own promises: what the other tests stand on is tested too. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startControlPlane, type ControlPlane } from '../../testbed/control-plane.ts';
 import { must, type Json } from './crd-objects.ts';
 
@@ -27,7 +31,7 @@ describe('the test control plane', () => {
   });
   after(async function () {
     this.timeout(30_000);
-    await controlPlane[Symbol.asyncDispose]();
+    await controlPlane?.[Symbol.asyncDispose]();
   });
 
   it('makes tokens that name the node they are bound to', async () => {
@@ -91,4 +95,29 @@ describe('the test control plane', () => {
     assert.deepEqual(pids.filter(isAlive), []);
     assert.ok(!existsSync(folder));
   }).timeout(90_000);
+
+  it('does not outlive a test run that is killed', async () => {
+    const program = `
+      import { startControlPlane } from ${JSON.stringify(import.meta.resolve('../../testbed/control-plane.ts'))};
+      const { pids, folder } = await startControlPlane();
+      console.log(JSON.stringify({ pids, folder }));
+      setInterval(() => {}, 1000);
+    `;
+    const run = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [line] = (await once(run.stdout.setEncoding('utf8'), 'data', { signal: AbortSignal.timeout(30_000) })) as [
+      string,
+    ];
+    const { pids, folder } = JSON.parse(line) as { pids: number[]; folder: string };
+    try {
+      assert.deepEqual(pids.filter(isAlive), pids);
+      run.kill('SIGKILL');
+      for (let attempt = 0; attempt < 50 && pids.some(isAlive); attempt++) await sleep(100);
+      assert.deepEqual(pids.filter(isAlive), []);
+    } finally {
+      run.kill('SIGKILL');
+      await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+    }
+  }).timeout(60_000);
 });

@@ -30,8 +30,8 @@ describe('the two resources', () => {
     await must(controlPlane, { method: 'POST', path: NODE_OSES, body: nodeOS({ metadata }) });
   });
   after(async () => {
-    await controlPlane.call({ method: 'DELETE', path: `${OS_IMAGES}/${NAME}` });
-    await controlPlane.call({ method: 'DELETE', path: `${NODE_OSES}/${NAME}` });
+    await controlPlane?.call({ method: 'DELETE', path: `${OS_IMAGES}/${NAME}` });
+    await controlPlane?.call({ method: 'DELETE', path: `${NODE_OSES}/${NAME}` });
   });
 
   it('explain every field', async () => {

@@ -59,7 +59,7 @@ describe('manifests/base', () => {
   });
   after(async function () {
     this.timeout(30_000);
-    await controlPlane[Symbol.asyncDispose]();
+    await controlPlane?.[Symbol.asyncDispose]();
   });
 
   const of = (kind: string): readonly Manifest[] => rendered.filter((manifest) => manifest.kind === kind);

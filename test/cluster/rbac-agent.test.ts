@@ -147,10 +147,10 @@ describe('an agent', () => {
 
   after(async () => {
     for (const name of [OWN, OTHER]) {
-      await controlPlane.call({ method: 'DELETE', path: `${NODE_OSES}/${name}` });
-      await controlPlane.call({ method: 'DELETE', path: `/api/v1/nodes/${name}` });
+      await controlPlane?.call({ method: 'DELETE', path: `${NODE_OSES}/${name}` });
+      await controlPlane?.call({ method: 'DELETE', path: `/api/v1/nodes/${name}` });
     }
-    await controlPlane.call({ method: 'DELETE', path: `${OS_IMAGES}/rbac-agent` });
+    await controlPlane?.call({ method: 'DELETE', path: `${OS_IMAGES}/rbac-agent` });
   });
 
   async function check([, call, code, message]: Row, as: string): Promise<void> {

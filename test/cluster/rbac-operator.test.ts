@@ -159,14 +159,14 @@ describe('the operator', () => {
   });
 
   after(async () => {
-    await controlPlane.call({ method: 'DELETE', path: `${PODS}/${POD}?gracePeriodSeconds=0` });
+    await controlPlane?.call({ method: 'DELETE', path: `${PODS}/${POD}?gracePeriodSeconds=0` });
     for (const path of [
       NODE_PATH,
       `${OS_IMAGES}/${IMAGE}`,
       `${SECRETS}/rbac-operator`,
       `${LEASES}/treeline-operator`,
     ]) {
-      await controlPlane.call({ method: 'DELETE', path });
+      await controlPlane?.call({ method: 'DELETE', path });
     }
   });
 
