@@ -32,11 +32,14 @@ export interface WriterHandle {
 
 const METADATA_MODE = 0o644;
 
+/** In the staging directory, `commits-ab/` holds what becomes `objects/ab/….commit`. */
+export const STAGED_COMMIT_PREFIX = 'commits-';
+
 export class ObjectWriter {
   readonly handle: WriterHandle;
   readonly #budget: SpaceBudget;
   readonly #context: FileWriterContext;
-  readonly #fanOut = new Set<string>();
+  readonly #directories = new Set<string>();
 
   /** For a transaction that is open, in this thread or another one, and stays so. */
   constructor(handle: WriterHandle) {
@@ -54,7 +57,7 @@ export class ObjectWriter {
   /** Whether the object is in the repository or has been written in this transaction. */
   has(type: ObjectType, checksum: string): boolean {
     const path = looseObjectPath(checksum, type);
-    return exists(`${this.handle.stagingPath}/${path}`) || exists(`${this.handle.repositoryPath}/objects/${path}`);
+    return exists(this.#stagedPath(type, checksum)) || exists(`${this.handle.repositoryPath}/objects/${path}`);
   }
 
   /** Writes a metadata object and returns its checksum. Throws CorruptObject, and writes nothing, if it is not `expected`. */
@@ -121,6 +124,7 @@ export class ObjectWriter {
       symlinkSync(header.symlinkTarget, temporary);
       lchownSync(temporary, header.uid, header.gid);
       for (const { name, value } of header.xattrs) setLinkXattr(temporary, name, value);
+      this.#makeDirectory(stagedDirectory('file', checksum));
       renameSync(temporary, this.#stagedPath('file', checksum));
     } catch (error) {
       rmSync(temporary, { force: true });
@@ -144,22 +148,34 @@ export class ObjectWriter {
   }
 
   #publish(fd: number, type: ObjectType, checksum: string): void {
+    this.#makeDirectory(stagedDirectory(type, checksum));
     // Equal names mean equal objects: whoever came first has done the work.
     linkUnnamed(fd, this.#stagedPath(type, checksum));
   }
 
   #stagedPath(type: ObjectType, checksum: string): string {
-    const prefix = checksum.slice(0, 2);
-    if (!this.#fanOut.has(prefix)) {
-      try {
-        mkdirSync(`${this.handle.stagingPath}/${prefix}`, 0o777);
-      } catch (error) {
-        if (systemErrorCode(error) !== 'EEXIST') throw error;
-      }
-      this.#fanOut.add(prefix);
-    }
-    return `${this.handle.stagingPath}/${looseObjectPath(checksum, type)}`;
+    const name = looseObjectPath(checksum, type).slice('ab/'.length);
+    return `${this.handle.stagingPath}/${stagedDirectory(type, checksum)}/${name}`;
   }
+
+  #makeDirectory(name: string): void {
+    if (this.#directories.has(name)) return;
+    try {
+      mkdirSync(`${this.handle.stagingPath}/${name}`, 0o777);
+    } catch (error) {
+      if (systemErrorCode(error) !== 'EEXIST') throw error;
+    }
+    this.#directories.add(name);
+  }
+}
+
+/**
+ * Commits are staged apart, where libostree does not look: if it takes over what we leave behind, it must not make a
+ * commit part of the repository of which not all objects had been written.
+ */
+function stagedDirectory(type: ObjectType, checksum: string): string {
+  const prefix = checksum.slice(0, 2);
+  return type === 'commit' ? `${STAGED_COMMIT_PREFIX}${prefix}` : prefix;
 }
 
 function exists(path: string): boolean {

@@ -10,7 +10,7 @@ import { assertChecksum } from '../objects/object-name.ts';
 import { syncDirectory, syncFileSystem } from '../posix/sync.ts';
 import type { RepositoryConfig } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
-import { ObjectWriter } from './object-writer.ts';
+import { ObjectWriter, STAGED_COMMIT_PREFIX } from './object-writer.ts';
 import { assertRefName } from './ref-name.ts';
 import { announceChange, deleteRef, writeRef } from './refs.ts';
 import { acquireStagingDirectory, readBootId, type StagingDirectory } from './staging-directory.ts';
@@ -63,10 +63,10 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     const path = this.handle.repositoryPath;
     try {
       if (this.#config.fsync) await syncFileSystem(path);
-      const staged = this.#stagedObjects();
       // Commits last: one must never be seen without what it refers to, not even after a power cut.
-      await this.#publish(staged.filter((object) => !object.endsWith('.commit')));
-      await this.#publish(staged.filter((object) => object.endsWith('.commit')));
+      const directories = readdirSync(this.handle.stagingPath);
+      await this.#publish(directories.filter((name) => name.length === 2));
+      await this.#publish(directories.filter((name) => name.startsWith(STAGED_COMMIT_PREFIX)));
       for (const [name, checksum] of this.#refs) {
         if (checksum === undefined) deleteRef(path, name);
         else await writeRef(path, name, checksum, this.#config.fsync);
@@ -87,27 +87,19 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     await this.abort();
   }
 
-  #stagedObjects(): readonly string[] {
-    const staging = this.handle.stagingPath;
-    return readdirSync(staging)
-      .filter((prefix) => prefix.length === 2)
-      .flatMap((prefix) => readdirSync(join(staging, prefix)).map((name) => `${prefix}/${name}`));
-  }
-
-  async #publish(objects: readonly string[]): Promise<void> {
-    const target = join(this.handle.repositoryPath, 'objects');
-    const touched = new Set<string>();
-    for (const object of objects) {
-      const directory = join(target, object.slice(0, 2));
-      if (!touched.has(directory)) {
-        makeDirectory(directory);
-        touched.add(directory);
-      }
-      renameSync(join(this.handle.stagingPath, object), join(target, object));
+  async #publish(stagedDirectories: readonly string[]): Promise<void> {
+    const objects = join(this.handle.repositoryPath, 'objects');
+    const touched: string[] = [];
+    for (const name of stagedDirectories) {
+      const source = join(this.handle.stagingPath, name);
+      const target = join(objects, name.slice(-2));
+      makeDirectory(target);
+      touched.push(target);
+      for (const object of readdirSync(source)) renameSync(join(source, object), join(target, object));
     }
-    if (!this.#config.fsync || touched.size === 0) return;
+    if (!this.#config.fsync || touched.length === 0) return;
     for (const directory of touched) await syncDirectory(directory);
-    await syncDirectory(target);
+    await syncDirectory(objects);
   }
 
   async #end(): Promise<void> {

@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { encodeDirtree } from '../../ostree/objects/dirtree.ts';
+import { encodeDirectoryMetadata } from '../../ostree/objects/dirmeta.ts';
+import { NO_XATTRS } from '../../ostree/objects/xattrs.ts';
+import { Repository } from '../../ostree/repository/repository.ts';
+import { EVERYTHING, MINI, ostree, scratchDirectory, writeTree } from './ostree-fixture.ts';
+
+const PLAIN_FILE = { uid: 0, gid: 0, mode: 0o100644, symlinkTarget: '', xattrs: NO_XATTRS };
+const CHILD = fileURLToPath(new URL('ostree-transaction-child.ts', import.meta.url));
+const WORKER = new URL('ostree-transaction-worker.ts', import.meta.url);
+
+const leftovers = (repository: Repository): string[] =>
+  readdirSync(join(repository.path, 'tmp')).filter((name) => name !== 'cache');
+
+describe('a transaction', () => {
+  it('shows nothing before its commit and everything after it', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    await using transaction = await repository.beginTransaction();
+    const checksum = writeTree(transaction, MINI);
+    transaction.setRef('mini', checksum);
+    assert.equal(transaction.has('commit', checksum), true);
+    assert.equal(repository.hasObject('commit', checksum), false);
+    assert.equal(repository.readRef('mini'), undefined);
+    await transaction.commit();
+    assert.equal(repository.readRef('mini'), checksum);
+    assert.match(ostree(scratch.path, 'fsck'), /no errors found/);
+    assert.deepEqual(leftovers(repository), []);
+    await assert.rejects(transaction.commit(), /already/);
+  });
+
+  it('leaves nothing when it is aborted, or when its scope ends by an error', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    const failing = async (): Promise<void> => {
+      await using transaction = await repository.beginTransaction();
+      writeTree(transaction, MINI);
+      transaction.setRef('mini', '00'.repeat(32));
+      throw new Error('network gone');
+    };
+    await assert.rejects(failing(), /network gone/);
+    assert.deepEqual([leftovers(repository), readdirSync(join(scratch.path, 'objects'))], [[], []]);
+    assert.equal(repository.readRef('mini'), undefined);
+  });
+
+  it('shares the repository with other transactions that write the same objects', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    const both = [await repository.beginTransaction(), await repository.beginTransaction()];
+    const checksums = both.map((transaction) => writeTree(transaction, EVERYTHING));
+    for (const [index, transaction] of both.entries()) transaction.setRef(`os/${index}`, checksums[index]);
+    for (const transaction of both) await transaction.commit();
+    assert.match(ostree(scratch.path, 'fsck'), /no errors found/);
+    assert.equal(repository.readRef('os/0'), repository.readRef('os/1'));
+  });
+
+  it('takes objects from several threads at once', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    await using transaction = await repository.beginTransaction();
+    const ranges = [
+      [0, 300],
+      [200, 500],
+    ];
+    const lists = await Promise.all(
+      ranges.map(async ([from, to]) => {
+        const worker = new Worker(WORKER, { workerData: { handle: transaction.handle, from, to } });
+        const [checksums] = (await once(worker, 'message')) as [string[]];
+        return checksums;
+      }),
+    );
+    const files = Array.from(new Set(lists.flat()), (checksum, index) => ({ name: `f${index}`, checksum }));
+    assert.equal(files.length, 500);
+    const metadata = { uid: 0, gid: 0, mode: 0o040755, xattrs: NO_XATTRS };
+    transaction.writeMetadata('dirtree', encodeDirtree({ files, directories: [] }));
+    transaction.writeMetadata('dirmeta', encodeDirectoryMetadata(metadata));
+    await transaction.commit();
+    assert.ok(files.every(({ checksum }) => repository.hasObject('file', checksum)));
+    assert.match(ostree(scratch.path, 'fsck'), /no errors found/);
+  });
+
+  it('writes large files in pieces and refuses those that come short, long or as something else', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    await using transaction = await repository.beginTransaction();
+    const content = Buffer.alloc(1_000_000, 'piece by piece ');
+    const whole = transaction.writeFile(PLAIN_FILE, content);
+    using pieces = transaction.beginFile(PLAIN_FILE, content.length, whole);
+    for (let start = 0; start < content.length; start += 70_001) pieces.write(content.subarray(start, start + 70_001));
+    assert.equal(pieces.finish(), whole);
+    using short = transaction.beginFile(PLAIN_FILE, 10);
+    short.write(Buffer.alloc(9));
+    assert.throws(() => short.finish(), { code: 'InvalidData' });
+    using long = transaction.beginFile(PLAIN_FILE, 10);
+    assert.throws(() => long.write(Buffer.alloc(11)), { code: 'InvalidData' });
+    using other = transaction.beginFile(PLAIN_FILE, 1, '00'.repeat(32));
+    other.write(Buffer.from('x'));
+    assert.throws(() => other.finish(), { code: 'CorruptObject' });
+    const wrong = '00'.repeat(32);
+    assert.throws(() => transaction.writeFile(PLAIN_FILE, Buffer.from('y'), wrong), { code: 'CorruptObject' });
+    assert.throws(() => transaction.writeMetadata('dirtree', Buffer.of(0), wrong), { code: 'CorruptObject' });
+    await transaction.commit();
+    const prefixes = readdirSync(join(scratch.path, 'objects'));
+    assert.deepEqual(prefixes, [whole.slice(0, 2)], 'only the good file has become an object');
+  });
+
+  it('keeps the reserve of the file system free', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    ostree(scratch.path, 'config', 'set', 'core.min-free-space-size', '900000000MB');
+    await using transaction = await Repository.open(repository.path).beginTransaction();
+    assert.throws(() => transaction.writeFile(PLAIN_FILE, Buffer.from('x')), {
+      code: 'NoSpace',
+      message: /min-free-space/,
+    });
+  });
+
+  it('refuses an archive repository, and a place that is none', async () => {
+    using scratch = scratchDirectory();
+    ostree(scratch.path, 'init', '--mode=archive');
+    await assert.rejects(Repository.open(scratch.path).beginTransaction(), { code: 'UnsupportedMode' });
+  });
+
+  it('deletes what was staged before the last boot, and leaves alone what is in use', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    const old = join(scratch.path, 'tmp/staging-00000000-0000-0000-0000-000000000000-AAAAAA');
+    mkdirSync(join(old, 'ab'), { recursive: true });
+    writeFileSync(join(old, 'ab/object'), '');
+    await using first = await repository.beginTransaction();
+    await using second = await repository.beginTransaction();
+    assert.equal(existsSync(old), false);
+    assert.notEqual(first.handle.stagingPath, second.handle.stagingPath);
+    writeTree(first, MINI);
+    await second.abort();
+    await first.commit();
+    assert.deepEqual(leftovers(repository), []);
+  });
+});
+
+describe('a process that is killed', () => {
+  function killedAt(repository: Repository, moment: string): void {
+    const { signal, stderr } = spawnSync(process.execPath, [CHILD, repository.path, moment], { encoding: 'utf8' });
+    assert.equal(signal, 'SIGKILL', stderr);
+  }
+
+  for (const moment of ['staged', '0', '1', '20', '45']) {
+    const when = moment === 'staged' ? 'before its commit' : `after ${moment} objects have moved`;
+    it(`${when} leaves a clean repository, and the next one completes the work`, async () => {
+      using scratch = scratchDirectory();
+      const repository = Repository.create(scratch.path, 'bare');
+      killedAt(repository, moment);
+      assert.match(ostree(repository.path, 'fsck'), /no errors found/);
+      assert.equal(ostree(repository.path, 'refs'), '');
+      await using transaction = await repository.beginTransaction();
+      transaction.setRef('os/everything', writeTree(transaction, EVERYTHING));
+      await transaction.commit();
+      assert.match(ostree(repository.path, 'fsck'), /no errors found/);
+      assert.deepEqual(leftovers(repository), []);
+    });
+  }
+
+  it('leaves its completed objects to the next one, but no commit', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    killedAt(repository, 'staged');
+    const [staging = ''] = leftovers(repository).filter((name) => !name.endsWith('-lock'));
+    const before = statSync(join(repository.path, 'tmp', staging)).ino;
+    await using transaction = await repository.beginTransaction();
+    assert.equal(statSync(transaction.handle.stagingPath).ino, before);
+    await using scratchTransaction = await repository.beginTransaction();
+    const commit = writeTree(scratchTransaction, MINI);
+    assert.equal(transaction.has('commit', commit), false);
+    const bash = scratchTransaction.writeFile({ ...PLAIN_FILE, mode: 0o104755 }, Buffer.from('setuid\n'));
+    assert.equal(transaction.has('file', bash), true);
+    await transaction.commit();
+    assert.match(ostree(repository.path, 'fsck'), /no errors found/);
+  });
+
+  for (const moment of ['staged', 'commit-only']) {
+    it(`leaves nothing that hinders ostree (${moment})`, () => {
+      using scratch = scratchDirectory();
+      const repository = Repository.create(scratch.path, 'bare');
+      killedAt(repository, moment);
+      ostree(repository.path, 'commit', '-b', 'theirs', `--tree=dir=${join(repository.path, 'refs')}`);
+      assert.match(ostree(repository.path, 'fsck'), /no errors found/);
+      assert.deepEqual(leftovers(repository), []);
+    });
+  }
+});
