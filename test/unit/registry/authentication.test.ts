@@ -161,6 +161,21 @@ describe('authentication', () => {
     assert.equal(server.requests.length, 2);
   });
 
+  it('gives up at the first refusal of a password that has worked before', async () => {
+    let changed = false;
+    await using server = await serve((request, response) => {
+      if (request.headers.authorization !== undefined && !changed) return content(request.url ?? '', response);
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="r"' });
+      response.end();
+    });
+    await using source = open(server, { credentials: credentialsFor(server.host, { username: 'u', password: 'p' }) });
+    await source.resolve(AMD64);
+    changed = true;
+    const before = server.requests.length;
+    assert.equal((await failure(collect(source.openBlob(image.layer)))).code, 'Unauthorized');
+    assert.equal(server.requests.length, before + 1, 'a locked account is not knocked at twice');
+  });
+
   it('finds the challenge that it knows among several header lines', async () => {
     await using server = await serve((request, response) => {
       if (request.headers.authorization !== undefined) return content(request.url ?? '', response);
@@ -222,19 +237,22 @@ describe('redirects', () => {
     assert.equal((await source.resolve(AMD64)).digest, image.digest);
   });
 
-  it('from https to http, to other schemes, or with user names are not followed', async () => {
+  it('to a host without encryption, to other schemes, or with user names are not followed', async () => {
     await using elsewhere = await serve((_request, response) => response.end('x'));
-    for (const location of [
-      `http://${elsewhere.host}/x`,
-      'ftp://files.example/x',
-      `http://user:pw@${elsewhere.host}/x`,
-    ]) {
+    const table: readonly [string, readonly string[]][] = [
+      [`http://${elsewhere.host}/x`, []],
+      ['ftp://files.example/x', ['files.example']],
+      [`http://user:pw@${elsewhere.host}/x`, [elsewhere.host]],
+    ];
+    for (const [location, plainHttpHosts] of table) {
       await using server = await serve((_request, response) => {
         response.writeHead(307, { location });
         response.end();
       });
-      await using source = open(server);
-      assert.equal((await failure(source.resolve(AMD64))).code, 'UnsafeRedirect', location);
+      await using source = open(server, { plainHttpHosts: [server.host, ...plainHttpHosts] });
+      const error = await failure(source.resolve(AMD64));
+      assert.equal(error.code, 'UnsafeRedirect', location);
+      assert.doesNotMatch(error.message, /pw/);
     }
     assert.equal(elsewhere.requests.length, 0);
   });

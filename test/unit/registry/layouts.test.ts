@@ -158,6 +158,18 @@ describe('an OCI archive', () => {
     assert.equal(digestOf(await readFile(join(directory, 'a.tar'))), first);
   });
 
+  it('shows no trace of a blob that failed half-way', async () => {
+    await write(at(), other);
+    const clean = digestOf(await readFile(join(directory, 'a.tar')));
+    await using destination = openImageDestination(at());
+    await failure(destination.putBlob(image.layer, () => pieces(randomBytes(600_001))));
+    for (const blob of [other.manifest.config, ...other.manifest.layers]) {
+      await destination.putBlob(blob, () => pieces(other.blobs.get(blob.digest) ?? Buffer.alloc(0)));
+    }
+    await destination.putManifest(other.manifest);
+    assert.equal(digestOf(await readFile(join(directory, 'a.tar'))), clean);
+  });
+
   it('takes blobs that are offered at the same time', async () => {
     await using destination = openImageDestination(at());
     const blobs = [image.manifest.config, ...image.manifest.layers];

@@ -287,6 +287,24 @@ describe('resolving a tag', () => {
     assert.equal(intel?.created, '2026-01-01T00:00:00Z');
   });
 
+  it('takes the first of two images for an architecture, as a node would', async () => {
+    const newer = sampleImage({ labels: { version: 'second' } });
+    const value = { schemaVersion: 2, manifests: [entry(amd64, AMD64), entry(newer, AMD64)] };
+    const documents = {
+      ...indexed,
+      ...v1(value, MEDIA_TYPE.index),
+      [newer.digest]: { bytes: newer.manifestBytes },
+    };
+    const both = new Map([...blobs, ...newer.blobs]);
+    const resolved = await withRegistry(
+      documents,
+      (name, host) => resolveTag({ transport: 'registry', name: name(':v1') }, { plainHttpHosts: [host] }),
+      both,
+    );
+    assert.deepEqual(resolved.platforms, { amd64: amd64.digest });
+    assert.equal((await resolve(documents, ':v1', AMD64, both)).digest, amd64.digest);
+  });
+
   it('tells an ordinary image from an operating system', async () => {
     const ordinary = sampleImage({ labels: { version: '1' } });
     const resolved = await withRegistry(
