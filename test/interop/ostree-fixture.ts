@@ -43,7 +43,7 @@ export function label(type: string): readonly Xattr[] {
   return [{ name: 'security.selinux', value: Buffer.from(`system_u:object_r:${type}:s0\0`) }];
 }
 
-const DEFAULT_MODES = { file: 0o100644, directory: 0o040755 } as const;
+const DEFAULT_MODES = { file: 0o644, directory: 0o755 } as const;
 
 /** Writes a tree and a commit of it; directories that are only named by their files get mode 0755 and no attributes. */
 export function writeTree(
@@ -57,7 +57,7 @@ export function writeTree(
       encodeDirectoryMetadata({
         uid: spec.uid ?? 0,
         gid: spec.gid ?? 0,
-        mode: DEFAULT_MODES.directory | (spec.mode ?? 0),
+        mode: 0o040000 | (spec.mode ?? DEFAULT_MODES.directory),
         xattrs: canonicalXattrs(spec.xattrs ?? []),
       }),
     );

@@ -37,7 +37,7 @@ for (const mode of ['bare', 'bare-user'] as const) {
       assert.match(line('usr/lib/of-somebody'), /^-00600 12345 54321 +4 /);
       assert.match(line('usr/bin/newuidmap'), /security\.capability', \[byte 0x01, 0x00, 0x00, 0x02, 0x80, 0x00/);
       assert.match(line('usr/lib/binary-attribute'), /user\.binary', \[byte 0x00, 0xff, 0x0a, 0x3d\]/);
-      assert.match(line('usr/share/private'), /^d02755 7 8 /);
+      assert.match(line('usr/share/private'), /^d02750 7 8 /);
       assert.match(line('usr/lib/größe-名前-\u{1f332}'), /^-00644/);
       assert.equal(ostree(scratch.path, 'cat', 'os/everything', '/usr/lib/large').length, 1_500_000);
     });
