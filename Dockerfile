@@ -1,7 +1,8 @@
 # One image for the operator and the agent: `treeline operator`, `treeline agent`.
 #
-# The agent needs the host's own `ostree`; none is in here. The DaemonSet mounts the host's root, and the agent runs the
-# host's tools in it. Build with: docker build --build-arg VERSION=0.1.0 -t registry.treeline.dev/treeline:0.1.0 .
+# The agent needs the host's own `ostree`; none is in here. The DaemonSet shares the host's processes and mounts its root
+# at /host: files of the host's repository are written there, and the host's tools are run in the mount namespace of its
+# process 1 by the `nsenter` of this base. Build: docker build -t registry.treeline.dev/treeline:0.1.0 .
 
 FROM node:26.10.0-bookworm-slim AS build
 WORKDIR /src

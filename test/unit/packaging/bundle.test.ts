@@ -4,9 +4,26 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Metafile } from 'esbuild';
+import { parseAllDocuments } from 'yaml';
 import { bundle } from '../../../tools/build.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
+
+interface Container {
+  readonly args: readonly string[];
+  readonly env: readonly { readonly name: string; readonly value?: string }[];
+}
+
+function containersOf(file: string, kind: string): readonly Container[] {
+  const documents = parseAllDocuments(readFileSync(join(ROOT, 'manifests', 'base', file), 'utf8'));
+  const objects = documents.map((document) => document.toJS() as Workload);
+  return objects.find((object) => object.kind === kind)?.spec.template.spec.containers ?? [];
+}
+
+interface Workload {
+  readonly kind: string;
+  readonly spec: { readonly template: { readonly spec: { readonly containers: readonly Container[] } } };
+}
 
 describe('the bundle', () => {
   let folder: string;
@@ -35,6 +52,23 @@ describe('the bundle', () => {
       assert.match(treeline(...command.split(' '), '--help'), /treeline/);
     }
   }).timeout(30_000);
+
+  for (const [file, kind] of [
+    ['operator.yaml', 'Deployment'],
+    ['agent.yaml', 'DaemonSet'],
+  ] as const) {
+    it(`takes the arguments and the Node options of ${file}`, () => {
+      const [container] = containersOf(file, kind);
+      const NODE_OPTIONS = container?.env.find(({ name }) => name === 'NODE_OPTIONS')?.value ?? '';
+      assert.match(NODE_OPTIONS, /max-old-space/);
+      const said = execFileSync(
+        process.execPath,
+        [join(folder, 'dist', 'treeline.mjs'), ...(container?.args ?? []), '--help'],
+        { encoding: 'utf8', env: { NODE_OPTIONS } },
+      );
+      assert.match(said, new RegExp(`^Usage: treeline ${container?.args[0]} `));
+    }).timeout(30_000);
+  }
 
   it('has a file for each worker thread that its chunks start', () => {
     const texts = Object.keys(metafile.outputs)
