@@ -1,4 +1,6 @@
 /** Operators inside the test process, with the operator's real ServiceAccount and role, and the questions tests ask. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { DEFAULT_NAMESPACE, type Condition, type NodeOS, type OSImage } from '../../api/index.ts';
@@ -50,6 +52,39 @@ export async function startOperator(
 ): Promise<RunningOperator> {
   const kubeconfig = await controlPlane.kubeconfigFor(await operatorToken(controlPlane));
   return new RunningOperator(kubeconfig, identity, registryHost);
+}
+
+/** An operator in a process of its own, to be killed outright; the same identity again, as a restarted container has. */
+export class OperatorProcess implements AsyncDisposable {
+  readonly #arguments: readonly string[];
+  #child: ChildProcess | undefined;
+
+  private constructor(values: readonly string[]) {
+    this.#arguments = values;
+  }
+
+  static async start(controlPlane: ControlPlane, registryHost: string, identity = 'operator-0') {
+    const kubeconfig = await controlPlane.kubeconfigFor(await operatorToken(controlPlane));
+    const operator = new OperatorProcess([kubeconfig, identity, registryHost]);
+    operator.spawn();
+    return operator;
+  }
+
+  spawn(): void {
+    this.#child = fork(join(import.meta.dirname, 'operator-process.ts'), this.#arguments);
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
 }
 
 /** Polls `look` until it returns something other than undefined or false; throws with what was `seen` after `timeoutMs`. */

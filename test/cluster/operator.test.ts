@@ -1,5 +1,6 @@
 /** The operator on a real API server, with its real role; agents are simulated, pods are objects that nobody runs. */
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CORDONED_BY_ANNOTATION } from '../../api/index.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
@@ -70,4 +71,194 @@ describe('the operator', function () {
       assert.equal(nodeOS.status?.host?.booted?.digest, digest, "the agent's fields are still there");
     }
   });
+
+  it('never touches a cordon that is not its own, and counts it against the budget', async () => {
+    const digest = registry.push('os', 'v2', '2.0');
+    const [, b] = await registerNodes('b1', 'b2');
+    await controlPlane.kubectl(['cordon', 'b1']);
+    keep(await startOperator(controlPlane, registry.host));
+    await applyImage(`${registry.host}/os:v2`);
+    await eventually('both staged', async () => {
+      const phases = await Promise.all(['b1', 'b2'].map((name) => readNodeOS(controlPlane, name)));
+      return phases.every((nodeOS) => nodeOS.status?.host?.staged?.digest === digest);
+    });
+    await delay(2000);
+    assert.deepEqual(b?.boots, [], 'the only place in the budget is taken by a node that somebody else cordoned');
+    const cordoned = async () => {
+      const { body } = await controlPlane.call({ path: '/api/v1/nodes/b1' });
+      const { metadata, spec } = body as { metadata: { annotations?: object }; spec: { unschedulable?: boolean } };
+      return [spec.unschedulable === true, CORDONED_BY_ANNOTATION in (metadata.annotations ?? {})];
+    };
+    assert.deepEqual(await cordoned(), [true, false]);
+    await must(controlPlane, {
+      method: 'PATCH',
+      path: `${OS_IMAGES}/fleet`,
+      body: { spec: { rollout: { maxUnavailable: 2 } } },
+    });
+    await eventually('b2 updated', async () => b?.bootedDigest === digest);
+    await delay(500);
+    assert.deepEqual(await cordoned(), [true, false]);
+  });
+
+  it('quotes the refusal of an eviction word for word, and goes on as soon as the budget allows', async () => {
+    const digest = registry.push('os', 'v2', '2.0');
+    const [node] = await registerNodes('c1');
+    await createPod('web', 'c1', { app: 'web' });
+    await must(controlPlane, {
+      method: 'POST',
+      path: '/apis/policy/v1/namespaces/default/poddisruptionbudgets',
+      body: {
+        apiVersion: 'policy/v1',
+        kind: 'PodDisruptionBudget',
+        metadata: { name: 'web-budget' },
+        spec: { minAvailable: 1, selector: { matchLabels: { app: 'web' } } },
+      },
+    });
+    await eventually('the budget is known', async () => {
+      const { body } = await controlPlane.call({
+        path: '/apis/policy/v1/namespaces/default/poddisruptionbudgets/web-budget',
+      });
+      return (body['status'] as { currentHealthy?: number } | undefined)?.currentHealthy === 1;
+    });
+    keep(await startOperator(controlPlane, registry.host));
+    await applyImage(`${registry.host}/os:v2`);
+    const words = 'The disruption budget web-budget needs 1 healthy pods and has 1 currently';
+    const blocker = await eventually('the refusal in the blockers', async () => {
+      const image = await readOSImage(controlPlane, 'fleet');
+      return image.status?.blockers?.find((one) => one.message.includes(words));
+    });
+    assert.equal(blocker.node, 'c1');
+    assert.ok(JSON.stringify(blocker).includes('web'), JSON.stringify(blocker));
+    assert.deepEqual(node?.boots, []);
+    assert.equal(conditionOf(await readOSImage(controlPlane, 'fleet'), 'Ready')?.status, 'False');
+    await must(controlPlane, {
+      method: 'DELETE',
+      path: '/apis/policy/v1/namespaces/default/poddisruptionbudgets/web-budget',
+    });
+    // No kubelet is there to end the pod: it goes when its grace is over only if somebody confirms it.
+    await eventually('the pod is asked to go', async () => {
+      const { code, body } = await controlPlane.call({ path: '/api/v1/namespaces/default/pods/web' });
+      const metadata = body['metadata'] as { deletionTimestamp?: string } | undefined;
+      return code === 404 || metadata?.deletionTimestamp !== undefined;
+    });
+    await controlPlane.call({ method: 'DELETE', path: '/api/v1/namespaces/default/pods/web?gracePeriodSeconds=0' });
+    await waitUntilReady(controlPlane, 'fleet', digest);
+  });
+
+  it('empties a node of bare pods, and leaves DaemonSet and finished pods where they are', async () => {
+    const digest = registry.push('os', 'v2', '2.0');
+    await registerNodes('d1');
+    await createPod('bare', 'd1', {});
+    await createPod('finished', 'd1', {}, { phase: 'Succeeded' });
+    await createPod('agent', 'd1', {}, { owner: 'DaemonSet' });
+    keep(await startOperator(controlPlane, registry.host));
+    await applyImage(`${registry.host}/os:v2`);
+    await eventually('bare is asked to go', async () => {
+      const { body } = await controlPlane.call({ path: '/api/v1/namespaces/default/pods/bare' });
+      return (body['metadata'] as { deletionTimestamp?: string } | undefined)?.deletionTimestamp !== undefined;
+    });
+    await delay(1000);
+    const held = await readNodeOS(controlPlane, 'd1');
+    assert.equal(held.status?.rollout?.phase, 'Draining');
+    assert.equal(held.status.rollout.podsLeft, 1, 'a pod that is terminating has not left');
+    await controlPlane.call({ method: 'DELETE', path: '/api/v1/namespaces/default/pods/bare?gracePeriodSeconds=0' });
+    await waitUntilReady(controlPlane, 'fleet', digest);
+    for (const name of ['finished', 'agent'])
+      assert.equal((await controlPlane.call({ path: `/api/v1/namespaces/default/pods/${name}` })).code, 200, name);
+  });
+
+  it('says in one sentence what is wrong with an image, and goes on when it is put right', async () => {
+    registry.push('app', 'v1', '1.0', { version: '1.0' });
+    await registerNodes('e1');
+    keep(await startOperator(controlPlane, registry.host));
+    await applyImage(`${registry.host}/app:v1`);
+    const resolved = async (pattern: RegExp) =>
+      eventually(`ImageResolved says ${String(pattern)}`, async () => {
+        const condition = conditionOf(await readOSImage(controlPlane, 'fleet'), 'ImageResolved');
+        return condition?.status === 'False' && pattern.test(condition.message) ? condition : undefined;
+      });
+    await resolved(/ordinary container image, not an OSTree one/);
+    const setReference = (image: object) =>
+      must(controlPlane, { method: 'PATCH', path: `${OS_IMAGES}/fleet`, body: { spec: { image } } });
+    await setReference({ reference: `${registry.host}/os:missing` });
+    await resolved(/missing/);
+    registry.authorization = `Basic ${Buffer.from('fleet:secret').toString('base64')}`;
+    const digest = registry.push('os', 'v2', '2.0');
+    await setReference({ reference: `${registry.host}/os:v2`, pullSecretRef: { name: 'pull' } });
+    await resolved(/pull Secret treeline-system\/pull does not exist/);
+    const auths = { [registry.host]: { auth: Buffer.from('fleet:secret').toString('base64') } };
+    await must(controlPlane, {
+      method: 'POST',
+      path: '/api/v1/namespaces/treeline-system/secrets',
+      body: {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'pull' },
+        type: 'kubernetes.io/dockerconfigjson',
+        stringData: { '.dockerconfigjson': JSON.stringify({ auths }) },
+      },
+    });
+    await waitUntilReady(controlPlane, 'fleet', digest);
+    const order = (await readNodeOS(controlPlane, 'e1')).spec.order;
+    assert.equal(order?.pullSecretRef?.name, 'pull');
+  });
+
+  it('lets agents read exactly the pull Secrets that OSImages name', async () => {
+    const rules = async () => {
+      const path = '/apis/rbac.authorization.k8s.io/v1/namespaces/treeline-system/roles/treeline-agent-pull-secrets';
+      return (await controlPlane.call({ path })).body['rules'] ?? [];
+    };
+    keep(await startOperator(controlPlane, registry.host));
+    await applyImage(`${registry.host}/os:v2`, {
+      image: { reference: `${registry.host}/os:v2`, pullSecretRef: { name: 'pull-b' } },
+    });
+    await eventually('the Secret is listed', async () => JSON.stringify(await rules()).includes('pull-b'));
+    assert.deepEqual(await rules(), [
+      { apiGroups: [''], resources: ['secrets'], resourceNames: ['pull-b'], verbs: ['get'] },
+    ]);
+    await must(controlPlane, { method: 'DELETE', path: `${OS_IMAGES}/fleet` });
+    await eventually('no Secret is listed', async () => JSON.stringify(await rules()) === '[]');
+  });
+
+  it('answers on its health endpoints', async () => {
+    await registerNodes('f1');
+    const operator = keep(await startOperator(controlPlane, registry.host));
+    const url = await operator.healthAddress;
+    const get = async (path: string) => {
+      const response = await fetch(`${url}${path}`);
+      return [response.status, await response.text()] as const;
+    };
+    assert.deepEqual(await get('/healthz'), [200, 'ok\n']);
+    assert.deepEqual(await get('/readyz'), [200, 'ok\n']);
+    await eventually('it leads', async () => /^treeline_leader 1$/m.test((await get('/metrics'))[1]));
+    assert.match((await get('/metrics'))[1], /^treeline_watch_age_seconds\{resource="nodes"\} /m);
+    assert.equal((await get('/other'))[0], 404);
+  });
+
+  async function createPod(
+    name: string,
+    nodeName: string,
+    labels: object,
+    { phase = 'Running', owner }: { readonly phase?: string; readonly owner?: string } = {},
+  ) {
+    const path = '/api/v1/namespaces/default/pods';
+    const ownerReferences =
+      owner === undefined ? [] : [{ apiVersion: 'apps/v1', kind: owner, name: 'x', uid: 'x', controller: true }];
+    await must(controlPlane, {
+      method: 'POST',
+      path,
+      body: {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name, labels, ownerReferences },
+        spec: { nodeName, containers: [{ name: 'c', image: 'none' }] },
+      },
+    });
+    const conditions = [{ type: 'Ready', status: 'True' }];
+    await must(controlPlane, {
+      method: 'PATCH',
+      path: `${path}/${name}/status`,
+      body: { status: { phase, conditions } },
+    });
+  }
 });

@@ -1,6 +1,6 @@
 /** What the cache promises: no answer to a write is ever undone by an event from before it. */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { ObjectCache } from '../../../operator/kube/object-cache.ts';
 import { compareResourceVersions, supersedes } from '../../../operator/kube/resource-version.ts';
 
