@@ -27,8 +27,8 @@ export const rebase = defineCommand({
   ],
   run: async ({ flags, args, output, signal, environment }) => {
     const reference = parseAnyImageReference(args.REF);
-    const registry = await registryOptions(flags, environment);
     requireRoot();
+    const registry = await registryOptions(flags, environment);
     return inWritableNamespace(flags.sysroot, environment, async () => {
       await deploy(
         {

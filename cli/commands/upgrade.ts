@@ -17,8 +17,8 @@ export const upgrade = defineCommand({
   flags: { ...TARGET_FLAGS, ...DEPLOY_FLAGS, ...REGISTRY_FLAGS },
   examples: ['treeline upgrade --reboot', 'treeline upgrade --sysroot /mnt/sysroot'],
   run: async ({ flags, output, signal, environment }) => {
-    const registry = await registryOptions(flags, environment);
     requireRoot();
+    const registry = await registryOptions(flags, environment);
     return inWritableNamespace(flags.sysroot, environment, async () => {
       const target = openTarget(flags);
       const [next] = await target.deployments();

@@ -32,7 +32,7 @@ describe('the progress of a pull', () => {
     for (; now < 1000; now += 10) display.update(at(now));
     assert.equal(written.length, 10);
     const bar = `[${'#'.repeat(12)}${'.'.repeat(12)}]`;
-    assert.ok(written[5]?.startsWith(`\r\u001B[KPulling   ${bar}  50 %`) ?? false, written[5]);
+    assert.equal(written[5]?.startsWith(`\r\u001B[KPulling   ${bar}  50 %`), true);
     assert.ok(
       written.every((line) => line.length < 60 + 4),
       'it never wraps',
