@@ -319,4 +319,16 @@ describe('image layouts', () => {
       }
     }
   });
+
+  it('are read from any tar that GNU tar makes of a layout', async () => {
+    await push(first, named(`oci:${directory}/plain-layout`), {});
+    for (const format of ['gnu', 'pax', 'ustar', 'oldgnu']) {
+      const archive = join(directory, `${format}.tar`);
+      await run('tar', [`--format=${format}`, '-C', join(directory, 'plain-layout'), '-cf', archive, '.']);
+      await using source = openImageSource(named(`oci-archive:${archive}`));
+      const image = await source.resolve(AMD64);
+      assert.equal(image.digest, first.digest);
+      assert.deepEqual(await readLayers(source, image.manifest.layers), [first.layer.digest]);
+    }
+  });
 });
