@@ -2,7 +2,7 @@
  * A node that we are to leave alone: excluded, in a selector conflict, no longer selected, or its OSImage deleted.
  * A boot that may be under way is waited for; then our cordon is lifted, the slot freed, and what we staged dropped.
  */
-import type { RolloutStatus } from '../../../api/index.ts';
+import type { NodeOS, RolloutStatus } from '../../../api/index.ts';
 import {
   after,
   answer,
@@ -68,6 +68,15 @@ export function landed(view: NodeView, rollout: RolloutStatus): boolean {
   const order = os.spec.order;
   if (os.status?.host === undefined) return false;
   if (os.status.host.bootID !== rollout.preBootID) return node.ready && order?.goal !== 'Boot';
+  return grounded(os, rollout);
+}
+
+/**
+ * True when a host in the boot of before is surely not on its way down: no boot was approved since it was emptied, or
+ * its agent has answered the order that took the approval's place.
+ */
+export function grounded(os: NodeOS, rollout: RolloutStatus): boolean {
+  const order = os.spec.order;
   const neverApproved = order?.goal === 'Stage' && order.digest === rollout.digest;
   return order?.goal !== 'Boot' && (neverApproved || answer(os) !== undefined);
 }

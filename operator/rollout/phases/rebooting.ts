@@ -19,6 +19,7 @@ import type { NodeView, Step } from '../node-view.ts';
 import { bootOrder, discardOrder, observeOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
 import { heldFields } from './draining.ts';
+import { grounded } from './leaving.ts';
 import { UPDATED_MESSAGE, start } from './start.ts';
 
 /** Rebooting: deadline and boot ID are durable; the approval is out, or goes out now. */
@@ -36,14 +37,7 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
     // The approval may come long after the drain: the operator was away, or somebody lifted the cordon for a while.
     const empty = node.cordoned && view.drain?.podsLeft === 0;
     const fit = node.ready && !node.deleting && empty && stagedDigest(os) === target.digest;
-    if (!fit || passed(deadline, now)) {
-      const message = 'Is looked at again before the boot is approved.';
-      return {
-        rollout: enter(view, 'Draining', target.digest, message, heldFields(rollout)),
-        order: os.spec.order,
-        cordon: 'Leave',
-      };
-    }
+    if (!fit || passed(deadline, now)) return lookAgain(view, target, rollout);
     return { rollout: keep(view, rollout), order: boot, cordon: 'Hold', wake: new Date(deadline) };
   }
   const refused = refusal(view, target, rollout);
@@ -55,10 +49,13 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
 /** Failed since the deadline passed: the slot stays taken; the host may yet come back, or say that it never left. */
 export function overdueReboot(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
   const { os, node } = view;
+  const approved = os.spec.order?.goal === 'Boot';
   if (os.status?.host?.bootID !== rollout.preBootID) {
-    if (bootedDigest(os) !== target.digest) return rolledBack(view, target, rollout);
+    if (bootedDigest(os) !== target.digest) {
+      return approved ? rolledBack(view, target, rollout) : start(view, target, rollout.attempts);
+    }
     if (node.ready) return cameBack(view, target, rollout);
-  }
+  } else if (!approved) return lookAgain(view, target, rollout);
   return refusal(view, target, rollout) ?? { rollout: keep(view, rollout), order: os.spec.order, cordon: 'Hold' };
 }
 
@@ -175,6 +172,17 @@ function cameBack(view: NodeView, target: NodeTarget, rollout: RolloutStatus): S
     order: view.os.spec.order,
     cordon: 'Leave',
   };
+}
+
+/**
+ * No approval is out. Back to the drain, whose conditions all have to hold again; but an approval that was taken back may
+ * be in use already, so not before the host has shown that it is not on its way down.
+ */
+function lookAgain(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const order = view.os.spec.order;
+  if (!grounded(view.os, rollout)) return { rollout: keep(view, rollout), order, cordon: 'Hold' };
+  const message = 'Is looked at again before the boot is approved.';
+  return { rollout: enter(view, 'Draining', target.digest, message, heldFields(rollout)), order, cordon: 'Leave' };
 }
 
 function overdue(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {

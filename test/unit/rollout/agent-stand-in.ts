@@ -106,6 +106,8 @@ function goDown(world: World, node: WorldNode, order: Order): void {
   if (approval === undefined || Date.parse(approval.notAfter) < world.time) {
     world.broken.push(`${node.name} boots without a live approval`);
   }
+  if (machine.rejected === order.digest) world.broken.push(`${node.name} boots again what it has rolled back from`);
+  machine.ordered = true;
   node.ready = world.chance(0.3);
   const slow = world.chance(world.rates.slowBoot);
   machine.back = world.time + (slow ? 400_000 + world.random() * 4_000_000 : 20_000 + world.random() * 60_000);
@@ -115,6 +117,13 @@ function comeUp(world: World, node: WorldNode): void {
   const { machine } = node;
   const boots = machine.staged?.locked === false && !world.chance(world.rates.rollsBack);
   if (boots && machine.staged !== undefined) machine.booted = machine.staged.digest;
+  else if (
+    machine.ordered === true &&
+    machine.staged !== undefined &&
+    world.nodeOSes.get(node.name)?.spec.order?.goal === 'Boot'
+  )
+    machine.rejected = machine.staged.digest;
+  delete machine.ordered;
   delete machine.staged;
   delete machine.back;
   machine.bootID = world.unique('boot');

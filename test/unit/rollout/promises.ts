@@ -22,8 +22,26 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
     written.add(key);
   }
   staysWithinBudget(snapshot, made);
+  keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);
+}
+
+/** From the moment a boot may be approved until the host has shown its outcome, the node holds its slot. */
+function keepsSlotsOfBoots(snapshot: Snapshot, world: World): void {
+  for (const { metadata, spec, status } of snapshot.nodeOSes) {
+    const { order } = spec;
+    const node = world.nodes.get(metadata.name);
+    if (node?.uid !== spec.nodeUID) continue;
+    const holds = status?.rollout?.slotTime !== undefined;
+    if (node.machine.ordered === true) assert.ok(holds, `${metadata.name} is on its way down and has lost its slot`);
+    const live = order?.bootApproval !== undefined && Date.parse(order.bootApproval.notAfter) > world.time;
+    if (!live || status?.lastOrder?.id === order.id) continue;
+    assert.ok(
+      holds && status.rollout?.digest === order.digest,
+      `${metadata.name} has a live approval that its phase knows nothing of`,
+    );
+  }
 }
 
 function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): void {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { manifestOf } from './fixtures.ts';

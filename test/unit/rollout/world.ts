@@ -53,6 +53,10 @@ export interface Machine {
   pull?: { readonly id: string; readonly end: number };
   /** When the host that is on its way down is back. */
   back?: number;
+  /** It went down for an order of ours. */
+  ordered?: boolean;
+  /** The digest that it was ordered to boot and did not come back on, for as long as that is the target. */
+  rejected?: string;
   pods: number;
 }
 
@@ -168,10 +172,7 @@ export class World {
   snapshot(): Snapshot {
     return {
       images: [...this.images.values()].map((object) => this.#imageSnapshot(object)),
-      nodes: [...this.nodes.values()].map(({ machine: _, brokenUntil: __, labels, ...node }): NodeSnapshot => ({
-        ...node,
-        labels: { ...labels },
-      })),
+      nodes: [...this.nodes.values()].map(seenBy),
       nodeOSes: [...this.nodeOSes.values()],
       drains: new Map(this.drains),
     };
@@ -214,8 +215,16 @@ export class World {
       case 'DeleteNodeOS':
         return this.nodeOSes.get(action.name)?.metadata.uid === action.uid && this.nodeOSes.delete(action.name);
       case 'WriteOrder':
+        // A boot whose approval was taken back counts for nothing, however it ends.
+        if (
+          action.spec.order?.goal !== 'Boot' &&
+          this.nodeOSes.get(action.name)?.status?.rollout?.rebootDeadline !== undefined
+        ) {
+          this.#forgive(action.name, undefined);
+        }
         return this.#write(action.name, action.resourceVersion, (os) => ({ ...os, spec: action.spec }));
       case 'WriteRollout':
+        this.#forgive(action.name, action.status.rollout.digest);
         return this.#write(action.name, action.resourceVersion, (os) => ({
           ...os,
           status: { ...os.status, rollout: action.status.rollout, conditions: [...action.status.conditions] },
@@ -223,6 +232,9 @@ export class World {
       case 'WriteImageStatus': {
         const object = this.images.get(action.name);
         if (object === undefined || object.metadata.resourceVersion !== action.resourceVersion) return false;
+        if (object.status?.target?.digest !== action.status.target?.digest) {
+          for (const name of this.nodes.keys()) this.#forgive(name, undefined);
+        }
         const metadata = { ...object.metadata, resourceVersion: this.unique('rv') };
         this.images.set(action.name, { ...object, status: action.status, metadata });
         return true;
@@ -248,6 +260,12 @@ export class World {
         this.events.push(`${action.regarding.name} ${action.reason}`);
         return true;
     }
+  }
+
+  /** Another target, or a node that is left alone and taken up again, starts over. */
+  #forgive(name: string, digest: string | undefined): void {
+    const machine = this.nodes.get(name)?.machine;
+    if (machine !== undefined && machine.rejected !== digest) delete machine.rejected;
   }
 
   #write(name: string, resourceVersion: string, change: (os: NodeOS) => NodeOS): boolean {
@@ -330,4 +348,11 @@ export class World {
   timestamp(): string {
     return toTimestamp(this.now);
   }
+}
+
+/** What the operator sees of a node; the machine below it only shows in what its agent reports. */
+function seenBy(node: WorldNode): NodeSnapshot {
+  const { name, uid, labels, cordoned, cordonedBy, ready, architecture, deleting } = node;
+  const mark = cordonedBy === undefined ? {} : { cordonedBy };
+  return { name, uid, labels: { ...labels }, cordoned, ...mark, ready, architecture, deleting };
 }
