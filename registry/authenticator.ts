@@ -95,13 +95,13 @@ export class Authenticator {
     return value;
   }
 
-  /** Not bound to any caller's signal: others may be waiting for the same token. Bounded by the idle time-out. */
+  /** Not bound to any caller's signal: others may be waiting for the same token. Ends with the connection. */
   #fetchShared(key: string, scope: Scope, challenge: Challenge, credential: Credential | undefined): Promise<string> {
     const pending = withRetries(
       () => this.#fetchToken(scope, challenge, credential),
       this.#retry,
       this.#clock,
-      undefined,
+      this.#connection.disposal,
     )
       .then((held) => {
         this.#held.set(key, held);
@@ -152,6 +152,7 @@ export class Authenticator {
       return this.#connection.send({
         method: 'POST',
         url,
+        signal: this.#connection.disposal,
         headers: { 'content-type': 'application/x-www-form-urlencoded' },
         body: parameters.toString(),
       });
@@ -160,9 +161,15 @@ export class Authenticator {
     if (credential?.kind === 'basic') {
       url.searchParams.set('account', credential.username);
       const authorization = basicAuthorization(credential.username, credential.password);
-      return this.#connection.send({ method: 'GET', url, headers: {}, authorization });
+      return this.#connection.send({
+        method: 'GET',
+        url,
+        headers: {},
+        authorization,
+        signal: this.#connection.disposal,
+      });
     }
-    return this.#connection.send({ method: 'GET', url, headers: {} });
+    return this.#connection.send({ method: 'GET', url, headers: {}, signal: this.#connection.disposal });
   }
 }
 

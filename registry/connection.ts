@@ -49,6 +49,7 @@ export class Connection implements AsyncDisposable {
   readonly #plainHttpHosts: ReadonlySet<string>;
   readonly #userAgent: string;
   readonly #idleTimeoutMs: number;
+  readonly #disposal = new AbortController();
 
   constructor(options: RegistryOptions) {
     this.#plainHttpHosts = new Set(options.plainHttpHosts);
@@ -67,6 +68,11 @@ export class Connection implements AsyncDisposable {
             : { ca: [...getCACertificates('default'), options.certificateAuthority] }),
         },
       });
+  }
+
+  /** Aborted when the connection is disposed of: for work that belongs to no single request. */
+  get disposal(): AbortSignal {
+    return this.#disposal.signal;
   }
 
   /** `https://host`, or `http://host` when the caller listed it. */
@@ -162,6 +168,7 @@ export class Connection implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal.abort(new Error('the connection to the registry was closed by its owner'));
     if (this.#owned) await this.#dispatcher.destroy();
   }
 }
