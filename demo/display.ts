@@ -67,6 +67,7 @@ export class Display {
   #drawnLines = 0;
   #timer: NodeJS.Timeout | undefined;
   #latest: FleetView | undefined;
+  readonly #started = performance.now();
 
   constructor(stream: DisplayStream) {
     this.#stream = stream;
@@ -76,8 +77,7 @@ export class Display {
   say(sentence: string): void {
     this.#flush();
     this.#erase();
-    this.#stream.write(`${this.#stream.isTTY === true ? styleText('bold', sentence) : sentence}\n`);
-    this.#drawnLines = 0;
+    this.#stream.write(`${this.#stream.isTTY === true ? styleText('bold', sentence) : this.#elapsed() + sentence}\n`);
     if (this.#shown !== undefined && this.#stream.isTTY === true) this.#draw(this.#shown);
   }
 
@@ -97,7 +97,12 @@ export class Display {
   end(): void {
     this.#flush();
     this.#drawnLines = 0;
-    this.#shown = undefined;
+    if (this.#stream.isTTY === true) this.#shown = undefined;
+  }
+
+  /** A log has no clock of its own; a terminal is watched live. */
+  #elapsed(): string {
+    return `${((performance.now() - this.#started) / 1000).toFixed(1).padStart(6)} s  `;
   }
 
   #flush(): void {
@@ -107,7 +112,7 @@ export class Display {
     if (view === undefined) return;
     this.#latest = undefined;
     if (this.#stream.isTTY === true) this.#draw(view);
-    else for (const line of describeChanges(this.#shown, view)) this.#stream.write(`${line}\n`);
+    else for (const line of describeChanges(this.#shown, view)) this.#stream.write(`${this.#elapsed()}${line}\n`);
     this.#shown = view;
   }
 

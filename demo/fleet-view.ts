@@ -73,11 +73,11 @@ function describePull(nodeOS: NodeOS | undefined): string {
   const progress = nodeOS?.status?.progress;
   if (progress === undefined) return '';
   if (progress.stage !== 'Pulling' || progress.bytesTotal === 0) return progress.stage;
-  return `${Math.floor((100 * progress.bytesDone) / progress.bytesTotal)} % of ${megabytes(progress.bytesTotal)}`;
+  return `${Math.floor((100 * progress.bytesDone) / progress.bytesTotal)} % of ${formatBytes(progress.bytesTotal)}`;
 }
 
-export function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
+export function formatBytes(bytes: number): string {
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 /** The most important blocker, else what the conditions say. */

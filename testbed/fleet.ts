@@ -3,7 +3,7 @@
  * operating system, nodes with a sysroot on version 1 and an agent each, one operator, and a workload that minds being
  * drained. Operator and agents are processes of their own with the ServiceAccounts and roles that the manifests give.
  */
-import { mkdir, mkdtemp } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_NAMESPACE } from '../api/index.ts';
@@ -25,8 +25,10 @@ import { createWorkload } from './workload.ts';
 const TOKEN_SECONDS = 86_400;
 /** A machine's reboot, cut down to what makes the order of things visible. */
 const BOOT_DELAY_MS = 2_000;
-/** More than one per node, so that a drain meets the budget. */
-const REPLICAS_PER_NODE = 2;
+/** One more than nodes, so that some drains meet the budget and wait, but not all of them for long. */
+const REPLICAS_BEYOND_NODES = 1;
+/** Imports are bound by the processor; more at once only makes each of them wait. */
+const INSTALLATIONS_AT_ONCE = 2;
 
 export interface FleetOptions {
   readonly nodes: number;
@@ -35,6 +37,8 @@ export interface FleetOptions {
   readonly bootDelayMs?: number;
   /** False leaves the nodes without pods. Default true. */
   readonly workload?: boolean;
+  /** Folder that logs are kept in after the end; absent: they go with the rest. */
+  readonly logFolder?: string;
   /** Told what is being done. */
   readonly say?: (sentence: string) => void;
   /** Aborts the start; what was started by then is stopped. */
@@ -42,8 +46,8 @@ export interface FleetOptions {
 }
 
 export class Fleet implements AsyncDisposable {
-  /** Holds the sysroots and all logs. */
-  readonly folder: string;
+  /** Logs of the operator, the agents and, once they have stopped, of the control plane. */
+  readonly logFolder: string;
   readonly controlPlane: ControlPlane;
   readonly os: PublishedOS;
   readonly kubelet: KubeletStandIn;
@@ -53,9 +57,10 @@ export class Fleet implements AsyncDisposable {
   readonly #operatorKubeconfig: string;
   #registry: TestRegistry;
   #operator: SupervisedProcess | undefined;
+  #operatorLives = 0;
 
   constructor(parts: FleetParts, resources: AsyncDisposableStack) {
-    this.folder = parts.folder;
+    this.logFolder = parts.logFolder;
     this.controlPlane = parts.controlPlane;
     this.os = parts.os;
     this.kubelet = parts.kubelet;
@@ -77,9 +82,12 @@ export class Fleet implements AsyncDisposable {
         'operator',
         `--kubeconfig=${this.#operatorKubeconfig}`,
         `--namespace=${DEFAULT_NAMESPACE}`,
+        // Like a pod, every life has a name of its own, so a killed leader's lease must run out.
+        `--identity=operator-${++this.#operatorLives}`,
+        '--health=127.0.0.1:0',
         `--plain-http=${this.#registry.host}`,
       ],
-      join(this.folder, 'operator.log'),
+      join(this.logFolder, 'operator.log'),
     );
   }
 
@@ -106,6 +114,7 @@ export class Fleet implements AsyncDisposable {
 
 interface FleetParts {
   readonly folder: string;
+  readonly logFolder: string;
   readonly controlPlane: ControlPlane;
   readonly os: PublishedOS;
   readonly kubelet: KubeletStandIn;
@@ -129,21 +138,25 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const controlPlane = started.use(
     await startControlPlane({ controllerManager: true, nodeLifecycle: true, scheduler: true }),
   );
+  const logFolder = options.logFolder ?? join(folder, 'logs');
+  await mkdir(logFolder, { recursive: true });
+  if (options.logFolder !== undefined) {
+    started.defer(async () => {
+      await writeFile(join(logFolder, 'registry.log'), registry.log());
+      await copyLogs(controlPlane.folder, logFolder);
+    });
+  }
   signal?.throwIfAborted();
   const [os] = await Promise.all([publishOS(options.os, { registry, say }), installTreeline(controlPlane)]);
   signal?.throwIfAborted();
 
   const kubelet = started.use(new KubeletStandIn(controlPlane));
-  const parts = { folder, controlPlane, os, kubelet, registry, registryStorage };
-  const machines: Machine[] = [];
+  const parts = { folder, logFolder, controlPlane, os, kubelet, registry, registryStorage };
   say(`Installing version 1 on ${options.nodes} nodes and registering them.`);
-  for (let index = 1; index <= options.nodes; index++) {
-    machines.push(started.use(await makeMachine(`node-${index}`, parts, options)));
-    signal?.throwIfAborted();
-  }
+  const machines = await installMachines(parts, options, started);
   if (options.workload !== false) {
     say('Creating a Deployment with a PodDisruptionBudget, so that draining means something.');
-    await createWorkload(controlPlane, options.nodes * REPLICAS_PER_NODE);
+    await createWorkload(controlPlane, options.nodes + REPLICAS_BEYOND_NODES);
     signal?.throwIfAborted();
   }
 
@@ -157,11 +170,29 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   return fleet;
 }
 
-async function makeMachine(
-  name: string,
-  parts: Pick<FleetParts, 'folder' | 'controlPlane' | 'os' | 'kubelet' | 'registry'>,
+type MachineParts = Pick<FleetParts, 'folder' | 'logFolder' | 'controlPlane' | 'os' | 'kubelet' | 'registry'>;
+
+/** Makes all machines, a few at a time; waits for every one of them even when one fails, so that nothing runs on. */
+async function installMachines(
+  parts: MachineParts,
   options: FleetOptions,
-): Promise<Machine> {
+  started: AsyncDisposableStack,
+): Promise<readonly Machine[]> {
+  const names = Array.from({ length: options.nodes }, (_, index) => `node-${index + 1}`);
+  const machines = new Map<string, Machine>();
+  const waiting = names.values();
+  const install = async () => {
+    for (const name of waiting) {
+      options.signal?.throwIfAborted();
+      machines.set(name, started.use(await makeMachine(name, parts, options)));
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: INSTALLATIONS_AT_ONCE }, install));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  return names.flatMap((name) => machines.get(name) ?? []);
+}
+
+async function makeMachine(name: string, parts: MachineParts, options: FleetOptions): Promise<Machine> {
   const { controlPlane, os, kubelet, registry } = parts;
   const folder = join(parts.folder, name);
   await mkdir(folder);
@@ -181,6 +212,12 @@ async function makeMachine(
     namespace: DEFAULT_NAMESPACE,
     plainHttpHost: registry.host,
     bootDelayMs: options.bootDelayMs ?? BOOT_DELAY_MS,
-    logFile: join(parts.folder, `${name}.log`),
+    logFile: join(parts.logFolder, `${name}.log`),
   });
+}
+
+async function copyLogs(from: string, to: string): Promise<void> {
+  for (const name of await readdir(from)) {
+    if (name.endsWith('.log')) await copyFile(join(from, name), join(to, name));
+  }
 }

@@ -2,7 +2,7 @@
  * A real etcd and a real Kubernetes for the tests and the demo. Nobody serves their binaries where only package
  * registries can be reached, so they are compiled, once, from the Go modules pinned in tools/etcd and tools/kubernetes.
  */
-import { readFile, rename, rm, symlink } from 'node:fs/promises';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheKey, ensureCacheFolder } from './cache.ts';
@@ -116,27 +116,11 @@ export async function ensureControlPlaneBinary(name: ControlPlaneBinary, say: Sa
 }
 
 /**
- * A folder with all of them, for tools that take one. Built one after the other: a Go build uses every core by itself.
+ * All of them, one after the other: a Go build uses every core by itself.
  * @throws SetupError
  */
-export async function ensureControlPlane(say: Say): Promise<string> {
-  const paths: string[] = [];
-  for (const name of CONTROL_PLANE_BINARIES) paths.push(await ensureControlPlaneBinary(name, say));
-  const folder = await ensureCacheFolder('control-plane', `all-${cacheKey(paths)}`);
-  for (const [index, name] of CONTROL_PLANE_BINARIES.entries()) {
-    const path = paths[index];
-    if (path !== undefined) await link(path, join(folder, name));
-  }
-  return folder;
-}
-
-/** What the name of the folder stands for never changes, so a link that is there is right. */
-async function link(target: string, path: string): Promise<void> {
-  try {
-    await symlink(target, path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
+export async function ensureControlPlane(say: Say): Promise<void> {
+  for (const name of CONTROL_PLANE_BINARIES) await ensureControlPlaneBinary(name, say);
 }
 
 async function saysVersion(path: string, build: Build, version: string): Promise<boolean> {

@@ -1,0 +1,78 @@
+/** What is shown at the end of the demo: what other programs say of the result, and what was measured on the way. */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { tryCommand } from '../tools/setup/command.ts';
+import type { CommandResult } from '../tools/setup/command.ts';
+import type { Fleet } from '../testbed/fleet.ts';
+import type { Onlooker } from './onlooker.ts';
+
+const FSCK_ATTEMPTS = 3;
+/** Pruning takes a second or two. */
+const FSCK_RETRY_MS = 3_000;
+
+export interface NodeProof {
+  readonly name: string;
+  /** `ostree admin status` of the sysroot. */
+  readonly status: string;
+  /** `ostree fsck` of the sysroot's repository: its last line. */
+  readonly fsck: string;
+  readonly fsckClean: boolean;
+  readonly bytesPulled: number;
+  readonly reboots: number;
+}
+
+export interface Proof {
+  readonly nodes: readonly NodeProof[];
+  /** `kubectl get osimage,nodeos`. */
+  readonly objects: string;
+  readonly maxUnavailable: number;
+  /** The highest number of nodes that were cordoned or NotReady at one moment. */
+  readonly mostUnavailable: number;
+  readonly durationSeconds: number;
+}
+
+export async function collectProof(
+  fleet: Fleet,
+  onlooker: Onlooker,
+  facts: Pick<Proof, 'maxUnavailable' | 'durationSeconds'>,
+): Promise<Proof> {
+  const nodes = await Promise.all(
+    fleet.machines.map(async ({ name, sysroot, reboots }): Promise<NodeProof> => {
+      const status = await tryCommand('ostree', ['admin', 'status', `--sysroot=${sysroot.path}`]);
+      const fsck = await checkRepository(join(sysroot.path, 'ostree', 'repo'));
+      const lastLine = `${fsck.stdout}\n${fsck.stderr}`.trim().split('\n').at(-1) ?? '';
+      return {
+        name,
+        status: status.code === 0 ? status.stdout.trim() : status.stderr.trim(),
+        fsck: lastLine,
+        fsckClean: fsck.code === 0,
+        bytesPulled: onlooker.bytesPulled.get(name) ?? 0,
+        reboots,
+      };
+    }),
+  );
+  const objects = await fleet.controlPlane.kubectl(['get', 'osimages,nodeoses']);
+  return { ...facts, nodes, objects, mostUnavailable: onlooker.mostUnavailable };
+}
+
+/**
+ * `ostree fsck` takes no lock, so it may trip over what an agent prunes at that moment (the old version, right after an
+ * update). Damage does not go away: only what is still there after a while is reported.
+ */
+async function checkRepository(repository: string): Promise<CommandResult> {
+  for (let attempt = 1; ; attempt++) {
+    const result = await tryCommand('ostree', ['fsck', `--repo=${repository}`]);
+    if (result.code === 0 || attempt === FSCK_ATTEMPTS) return result;
+    await sleep(FSCK_RETRY_MS);
+  }
+}
+
+/** Why the proof proves nothing, or undefined when it holds. */
+export function flawIn(proof: Proof): string | undefined {
+  const broken = proof.nodes.find(({ fsckClean }) => !fsckClean);
+  if (broken !== undefined) return `ostree fsck found the repository of ${broken.name} damaged: ${broken.fsck}`;
+  if (proof.mostUnavailable > proof.maxUnavailable) {
+    return `${proof.mostUnavailable} nodes were unavailable at once; at most ${proof.maxUnavailable} may be.`;
+  }
+  return undefined;
+}
