@@ -6,15 +6,14 @@ import { createHash, randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createGzip } from 'node:zlib';
 import { ioError } from '../errors.ts';
+import { gzip } from './parallel-gzip.ts';
 
 export type Compression = 'default' | 'fast';
 
 /** gzip levels of the reference tools; another one would change every digest. */
 const GZIP_LEVELS = { default: 6, fast: 1 } as const;
+/** Bytes per piece when the file is read back. */
 const CHUNK_BYTES = 256 * 1024;
 
 export interface CompressedLayer extends AsyncDisposable {
@@ -40,24 +39,18 @@ export async function compressLayer(
     const uncompressed = createHash('sha256');
     const compressed = createHash('sha256');
     let size = 0;
-    await pipeline(
-      Readable.from(gather(tar), { objectMode: true, highWaterMark: 2 }),
-      async function* (chunks: AsyncIterable<Buffer>) {
-        for await (const chunk of chunks) {
-          uncompressed.update(chunk);
-          yield chunk;
-        }
-      },
-      createGzip({ level: GZIP_LEVELS[compression], chunkSize: CHUNK_BYTES }),
-      async (chunks: AsyncIterable<Buffer>) => {
-        for await (const chunk of chunks) {
-          compressed.update(chunk);
-          size += chunk.length;
-          await handle.appendFile(chunk);
-        }
-      },
-      ...(signal === undefined ? [] : [{ signal }]),
-    );
+    const counted = async function* (): AsyncGenerator<Buffer> {
+      for await (const piece of tar) {
+        signal?.throwIfAborted();
+        uncompressed.update(piece);
+        yield piece;
+      }
+    };
+    for await (const chunk of gzip(counted(), GZIP_LEVELS[compression])) {
+      compressed.update(chunk);
+      size += chunk.length;
+      await handle.appendFile(chunk);
+    }
     return {
       digest: `sha256:${compressed.digest('hex')}`,
       diffId: `sha256:${uncompressed.digest('hex')}`,
@@ -80,21 +73,6 @@ async function openNameless(directory: string): Promise<FileHandle> {
   } catch (error) {
     throw ioError(`create a temporary file in ${directory}`, error);
   }
-}
-
-/** Headers are small and many: without gathering, streams would cost more than compression. */
-async function* gather(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let pending: Buffer[] = [];
-  let size = 0;
-  for await (const piece of pieces) {
-    pending.push(piece);
-    size += piece.length;
-    if (size < CHUNK_BYTES) continue;
-    yield Buffer.concat(pending, size);
-    pending = [];
-    size = 0;
-  }
-  if (size > 0) yield Buffer.concat(pending, size);
 }
 
 async function* readFrom(handle: FileHandle): AsyncGenerator<Buffer> {
