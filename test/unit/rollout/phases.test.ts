@@ -195,7 +195,7 @@ describe('A node in the rollout', () => {
     const after = settled({
       os: {
         ...back,
-        rollout: { ...os.status?.rollout } as RolloutStatus,
+        ...(os.status?.rollout && { rollout: os.status.rollout }),
         ...(os.spec.order && { order: os.spec.order }),
       },
     });
@@ -238,7 +238,7 @@ describe('A node in the rollout', () => {
     const rollout = awaiting.os.status?.rollout;
     const now = new Date(rollout?.nextAttemptTime ?? 0);
     const fresh = settled({
-      os: { staged: 'v2', order: awaiting.os.spec.order, rollout } as NodeOSOptions,
+      os: { staged: 'v2', order: awaiting.os.spec.order, ...(rollout && { rollout }) },
       node: ourCordon('a'),
       drain: EMPTY,
       now,
