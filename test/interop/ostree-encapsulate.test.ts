@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { encapsulate, type EncapsulateOptions } from '../../ostree/encapsulate/encapsulate.ts';
+import { encapsulate, type EncapsulateOptions, Repository } from '../../ostree/index.ts';
 import { variant } from '../../ostree/gvariant/value.ts';
-import { Repository } from '../../ostree/repository/repository.ts';
 import { openImageDestination } from '../../registry/index.ts';
 import { ensurePeer, sayOnStandardError } from '../../tools/setup/index.ts';
 import {

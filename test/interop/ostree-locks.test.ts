@@ -4,8 +4,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { lockSysroot } from '../../ostree/repository/lock.ts';
-import { Repository } from '../../ostree/repository/repository.ts';
+import { lockSysroot, Repository } from '../../ostree/index.ts';
 import { ostree, scratchDirectory } from './ostree-fixture.ts';
 
 function emptyRepository(path: string): Repository {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { OstreeError } from '../../../ostree/errors.ts';
+import { OstreeError } from '../../../ostree/index.ts';
 import { decodeVariant } from '../../../ostree/gvariant/decode.ts';
 import { encodeVariant } from '../../../ostree/gvariant/encode.ts';
 import { variant, type GVariantValue } from '../../../ostree/gvariant/value.ts';
