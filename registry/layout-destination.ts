@@ -68,10 +68,11 @@ export class LayoutDestination implements ImageDestination {
   }
 
   async #createLayout(): Promise<void> {
-    try {
-      await mkdir(join(this.#root, 'blobs/sha256'), { recursive: true });
-    } catch (error) {
-      throw writeError(this.#root, error);
+    // One folder at a time: Node's recursive mkdir never ends where the kernel refuses a folder with ENOENT, as /proc does.
+    for (const folder of ['', 'blobs', 'blobs/sha256']) {
+      await mkdir(join(this.#root, folder)).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') throw writeError(this.#root, error);
+      });
     }
     await writeDurably(join(this.#root, 'oci-layout'), (handle) => handle.writeFile(LAYOUT_FILE));
   }

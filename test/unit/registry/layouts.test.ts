@@ -90,6 +90,13 @@ for (const transport of ['oci', 'oci-archive'] satisfies Transport[]) {
       );
     });
 
+    it('reports a place whose folder is missing or takes no files, instead of trying for ever', async () => {
+      for (const place of [join(directory, 'missing', 'image'), '/proc/image']) {
+        const error = await failure(write(parseImageReference(`${transport}:${place}`), image));
+        assert.equal(error.code, 'WriteFailed');
+      }
+    });
+
     it('reports a place that cannot be written', async () => {
       await writeFile(join(directory, 'file'), '');
       const error = await failure(write(parseImageReference(`${transport}:${directory}/file/x`), image));
