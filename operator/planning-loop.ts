@@ -18,7 +18,7 @@ const FAILED_WAIT_MS = 5000;
 const MIN_WAIT_MS = 200;
 
 export interface PlanningLoopOptions {
-  /** True while this replica leads and its caches are full. */
+  /** True while this replica leads and its caches are current. */
   readonly mayPlan: () => boolean;
   /** Called before the first plan after each election; resolves when the caches are as new as the API. */
   readonly catchUp: (signal: AbortSignal) => Promise<void>;

@@ -54,7 +54,8 @@ async function runOver(
   const { logger, identity, namespace } = options;
   const api = new KubeApi(connection, namespace);
   const fleet = createFleet();
-  const watching = { connection, clock, logger };
+  const wake = () => loop.wake();
+  const watching = { connection, clock, logger, onCurrent: wake };
   const watches = [
     new SteadyWatch({ ...watching, path: OS_IMAGES_PATH, cache: fleet.images, trim: trimOSImage }),
     new SteadyWatch({ ...watching, path: NODE_OSES_PATH, cache: fleet.nodeOSes, trim: trimNodeOS }),
@@ -76,7 +77,6 @@ async function runOver(
   };
   const metrics = new Metrics({ isLeader, watches });
   const recorder = new EventRecorder({ api, identity, clock, logger });
-  const wake = () => loop.wake();
   const drainer = new Drainer({
     listPods: (node, signal) => api.listPodsOnNode(node, signal),
     evict: (pod, signal) => api.evict(pod, signal),
@@ -96,7 +96,7 @@ async function runOver(
   const onResult = metrics.action.bind(metrics);
   const executor = new Executor({ api, fleet, drainer, recorder, assertLeading, onResult, clock, logger });
   const loop = new PlanningLoop({
-    mayPlan: () => isLeader() && hasSynced(fleet),
+    mayPlan: () => isLeader() && watches.every((watch) => watch.isCurrent),
     catchUp: async (signal) => {
       await drainer.stop();
       pullSecretRole.forget();

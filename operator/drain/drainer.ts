@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { BackOff, jittered } from '../back-off.ts';
 import type { Clock } from '../clock.ts';
 import { forEachLimited } from '../concurrency.ts';
-import { messageOf } from '../errors.ts';
+import { OperatorError, messageOf } from '../errors.ts';
 import type { Pod } from '../kube/objects.ts';
 import type { DrainSnapshot, Refusal } from '../rollout/snapshot.ts';
 import { isTerminating, podsToLeave, readEvictionError, refusalOf } from './eviction.ts';
@@ -120,31 +120,33 @@ export class Drainer {
     const pods = podsToLeave(await listPods(node, signal));
     const refusals: Refusal[] = [];
     let gone = 0;
-    await forEachLimited(
-      pods.filter((pod) => !isTerminating(pod)),
-      EVICTIONS_AT_ONCE,
-      async (pod) => {
-        assertLeading();
-        try {
-          await evict(pod, signal);
-          drain.refusedSince.delete(pod.metadata.uid);
-        } catch (error) {
-          const answer = readEvictionError(error);
-          if (answer.kind === 'Unanswered') throw error;
-          if (answer.kind === 'Gone') {
-            gone += 1;
-            return;
-          }
-          const since = drain.refusedSince.get(pod.metadata.uid) ?? clock.now();
-          drain.refusedSince.set(pod.metadata.uid, since);
-          refusals.push(refusalOf(pod, answer, since));
-          logger.info(
-            { node, pod: `${pod.metadata.namespace}/${pod.metadata.name}`, message: answer.message },
-            'eviction refused',
-          );
+    const ask = async (pod: Pod) => {
+      assertLeading();
+      try {
+        await evict(pod, signal);
+        drain.refusedSince.delete(pod.metadata.uid);
+      } catch (error) {
+        const answer = readEvictionError(error);
+        if (answer.kind === 'Unanswered') throw error;
+        if (answer.kind === 'Gone') {
+          gone += 1;
+          return;
         }
-      },
-    );
+        const since = drain.refusedSince.get(pod.metadata.uid) ?? clock.now();
+        drain.refusedSince.set(pod.metadata.uid, since);
+        refusals.push(refusalOf(pod, answer, since));
+        const name = `${pod.metadata.namespace}/${pod.metadata.name}`;
+        logger.info({ node, pod: name, message: answer.message }, 'eviction refused');
+      }
+    };
+    try {
+      const staying = pods.filter((pod) => !isTerminating(pod));
+      await forEachLimited(staying, EVICTIONS_AT_ONCE, ask);
+    } catch (error) {
+      if (signal.aborted || error instanceof OperatorError) throw error;
+      // What was heard so far is true, and the pods that were not asked are still counted.
+      logger.warn({ node, error: messageOf(error) }, 'evictions were not answered, trying again');
+    }
     // Order of answers is chance; the same refusals should read the same each time.
     refusals.sort((a, b) => `${a.namespace}/${a.pod}`.localeCompare(`${b.namespace}/${b.pod}`));
     return { podsLeft: pods.length - gone, refusals };

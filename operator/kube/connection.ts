@@ -42,8 +42,11 @@ export interface WatchEvent {
 export interface Connection {
   /** Returns the parsed answer; throws `KubeError`. */
   call(method: Method, path: string, options?: CallOptions): Promise<unknown>;
-  /** Yields watch events until the server closes the stream; throws `KubeError` when it breaks. */
-  watch(path: string, query: Query, signal: AbortSignal): AsyncIterable<WatchEvent>;
+  /**
+   * Yields watch events until the server closes the stream; throws `KubeError` when it breaks. `onOpen` is called when
+   * the server has accepted the watch, which may be long before its first event.
+   */
+  watch(path: string, query: Query, signal: AbortSignal, onOpen: () => void): AsyncIterable<WatchEvent>;
   close(): Promise<void>;
 }
 
@@ -111,13 +114,14 @@ export class PooledConnection implements Connection {
     return text === '' ? undefined : JSON.parse(text);
   }
 
-  async *watch(path: string, query: Query, signal: AbortSignal): AsyncGenerator<WatchEvent> {
+  async *watch(path: string, query: Query, signal: AbortSignal, onOpen: () => void): AsyncGenerator<WatchEvent> {
     const response = await this.#send('GET', path, { ...query, watch: true }, signal, {
       bodyTimeout: WATCH_INACTIVITY_MS,
     });
     const name = `watch of ${path}`;
     try {
       if (response.statusCode >= 400) throw errorFromResponse(response.statusCode, await response.body.text(), name);
+      onOpen();
       const decoder = new StringDecoder('utf8');
       let text = '';
       for await (const chunk of response.body as AsyncIterable<Buffer>) {

@@ -6,7 +6,7 @@
 import type { Logger } from 'pino';
 import { BackOff } from '../back-off.ts';
 import type { Clock } from '../clock.ts';
-import { KubeError, isKubeError, messageOf } from '../errors.ts';
+import { isKubeError, messageOf } from '../errors.ts';
 import { LIST_TIMEOUT_MS, type Connection } from './connection.ts';
 import type { CachedObject, ObjectCache } from './object-cache.ts';
 import { errorFromStatus } from './status.ts';
@@ -17,7 +17,8 @@ const PAGE_SIZE = 500;
 const WATCH_TIMEOUT_SECONDS = 300;
 /** A stream that lived this long was a success, with or without events. */
 const STEADY_AFTER_MS = 5000;
-const BACK_OFF = { initialMs: 250, maxMs: 30_000 };
+/** While the API server is away the operator does nothing; it should not be long in noticing that it is back. */
+const BACK_OFF = { initialMs: 250, maxMs: 10_000 };
 
 export interface SteadyWatchOptions<T extends CachedObject> {
   readonly connection: Connection;
@@ -26,6 +27,8 @@ export interface SteadyWatchOptions<T extends CachedObject> {
   readonly cache: ObjectCache<T>;
   /** Reduces an object as it came to what the cache keeps. */
   readonly trim: (raw: unknown) => T;
+  /** Called when the cache has become current. */
+  readonly onCurrent?: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -42,6 +45,8 @@ export class SteadyWatch<T extends CachedObject> {
   #version: string | undefined;
   #stream: AbortController | undefined;
   #refreshes: (() => void)[] = [];
+  #opened = false;
+  #isCurrent = false;
   #contactMs: number;
   #restarts = 0;
 
@@ -53,6 +58,14 @@ export class SteadyWatch<T extends CachedObject> {
 
   get path(): string {
     return this.#options.path;
+  }
+
+  /**
+   * False from when the API server could not be reached until a list has been read again: the cache is then a picture of
+   * the past, on which nothing new may be decided.
+   */
+  get isCurrent(): boolean {
+    return this.#isCurrent;
   }
 
   /** Milliseconds since the API server last answered this watch. */
@@ -82,9 +95,11 @@ export class SteadyWatch<T extends CachedObject> {
   /** Runs until `signal` aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, logger, path } = this.#options;
+    let wasGone = false;
     while (!signal.aborted) {
       const startMs = clock.monotonicMs();
       this.#stream = new AbortController();
+      this.#opened = false;
       const stream = AbortSignal.any([signal, this.#stream.signal]);
       try {
         if (this.#version === undefined || this.#refreshes.length > 0) await this.#list(signal);
@@ -96,13 +111,19 @@ export class SteadyWatch<T extends CachedObject> {
         if (signal.aborted) return;
         if (this.#stream.signal.aborted) continue;
         this.#restarts += 1;
-        // After an answer that the version is not acceptable (too old, or newer than the server knows) only a list helps.
-        if (
-          error instanceof KubeError &&
-          error.status !== undefined &&
-          !isKubeError(error, 'Unauthorized', 'Forbidden', 'TooManyRequests')
-        )
+        // A stream that broke is taken up again where it was. If that fails too, or the server does not accept the
+        // version (too old, or newer than it knows), only a list says what is true now.
+        const broke = this.#opened && this.#backOff.failures === 0 && isKubeError(error, 'Unreachable');
+        if (!broke) {
           this.#version = undefined;
+          this.#isCurrent = false;
+        }
+        // The server is there and has only forgotten: no reason to wait, unless it happens again and again.
+        if (isKubeError(error, 'Gone') && !wasGone) {
+          wasGone = true;
+          continue;
+        }
+        wasGone = false;
         const waitMs = this.#backOff.next();
         logger.warn(
           { path, failures: this.#backOff.failures, waitMs: Math.round(waitMs), error: messageOf(error) },
@@ -133,7 +154,9 @@ export class SteadyWatch<T extends CachedObject> {
       } while (next !== undefined);
       cache.replace(objects, version);
       this.#version = version;
+      this.#isCurrent = true;
       this.#contact();
+      this.#options.onCurrent?.();
     } catch (error) {
       this.#refreshes.unshift(...finished);
       throw error;
@@ -149,7 +172,11 @@ export class SteadyWatch<T extends CachedObject> {
       allowWatchBookmarks: true,
       timeoutSeconds: Math.round(WATCH_TIMEOUT_SECONDS * (1 + clock.random())),
     };
-    for await (const event of connection.watch(path, query, signal)) {
+    const onOpen = () => {
+      this.#opened = true;
+      this.#contact();
+    };
+    for await (const event of connection.watch(path, query, signal, onOpen)) {
       if (signal.aborted) return;
       this.#take(event.type, event.object);
       this.#contact();

@@ -1,7 +1,13 @@
 /** The operator on a real API server, with its real role; agents are simulated, pods are objects that nobody runs. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
+import { pino } from 'pino';
 import { CORDONED_BY_ANNOTATION } from '../../api/index.ts';
+import { systemClock } from '../../operator/clock.ts';
+import { PooledConnection, loadKubeConfig } from '../../operator/kube/connection.ts';
+import { EventRecorder } from '../../operator/kube/event-recorder.ts';
+import { KubeApi } from '../../operator/kube/kube-api.ts';
+import { operatorToken } from '../../testbed/control-plane-treeline.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
 import { must, OS_IMAGES } from './crd-objects.ts';
@@ -70,6 +76,76 @@ describe('the operator', function () {
       assert.equal(nodeOS.metadata.ownerReferences?.[0]?.kind, 'Node');
       assert.equal(nodeOS.status?.host?.booted?.digest, digest, "the agent's fields are still there");
     }
+    const events = await controlPlane.kubectl(['get', 'events', '-n', 'default', '-o', 'json']);
+    const { items } = JSON.parse(events) as {
+      items: { reason: string; involvedObject: { kind: string; name: string } }[];
+    };
+    const told = (reason: string) => items.filter((one) => one.reason === reason).map((one) => one.involvedObject.name);
+    assert.deepEqual(told('NodeUpdated').sort(), ['a1', 'a2', 'a3'], events);
+    assert.deepEqual(told('RolloutComplete'), ['fleet']);
+  });
+
+  it('shows a moved tag without taking it under Manual, and keeps the target over a restart', async () => {
+    const first = registry.push('os', 'stable', '1.0');
+    const [node] = await registerNodes('m1');
+    const operator = await startOperator(controlPlane, registry.host);
+    const image = { reference: `${registry.host}/os:stable`, pollIntervalSeconds: 10 };
+    await applyImage(image.reference, { image });
+    await waitUntilReady(controlPlane, 'fleet', first);
+    const second = registry.push('os', 'stable', '2.0');
+    const available = await eventually('the new image is shown', async () => {
+      return (await readOSImage(controlPlane, 'fleet')).status?.available;
+    });
+    assert.deepEqual([available.digest, available.version], [second, '2.0']);
+    await operator.stop();
+    keep(await startOperator(controlPlane, registry.host));
+    // A node that joins now is given the target, which only a look-up by digest can explain after the restart.
+    const [late] = await registerNodes('m2');
+    await eventually('the new node is on the target', async () => late?.bootedDigest === first);
+    assert.deepEqual(node?.boots, [first]);
+    const { status } = await readOSImage(controlPlane, 'fleet');
+    assert.deepEqual([status?.target?.digest, status?.available?.digest], [first, second]);
+  });
+
+  it('frees what a deleted Node held, and does not mistake a new Node of that name for it', async () => {
+    const digest = registry.push('os', 'v2', '2.0');
+    await registerNodes('r1');
+    keep(await startOperator(controlPlane, registry.host));
+    await applyImage(`${registry.host}/os:v2`);
+    await waitUntilReady(controlPlane, 'fleet', digest);
+    const before = await readNodeOS(controlPlane, 'r1');
+    await must(controlPlane, { method: 'DELETE', path: '/api/v1/nodes/r1' });
+    await eventually('the NodeOS is gone', async () => {
+      return (await controlPlane.call({ path: '/apis/treeline.dev/v1alpha1/nodeoses/r1' })).code === 404;
+    });
+    await disposals.pop()?.[Symbol.asyncDispose]();
+    const [again] = await registerNodes('r1');
+    keep(await startOperator(controlPlane, registry.host));
+    await eventually('the new node is updated', async () => again?.bootedDigest === digest);
+    const after = await readNodeOS(controlPlane, 'r1');
+    assert.notEqual(after.metadata.uid, before.metadata.uid);
+    assert.notEqual(after.spec.nodeUID, before.spec.nodeUID);
+  });
+
+  it('records the same event as a series', async () => {
+    const [node] = await registerNodes('g1');
+    const kubeconfig = await controlPlane.kubeconfigFor(await operatorToken(controlPlane));
+    const connection = new PooledConnection(loadKubeConfig(kubeconfig), { userAgent: 'test' });
+    const problems: string[] = [];
+    const logger = pino({ level: 'warn' }, { write: (line: string) => void problems.push(line) });
+    const recorder = new EventRecorder({
+      api: new KubeApi(connection, 'treeline-system'),
+      identity: 'operator-0',
+      clock: systemClock,
+      logger,
+    });
+    const { body } = await controlPlane.call({ path: `/api/v1/nodes/${node?.name}` });
+    const regarding = { kind: 'Node', name: 'g1', uid: (body['metadata'] as { uid: string }).uid } as const;
+    for (let time = 0; time < 3; time++) await recorder.record(regarding, 'Warning', 'TestReason', 'A sentence.');
+    await connection.close();
+    assert.deepEqual(problems, []);
+    const described = await controlPlane.kubectl(['describe', 'node', 'g1']);
+    assert.match(described, /TestReason .*\(x3 over .*A sentence\./);
   });
 
   it('never touches a cordon that is not its own, and counts it against the budget', async () => {

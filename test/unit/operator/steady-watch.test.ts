@@ -291,11 +291,14 @@ describe('a steady watch of a server that is killed', () => {
     const pid = () => cache.get('pid')?.metadata.uid;
     await until('the first server', () => pid() !== undefined);
     const first = pid();
+    assert.ok(watch.isCurrent);
     await kill();
     await until('refused connections', () => watch.restarts >= 4);
+    assert.ok(!watch.isCurrent, 'nothing may be decided on what was known before');
     assert.equal(pid(), first, 'what is known stays known');
     await serve(port);
     await until('the second server', () => pid() !== first);
+    assert.ok(watch.isCurrent);
     stop.abort();
     await running;
     await connection.close();

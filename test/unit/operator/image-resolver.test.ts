@@ -1,0 +1,253 @@
+/** When a tag is looked up, what stays true while the registry is away, and what a moved tag means. */
+import assert from 'node:assert/strict';
+import { pino } from 'pino';
+import type { OSImage } from '../../../api/index.ts';
+import { pullSecretRules } from '../../../operator/image-resolution/pull-secret-role.ts';
+import {
+  isPinned,
+  lookUpImage,
+  type LookupRequest,
+  type LookupResult,
+} from '../../../operator/image-resolution/image-lookup.ts';
+import { ImageResolver } from '../../../operator/image-resolution/image-resolver.ts';
+import { RegistryError, type PlatformImage, type ResolvedTag } from '../../../registry/index.ts';
+import { FakeClock } from './fake-clock.ts';
+
+const logger = pino({ level: 'silent' });
+const digest = (fill: string) => `sha256:${fill.repeat(64)}`;
+const TAG = 'registry.example/os:stable';
+
+function osImage(reference = TAG, status?: OSImage['status'], secret?: string): OSImage {
+  return {
+    metadata: { name: 'fleet', uid: 'u1', resourceVersion: '1' },
+    spec: {
+      nodeSelector: {},
+      image: {
+        reference,
+        updatePolicy: 'Manual',
+        pollIntervalSeconds: 300,
+        ...(secret === undefined ? {} : { pullSecretRef: { name: secret } }),
+      },
+      rollout: { paused: false, maxUnavailable: 1 },
+      reboot: { timeoutSeconds: 900 },
+      health: { minReadySeconds: 0 },
+    },
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+describe('the image resolver', () => {
+  let clock: FakeClock;
+  let asked: LookupRequest[];
+  let answer: (request: LookupRequest) => LookupResult;
+  let resolver: ImageResolver;
+  let changes: number;
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    asked = [];
+    changes = 0;
+    answer = () => ({
+      digest: digest('a'),
+      repository: 'ostree-unverified-registry:registry.example/os',
+      platforms: { amd64: digest('b') },
+    });
+    resolver = new ImageResolver({
+      lookUp: async (request) => {
+        asked.push(request);
+        return answer(request);
+      },
+      onChange: () => (changes += 1),
+      clock,
+      logger,
+    });
+  });
+  afterEach(() => resolver.stop());
+
+  const follow = async (image: OSImage) => {
+    resolver.follow([image]);
+    await clock.advance(0);
+    return resolver.resolution(image);
+  };
+  const digestOf = (image: OSImage) => {
+    const resolution = resolver.resolution(image);
+    return resolution.state === 'Resolved' ? resolution.image.release.digest : resolution.state;
+  };
+
+  it('is pending before the first answer, and then says what the reference means', async () => {
+    assert.deepEqual(resolver.resolution(osImage()), { state: 'Pending' });
+    const resolution = await follow(osImage());
+    assert.deepEqual(resolution, {
+      state: 'Resolved',
+      image: {
+        release: { digest: digest('a'), reference: TAG, resolvedTime: '2026-01-01T00:00:00Z' },
+        repository: 'ostree-unverified-registry:registry.example/os',
+        platforms: { amd64: digest('b') },
+      },
+    });
+  });
+
+  it('looks a tag up at its poll interval and at most a tenth later, and changes nothing while it means the same', async () => {
+    const image = osImage();
+    await follow(image);
+    await clock.advance(299_000);
+    resolver.follow([image]);
+    assert.equal(asked.length, 1);
+    await clock.advance(31_000);
+    assert.equal(asked.length, 2);
+    assert.equal(changes, 1, 'the same answer is no news, not even by its time');
+  });
+
+  it('looks a digest up once', async () => {
+    const pinned = `registry.example/os@${digest('a')}`;
+    assert.ok(isPinned(pinned) && !isPinned(TAG));
+    await follow(osImage(pinned));
+    await clock.advance(24 * 3600_000);
+    assert.equal(asked.length, 1);
+  });
+
+  it('looks up at once when the reference changes, and never mistakes the old answer for the new', async () => {
+    await follow(osImage());
+    answer = () => {
+      throw new RegistryError('NotFound', 'no such tag');
+    };
+    const next = osImage('registry.example/os:next');
+    resolver.follow([next]);
+    assert.equal(digestOf(next), 'Pending');
+    await clock.advance(0);
+    assert.deepEqual(resolver.resolution(next), { state: 'Failed', reason: 'NotFound', message: 'no such tag' });
+  });
+
+  it('tries a failed look-up again, ever more slowly, and takes the answer when it comes', async () => {
+    const works = answer;
+    answer = () => {
+      throw new RegistryError('Unreachable', 'the registry is away');
+    };
+    const image = osImage();
+    await follow(image);
+    await clock.advance(600_000);
+    assert.ok(asked.length >= 8 && asked.length <= 16, `${asked.length} tries in ten minutes`);
+    answer = works;
+    await clock.advance(120_000);
+    assert.equal(digestOf(image), digest('a'));
+  });
+
+  it('keeps its last answer while the registry is away', async () => {
+    const image = osImage();
+    await follow(image);
+    answer = () => {
+      throw new RegistryError('Unreachable', 'the registry is away');
+    };
+    await clock.advance(700_000);
+    assert.ok(asked.length > 2);
+    assert.equal(digestOf(image), digest('a'));
+  });
+
+  it('still knows what the target means when the tag moves on', async () => {
+    const image = osImage(TAG, { target: { digest: digest('a'), reference: TAG } });
+    await follow(image);
+    answer = () => ({ digest: digest('c'), repository: 'r', platforms: { amd64: digest('d') } });
+    await clock.advance(331_000);
+    await follow(image);
+    assert.equal(digestOf(image), digest('c'));
+    assert.deepEqual(resolver.target(image)?.platforms, { amd64: digest('b') });
+    assert.ok(
+      asked.every((request) => request.digest === undefined),
+      'what is known is not asked again',
+    );
+  });
+
+  it('looks the target up by its digest after a restart, when the tag means something else or cannot be resolved', async () => {
+    const works = answer;
+    for (const tag of ['moved', 'gone']) {
+      answer = (request) => {
+        if (request.digest !== undefined) return works(request);
+        if (tag === 'gone') throw new RegistryError('NotFound', 'no such tag');
+        return { digest: digest('c'), repository: 'r', platforms: { amd64: digest('d') } };
+      };
+      const image = osImage(TAG, { target: { digest: digest('a'), reference: TAG, version: '1' } });
+      await follow(image);
+      await follow(image);
+      assert.deepEqual(asked.at(-1), { reference: TAG, digest: digest('a') });
+      assert.deepEqual(resolver.target(image)?.platforms, { amd64: digest('b') });
+      assert.equal(resolver.target(image)?.release.version, '1');
+      await resolver.stop();
+    }
+  });
+
+  it('forgets an OSImage that is gone, and asks no more', async () => {
+    await follow(osImage());
+    resolver.follow([]);
+    await clock.advance(3600_000);
+    assert.equal(asked.length, 1);
+    assert.deepEqual(resolver.resolution(osImage()), { state: 'Pending' });
+  });
+});
+
+describe('looking an image up', () => {
+  const platform = (fill: string, image: Partial<PlatformImage> = {}): PlatformImage => ({
+    digest: digest(fill),
+    config: { architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] } },
+    isOstreeContainer: true,
+    isBootable: true,
+    ...image,
+  });
+  const lookUp = (images: Record<string, PlatformImage>, request: Partial<LookupRequest> = {}) => {
+    let name = '';
+    const resolveTag = async (image: { readonly name: string }): Promise<ResolvedTag> => {
+      name = image.name;
+      return { digest: digest('f'), platforms: {}, images };
+    };
+    const readSecret = async () => ({ data: {} });
+    const found = lookUpImage(
+      { resolveTag, readSecret, registry: {} },
+      { reference: TAG, ...request },
+      AbortSignal.timeout(1000),
+    );
+    return found.then((result) => ({ ...result, name }));
+  };
+
+  it('keeps the architectures that a host can boot, and says which repository orders name', async () => {
+    const found = await lookUp({
+      amd64: platform('a', { version: 'v'.repeat(300) }),
+      arm64: platform('b', { isBootable: false }),
+    });
+    assert.deepEqual(found.platforms, { amd64: digest('a') });
+    assert.equal(found.repository, 'ostree-unverified-registry:registry.example/os');
+    assert.equal(found.version?.length, 256);
+    assert.equal(found.name, TAG);
+  });
+
+  it('asks by digest when told one', async () => {
+    assert.equal(
+      (await lookUp({ amd64: platform('a') }, { digest: digest('e') })).name,
+      `registry.example/os@${digest('e')}`,
+    );
+  });
+
+  it('refuses an ordinary image, one that cannot be booted, and signed forms, each with a sentence', async () => {
+    await assert.rejects(
+      lookUp({ amd64: platform('a', { isOstreeContainer: false }) }),
+      /ordinary container image, not an OSTree one/,
+    );
+    await assert.rejects(lookUp({ amd64: platform('a', { isBootable: false }) }), /not bootable/);
+    await assert.rejects(lookUp({}), /has no Linux image/);
+    await assert.rejects(lookUp({}, { reference: `ostree-image-signed:docker://${TAG}` }), /cannot be rolled out/);
+  });
+
+  it('says what is wrong with a pull Secret', async () => {
+    await assert.rejects(
+      lookUp({}, { pullSecret: 'pull' }),
+      /pull Secret treeline-system\/pull has no key \.dockerconfigjson/,
+    );
+  });
+});
+
+describe('the Role of the pull Secrets', () => {
+  it('lists each Secret once, in order, and grants nothing when there is none', () => {
+    const image = (secret?: string) => osImage(TAG, undefined, secret);
+    assert.deepEqual(pullSecretRules([image()]), []);
+    const [rule, ...more] = pullSecretRules([image('b'), image('a'), image('b'), image()]);
+    assert.deepEqual([rule?.resourceNames, rule?.verbs, more], [['a', 'b'], ['get'], []]);
+  });
+});
