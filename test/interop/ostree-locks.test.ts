@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import fs, { existsSync, readdirSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lockSysroot, Repository } from '../../ostree/index.ts';
@@ -120,4 +121,23 @@ describe('the lock of a sysroot', () => {
     assert.equal(most, 1);
     assert.equal(existsSync(join(scratch.path, 'ostree/lock')), false);
   }).timeout(30_000);
+
+  it('is not mistaken for ours when its file was deleted between our opening and our locking it', async () => {
+    using scratch = scratchDirectory();
+    const first = await lockSysroot(scratch.path);
+    const open = fs.openSync;
+    fs.openSync = (...parameters) => {
+      const fd = open(...parameters);
+      first.release();
+      return fd;
+    };
+    syncBuiltinESMExports();
+    try {
+      using _second = await lockSysroot(scratch.path);
+      await assert.rejects(lockSysroot(scratch.path, { timeoutMs: 50 }), { code: 'LockTimeout' });
+    } finally {
+      fs.openSync = open;
+      syncBuiltinESMExports();
+    }
+  });
 });
