@@ -64,8 +64,11 @@ export interface Target {
   reboot(): Promise<void>;
 }
 
-/** Throws OstreeError `NotARepository` when there is no sysroot. */
-export function openTarget(flags: FlagValues<typeof TARGET_FLAGS>): Target {
+/**
+ * Throws OstreeError `NotARepository` when there is no sysroot, CliError `NoDeployment` when it lacks the stateroot that
+ * the caller wants to deploy into.
+ */
+export function openTarget(flags: FlagValues<typeof TARGET_FLAGS>, stateroot?: string): Target {
   const { sysroot, sandbox } = flags;
   const booted = sysroot === '/' && existsSync('/run/ostree-booted');
   if (sysroot === '/' && !booted) {
@@ -76,7 +79,19 @@ export function openTarget(flags: FlagValues<typeof TARGET_FLAGS>): Target {
   }
   // The clearest of all errors about a path that is no sysroot.
   Repository.open(join(sysroot, 'ostree/repo'));
+  if (stateroot !== undefined) requireStateroot(sysroot, stateroot, sandbox || booted);
   return sandbox || booted ? hostTarget(sysroot, booted) : new UnbootedTarget(sysroot);
+}
+
+function requireStateroot(sysroot: string, stateroot: string, booted: boolean): void {
+  if (booted) {
+    throw new CliError('Usage', 'A booted host is always deployed into its own stateroot; leave --os out.');
+  }
+  if (existsSync(join(sysroot, 'ostree/deploy', stateroot, 'var'))) return;
+  throw new CliError(
+    'NoDeployment',
+    `${sysroot} has no stateroot ${stateroot}; make it with \`ostree admin os-init --sysroot=${sysroot} ${stateroot}\`.`,
+  );
 }
 
 /** `ostree admin` wants root, and says so only after the image was pulled. Throws CliError `NotRoot`. */

@@ -32,7 +32,7 @@ export const rebase = defineCommand({
     return inWritableNamespace(flags.sysroot, environment, async () => {
       await deploy(
         {
-          target: openTarget(flags),
+          target: openTarget(flags, flags.os),
           reference,
           registry,
           ...(flags.os === undefined ? {} : { stateroot: flags.os }),

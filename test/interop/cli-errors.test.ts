@@ -171,6 +171,22 @@ describe('what a new user gets wrong', () => {
     );
   });
 
+  it('is told that there is no such stateroot, before anything is fetched', async () => {
+    const sysroot = await bench.sysroot();
+    const said = await say([
+      'rebase',
+      '--sysroot',
+      sysroot,
+      '--os',
+      'nope',
+      ...bench.plain,
+      ...login,
+      bench.image('1'),
+    ]);
+    assertSentence(said, /has no stateroot nope; make it with `ostree admin os-init/);
+    assert.ok(!said.stderr.includes('Pulling'));
+  });
+
   it('is told that there is nothing to roll back to, nor to upgrade', async () => {
     const sysroot = await bench.sysroot();
     assertSentence(await say(['rollback', '--sysroot', sysroot]), /only one deployment|no deployment/);

@@ -6,6 +6,7 @@ import type { LastOrder, NodeOS, NodeOSStatus, Order } from '../../../api/index.
 import { AgentError } from '../../../node-agent/errors.ts';
 import { type OrderLoopOptions, OrderLoop, type PullOptions } from '../../../node-agent/order-loop.ts';
 import { checksumOf, digestOf, FakeHost } from './fake-host.ts';
+import { merge } from './merge-patch.ts';
 
 const B = digestOf('b');
 const C = digestOf('c');
@@ -102,16 +103,6 @@ class Bench {
     const metadata = { ...this.object.metadata, resourceVersion: String(this.#version) };
     this.object = { ...this.object, ...change, metadata };
   }
-}
-
-function merge(from: unknown, patch: unknown): unknown {
-  if (typeof patch !== 'object' || patch === null) return patch;
-  const result: Record<string, unknown> = typeof from === 'object' && from !== null ? { ...from } : {};
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = merge(result[key], value);
-  }
-  return result;
 }
 
 describe('the order loop', () => {
