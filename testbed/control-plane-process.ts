@@ -43,6 +43,8 @@ export class ServerProcess {
     try {
       const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...this.#command], {
         stdio: ['ignore', log, log],
+        // A group of its own: a terminal's Ctrl-C goes to us, who stop it in order, not to it.
+        detached: true,
         env: { PATH: process.env['PATH'] ?? '' },
       });
       this.#child = child;

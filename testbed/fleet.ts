@@ -19,6 +19,7 @@ import { startRegistry } from './registry.ts';
 import type { TestRegistry } from './registry.ts';
 import { SupervisedProcess } from './supervised-process.ts';
 import { makeSysroot, removeWithSysroots } from './sysroot.ts';
+import { withSignal } from './treeline-command.ts';
 import { createWorkload } from './workload.ts';
 
 /** Long enough for `--keep` to be played with for a day. */
@@ -147,7 +148,10 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     });
   }
   signal?.throwIfAborted();
-  const [os] = await Promise.all([publishOS(options.os, { registry, say }), installTreeline(controlPlane)]);
+  const [os] = await Promise.all([
+    publishOS(options.os, { registry, say, ...withSignal(signal) }),
+    installTreeline(controlPlane),
+  ]);
   signal?.throwIfAborted();
 
   const kubelet = started.use(new KubeletStandIn(controlPlane));
@@ -201,6 +205,7 @@ async function makeMachine(name: string, parts: MachineParts, options: FleetOpti
     stateroot: os.name,
     image: os.versions[1].reference,
     plainHttpHost: registry.host,
+    ...withSignal(options.signal),
   });
   await kubelet.register({ name, runDirectory: sysroot.runDirectory });
   const token = await controlPlane.tokenFor(AGENT_ACCOUNT, { node: name }, TOKEN_SECONDS);

@@ -2,7 +2,7 @@
 import { deriveImage, manifestDigest } from './derived-image.ts';
 import type { LayerFile } from './derived-image.ts';
 import type { OSRepository } from './os-repository.ts';
-import { treeline } from './treeline-command.ts';
+import { treeline, withSignal } from './treeline-command.ts';
 
 export type OSVersion = 1 | 2 | 3;
 
@@ -22,6 +22,7 @@ export interface PublicationOptions {
   readonly registry: { readonly host: string; readonly url: string };
   /** Told before each version. */
   readonly say?: (sentence: string) => void;
+  readonly signal?: AbortSignal;
 }
 
 /** Version 3 is version 2 and one ordinary layer: a file more, a changed file of /etc, a file less. */
@@ -46,15 +47,18 @@ export async function publishOS(repository: OSRepository, options: PublicationOp
   const encapsulate = async (version: 1 | 2): Promise<PublishedVersion> => {
     say(`Writing version ${version} of ${name} into the registry with treeline encapsulate.`);
     const destination = `docker://${registry.host}/${name}:${version}`;
-    await treeline([
-      'encapsulate',
-      '--plain-http',
-      registry.host,
-      '--repo',
-      repository.path,
-      repository.branches[version],
-      destination,
-    ]);
+    await treeline(
+      [
+        'encapsulate',
+        '--plain-http',
+        registry.host,
+        '--repo',
+        repository.path,
+        repository.branches[version],
+        destination,
+      ],
+      withSignal(options.signal),
+    );
     return published(version);
   };
   const [first, second] = await Promise.all([encapsulate(1), encapsulate(2)]);

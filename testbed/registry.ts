@@ -55,6 +55,8 @@ export async function startRegistry(options: TestRegistryOptions): Promise<TestR
   // The process must not inherit REGISTRY_* variables: they override the file.
   const child = spawn('docker-registry', ['serve', configFile], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    // A group of its own: a terminal's Ctrl-C goes to us, who stop it in order, not to it.
+    detached: true,
     env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
   });
   const lines: string[] = [];

@@ -26,6 +26,8 @@ export class SupervisedProcess {
     try {
       this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', TREELINE, ...commandArguments], {
         stdio: ['ignore', log, log],
+        // A group of its own: a terminal's Ctrl-C goes to us, who stop it in order, not to it.
+        detached: true,
         // Nothing of the caller's environment: what the process may do is what its arguments give it.
         env: {
           PATH: process.env['PATH'] ?? '',

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand, tryCommand } from '../tools/setup/command.ts';
 import { randomUUID } from 'node:crypto';
-import { treeline } from './treeline-command.ts';
+import { treeline, withSignal } from './treeline-command.ts';
 
 export interface Sysroot {
   readonly path: string;
@@ -20,6 +20,7 @@ export interface SysrootOptions {
   readonly image: string;
   /** Host of the image's registry, which speaks plain HTTP. */
   readonly plainHttpHost: string;
+  readonly signal?: AbortSignal;
 }
 
 /** Where the sandbox host keeps the boot ID, inside its run directory. */
@@ -38,17 +39,10 @@ export async function makeSysroot(options: SysrootOptions): Promise<Sysroot> {
   await runCommand('ostree', ['admin', 'os-init', `--sysroot=${sysroot.path}`, stateroot]);
 
   const reference = `ostree-unverified-registry:${image}`;
-  const output = await treeline([
-    'image',
-    'pull',
-    '--output',
-    'json',
-    '--plain-http',
-    plainHttpHost,
-    '--repo',
-    repository,
-    reference,
-  ]);
+  const output = await treeline(
+    ['image', 'pull', '--output', 'json', '--plain-http', plainHttpHost, '--repo', repository, reference],
+    withSignal(options.signal),
+  );
   const { mergeCommit } = JSON.parse(output) as { readonly mergeCommit: string };
   await drawBootID(sysroot.runDirectory);
   await deploy(sysroot, stateroot, reference, mergeCommit);

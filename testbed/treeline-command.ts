@@ -10,3 +10,8 @@ export const TREELINE = fileURLToPath(new URL('../bin/treeline', import.meta.url
 export function treeline(commandArguments: readonly string[], options?: CommandOptions): Promise<string> {
   return runCommand(TREELINE, commandArguments, options);
 }
+
+/** Command options that carry a signal, or none. */
+export function withSignal(signal: AbortSignal | undefined): CommandOptions {
+  return signal === undefined ? {} : { signal };
+}
