@@ -229,6 +229,8 @@ function budget(fleet: ImageFleet): readonly Obstacle[] {
   }
   const waiting = members.some(({ step }) => step?.awaitsSlot === true);
   if (!waiting || image.object.spec.rollout.paused || fleet.halted || budget.max === 0) return obstacles;
+  // With room in the budget, who waits is given a slot by this very plan.
+  if (budget.unavailable.size < budget.max) return obstacles;
   const others = members.filter(({ node, os }) => isUnavailable(node, os) && !(os !== undefined && holdsSlot(os)));
   const holders = members.filter(({ os }) => os !== undefined && holdsSlot(os));
   const parts = [
