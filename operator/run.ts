@@ -109,9 +109,11 @@ async function runOver(
     },
     plan,
     execute: async (plan, signal) => {
-      const retryMs = await executor.execute(plan, signal);
+      // Before the orders: an agent that is told of a Secret should be able to read it.
       assertLeading();
-      return (await keepRole()) ? retryMs : Math.min(retryMs ?? ROLE_RETRY_MS, ROLE_RETRY_MS);
+      const kept = await keepRole();
+      const retryMs = await executor.execute(plan, signal);
+      return kept ? retryMs : Math.min(retryMs ?? ROLE_RETRY_MS, ROLE_RETRY_MS);
     },
     onPlanned: (snapshot, _plan, planMs) => metrics.planned(snapshot, planMs),
     clock,

@@ -205,6 +205,7 @@ function subjectOf(action: Action): string {
     case 'WriteImageStatus':
       return `osimage/${action.name}`;
     case 'Emit':
-      return `event/${action.regarding.kind}/${action.regarding.name}/${action.reason}/${action.message}`;
+      // Told only if the write before it has happened: otherwise the next plan tells it again, with that write.
+      return action.regarding.kind === 'Node' ? `node/${action.regarding.name}` : `osimage/${action.regarding.name}`;
   }
 }

@@ -3,6 +3,7 @@
  * use", so the list is written out; agents may read nothing else in the namespace.
  */
 import { AGENT_PULL_SECRETS_ROLE, type OSImage } from '../../api/index.ts';
+import { isKubeError } from '../errors.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
 import type { PolicyRule } from '../kube/objects.ts';
 
@@ -21,8 +22,13 @@ export class PullSecretRole {
     const wanted = JSON.stringify(rules);
     if (this.#written === wanted) return;
     this.#written = undefined;
-    const role = await this.#api.getRole(AGENT_PULL_SECRETS_ROLE);
-    if (JSON.stringify(role.rules ?? []) !== wanted) await this.#api.replaceRole({ ...role, rules });
+    try {
+      const role = await this.#api.getRole(AGENT_PULL_SECRETS_ROLE);
+      if (!sameRules(role.rules ?? [], rules)) await this.#api.replaceRole({ ...role, rules });
+    } catch (error) {
+      // Without the Role nobody may read anything: fine as long as nobody has to.
+      if (rules.length > 0 || !isKubeError(error, 'NotFound')) throw error;
+    }
     this.#written = wanted;
   }
 
@@ -37,4 +43,11 @@ export function pullSecretRules(images: readonly OSImage[]): PolicyRule[] {
   const names = new Set(images.flatMap((image) => image.spec.image.pullSecretRef?.name ?? []));
   if (names.size === 0) return [];
   return [{ apiGroups: [''], resourceNames: [...names].sort(), resources: ['secrets'], verbs: ['get'] }];
+}
+
+/** The API server orders the fields of a rule in its own way. */
+function sameRules(a: readonly PolicyRule[], b: readonly PolicyRule[]): boolean {
+  const text = (rules: readonly PolicyRule[]) =>
+    JSON.stringify(rules.map((rule) => [rule.apiGroups, rule.resources, rule.resourceNames, rule.verbs]));
+  return text(a) === text(b);
 }

@@ -1,6 +1,5 @@
 /** Operators inside the test process, with the operator's real ServiceAccount and role, and the questions tests ask. */
 import { fork, type ChildProcess } from 'node:child_process';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { DEFAULT_NAMESPACE, type Condition, type NodeOS, type OSImage } from '../../api/index.ts';
@@ -71,7 +70,7 @@ export class OperatorProcess implements AsyncDisposable {
   }
 
   spawn(): void {
-    this.#child = fork(join(import.meta.dirname, 'operator-process.ts'), this.#arguments);
+    this.#child = fork(new URL('./operator-process.ts', import.meta.url), this.#arguments);
   }
 
   async kill(): Promise<void> {

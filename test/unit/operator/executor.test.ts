@@ -239,6 +239,23 @@ describe('the executor', () => {
     assert.deepEqual(calls[0]?.body['preconditions'], { uid: 'os-a' });
   });
 
+  it('tells of a change only when the write that makes it has happened', async () => {
+    fleet.nodes.replace([trimNode(node('a', 1))], '1');
+    fleet.nodeOSes.replace([nodeOS('a', 1)], '1');
+    answer = () => {
+      throw new KubeError('Unavailable', 'etcd is busy', { status: 500 });
+    };
+    const regarding = { kind: 'Node', name: 'a' } as const;
+    await execute(writeRollout('a', 1), {
+      kind: 'Emit',
+      regarding,
+      type: 'Normal',
+      reason: 'SlotGranted',
+      message: '…',
+    });
+    assert.equal(calls.length, 1);
+  });
+
   it('turns the same event into a series, and never fails over one', async () => {
     fleet.nodes.replace([trimNode(node('a', 1))], '1');
     const emit: Action = {

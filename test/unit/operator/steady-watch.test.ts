@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { pino } from 'pino';
@@ -269,7 +268,7 @@ describe('a steady watch of a server that is killed', () => {
   });
 
   const serve = async (port: number): Promise<number> => {
-    const started = fork(join(import.meta.dirname, 'mortal-server.ts'), [String(port)]);
+    const started = fork(new URL('./mortal-server.ts', import.meta.url), [String(port)]);
     child = started;
     return new Promise((resolve) => {
       started.once('message', (message) => resolve(Number(message)));
