@@ -13,9 +13,6 @@ import { fromPortable, type WorkerReply, type WorkerRequest } from './worker-pro
 const WINDOW_BYTES = 2 * 1024 * 1024;
 /** Small network reads are joined into pieces of this size: fewer messages, and every one can be transferred. */
 const PIECE_BYTES = 256 * 1024;
-/** A thread's JavaScript heap. What is large (content, decompressor output) lies outside it. */
-const WORKER_OLD_SPACE_MB = 64;
-const WORKER_YOUNG_SPACE_MB = 8;
 
 /** A fixed number of threads. Dispose of it to end them. */
 export class ImportPool implements AsyncDisposable {
@@ -147,10 +144,7 @@ export class ImportThread {
 
   #launch(): Worker {
     const workerData: ImportWorkerData = { repositoryPath: this.#repositoryPath };
-    const worker = new Worker(new URL('./import-worker.ts', import.meta.url), {
-      workerData,
-      resourceLimits: { maxOldGenerationSizeMb: WORKER_OLD_SPACE_MB, maxYoungGenerationSizeMb: WORKER_YOUNG_SPACE_MB },
-    });
+    const worker = new Worker(new URL('./import-worker.ts', import.meta.url), { workerData });
     worker.on('message', (reply: WorkerReply) => {
       if (reply.kind === 'taken') {
         this.#underWay -= reply.bytes;
