@@ -11,7 +11,9 @@ import type { Pod } from '../kube/objects.ts';
 import type { DrainSnapshot, Refusal } from '../rollout/snapshot.ts';
 import { isTerminating, podsToLeave, readEvictionError, refusalOf } from './eviction.ts';
 
-/** A refused eviction is asked again after this, plus up to a fifth: budgets change with pods becoming Ready elsewhere. */
+/** A refused eviction is asked again after this, then twice as long, up to `REFUSED_PACE_MS`, from the start again when a
+ * pod has left: a budget has room as soon as the pod's replacement is Ready, which often takes a second. */
+const FIRST_REFUSED_PACE_MS = 1000;
 const REFUSED_PACE_MS = 5000;
 /** Pods that only have to finish are looked at after this, then twice as long, up to `REFUSED_PACE_MS`. */
 const LEAVING_PACE_MS = 500;
@@ -35,6 +37,7 @@ export interface DrainerOptions {
 interface Drain {
   readonly slot: string;
   readonly leaving: BackOff;
+  readonly refused: BackOff;
   readonly refusedSince: Map<string, Date>;
   running: boolean;
   dueMs: number;
@@ -63,9 +66,8 @@ export class Drainer {
     if (drain?.slot !== slot) {
       drain = {
         slot,
-        leaving: new BackOff({ initialMs: LEAVING_PACE_MS, maxMs: REFUSED_PACE_MS }, () =>
-          this.#options.clock.random(),
-        ),
+        leaving: this.#backOffFrom(LEAVING_PACE_MS),
+        refused: this.#backOffFrom(FIRST_REFUSED_PACE_MS),
         refusedSince: new Map(),
         running: false,
         dueMs: 0,
@@ -94,16 +96,22 @@ export class Drainer {
     this.#stop = new AbortController();
   }
 
+  #backOffFrom(initialMs: number): BackOff {
+    return new BackOff({ initialMs, maxMs: REFUSED_PACE_MS }, () => this.#options.clock.random());
+  }
+
   async #pass(node: string, drain: Drain, signal: AbortSignal): Promise<void> {
     const { clock, logger } = this.#options;
     let waitMs;
     try {
       const before = drain.report;
       drain.report = await this.#evictAll(node, drain, signal);
-      if (drain.report.podsLeft !== before?.podsLeft) drain.leaving.reset();
+      if (drain.report.podsLeft !== before?.podsLeft) {
+        drain.leaving.reset();
+        drain.refused.reset();
+      }
       if (drain.report.podsLeft === 0) logger.info({ node }, 'drained');
-      waitMs =
-        drain.report.refusals.length > 0 ? jittered(REFUSED_PACE_MS, 0.2, () => clock.random()) : drain.leaving.next();
+      waitMs = (drain.report.refusals.length > 0 ? drain.refused : drain.leaving).next();
     } catch (error) {
       waitMs = jittered(REFUSED_PACE_MS, 0.2, () => clock.random());
       if (!signal.aborted)
