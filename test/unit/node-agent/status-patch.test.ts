@@ -5,7 +5,7 @@ import { type AgentStatus, statusPatch } from '../../../node-agent/status-patch.
 import { merge } from './merge-patch.ts';
 
 /** As it comes from JSON: no null prototypes. */
-const plain = <T>(value: unknown): T => JSON.parse(JSON.stringify(value)) as T;
+const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
 describe('the patch of a status', () => {
   const deployment = fc.record(
@@ -37,8 +37,8 @@ describe('the patch of a status', () => {
   it('makes the API say what is wanted, leaves the rest alone, and is nothing when nothing changes', () => {
     fc.assert(
       fc.property(known, wanted, (anyStatus, anyWish) => {
-        const from = plain<NodeOSStatus>(anyStatus);
-        const to = plain<AgentStatus>(anyWish);
+        const from = plain(anyStatus) as NodeOSStatus;
+        const to = plain(anyWish) as AgentStatus;
         const patch = statusPatch(from, to) as { status: Record<string, unknown> } | undefined;
         const result = merge(from, patch?.status ?? {}) as NodeOSStatus;
         const expected: Record<string, unknown> = { ...from, ...to };

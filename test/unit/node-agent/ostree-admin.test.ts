@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { OstreeAdminHost } from '../../../node-agent/host/ostree-admin.ts';
+import { checksumOf, digestOf } from './fake-host.ts';
+
+const A = digestOf('a');
+const B = digestOf('b');
+const C = digestOf('c');
+const LOCK_FILE = 'run/ostree/staged-deployment-locked';
+
+/** A booted host as far as its `ostree` and its files show it: libostree of some version, in a folder. */
+class Machine {
+  readonly root: string;
+  readonly version: string;
+  readonly calls: string[] = [];
+  staged: { digest: string; locked: boolean } | undefined;
+  /** Digests in boot order; the first is booted. */
+  deployed = [A, C];
+
+  constructor(root: string, version: string) {
+    this.root = root;
+    this.version = version;
+  }
+
+  get #modern(): boolean {
+    return Number(this.version) >= 2023.8;
+  }
+
+  run = async (argv: readonly string[]): Promise<string> => {
+    const line = argv.join(' ');
+    if (line === 'ostree --version') return `libostree:\n Version: '${this.version}'\n`;
+    if (line === 'ostree admin status') return this.#status();
+    this.calls.push(line);
+    if (line.startsWith('ostree admin deploy')) await this.#deploy(argv);
+    if (line === 'ostree admin undeploy 0') this.staged = undefined;
+    if (line.startsWith('ostree admin lock-finalization') && this.staged !== undefined) {
+      assert.ok(this.#modern, 'the command came with 2023.8');
+      this.staged = { ...this.staged, locked: !line.endsWith('--unlock') };
+    }
+    return '';
+  };
+
+  #status(): string {
+    const note = this.staged?.locked === true && this.#modern ? 'finalization locked' : 'staged';
+    const lines = [
+      ...(this.staged === undefined ? [] : [`  os ${checksumOf(this.staged.digest)}.0 (${note})`]),
+      ...this.deployed.map((digest, at) => `${at === 0 ? '*' : ' '} os ${checksumOf(digest)}.0`),
+    ];
+    return `${lines.join('\n')}\n`;
+  }
+
+  async #deploy(argv: readonly string[]): Promise<void> {
+    const checksum = argv.at(-1) ?? '';
+    if (!argv.includes('--stage')) return;
+    // Staging drops an old lock; --lock-finalization then makes the new one (ostree-admin-deploy(1)).
+    await rm(join(this.root, LOCK_FILE), { force: true });
+    this.staged = { digest: `sha256:${checksum}`, locked: argv.includes('--lock-finalization') };
+    if (!this.#modern && this.staged.locked) await writeFile(join(this.root, LOCK_FILE), '');
+  }
+}
+
+describe('a booted host', () => {
+  let root = '';
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), 'treeline-machine-'));
+    for (const path of ['proc/sys/kernel/random', 'run/ostree', 'ostree/repo/objects']) {
+      await mkdir(join(root, path), { recursive: true });
+    }
+    await writeFile(join(root, 'proc/sys/kernel/random/boot_id'), 'boot-1\n');
+  });
+  afterEach(() => rm(root, { recursive: true }));
+
+  function machine(version: string) {
+    const it = new Machine(root, version);
+    const readImageFacts = async (checksum: string) => ({ digest: `sha256:${checksum}` });
+    return { machine: it, host: new OstreeAdminHost({ sysroot: root, run: it.run, readImageFacts }) };
+  }
+
+  for (const version of ['2022.7', '2023.8', '2026.2']) {
+    describe(`with libostree ${version}`, () => {
+      it('reports what is booted, staged and kept', async () => {
+        const { machine: it, host } = machine(version);
+        assert.equal((await host.status()).staged, undefined);
+        await host.stage({ checksum: checksumOf(B), origin: 'ostree-unverified-registry:r/os' });
+        const { bootID, booted, staged, rollback } = await host.status();
+        assert.deepEqual([bootID, booted?.digest, rollback?.digest], ['boot-1', A, C]);
+        assert.deepEqual([staged?.digest, staged?.locked], [B, true]);
+        assert.ok(
+          it.calls[0]?.startsWith(
+            'ostree admin deploy --os=os --origin-file=/run/treeline/origin --stage --lock-finalization',
+          ),
+        );
+        assert.equal(
+          await readFile(join(root, 'run/treeline/origin'), 'utf8'),
+          '[origin]\ncontainer-image-reference=ostree-unverified-registry:r/os\n',
+        );
+      });
+
+      it('stages once, and locks what somebody has unlocked', async () => {
+        const { machine: it, host } = machine(version);
+        const request = { checksum: checksumOf(B), origin: 'x' };
+        await host.stage(request);
+        await host.unlock(B);
+        assert.equal((await host.status()).staged?.locked, false);
+        await host.stage(request);
+        assert.equal((await host.status()).staged?.locked, true);
+        assert.equal(it.calls.filter((call) => call.includes(' deploy ')).length, 1);
+      });
+
+      it('unlocks only the digest that is staged', async () => {
+        const { host } = machine(version);
+        await assert.rejects(host.unlock(B), { code: 'OtherDigestStaged' });
+        await host.stage({ checksum: checksumOf(B), origin: 'x' });
+        await assert.rejects(host.unlock(C), { code: 'OtherDigestStaged' });
+        assert.equal((await host.status()).staged?.locked, true);
+        await host.unlock(B);
+        assert.equal(existsSync(join(root, LOCK_FILE)), false);
+      });
+
+      it('discards what is staged, and only that', async () => {
+        const { machine: it, host } = machine(version);
+        await host.discard();
+        assert.deepEqual(it.calls, []);
+        await host.stage({ checksum: checksumOf(B), origin: 'x' });
+        await host.discard();
+        assert.equal(it.calls.at(-1), 'ostree admin undeploy 0');
+      });
+    });
+  }
+
+  it('honours the old form of the lock on a new libostree', async () => {
+    const { machine: it, host } = machine('2026.2');
+    it.staged = { digest: B, locked: false };
+    await writeFile(join(root, LOCK_FILE), '');
+    assert.equal((await host.status()).staged?.locked, true);
+    await host.unlock(B);
+    assert.equal((await host.status()).staged?.locked, false);
+  });
+
+  it('rolls back by reordering where libostree can, else by deploying again', async () => {
+    const now = machine('2026.2');
+    await now.host.rollback();
+    assert.deepEqual(now.machine.calls, ['ostree admin set-default 1']);
+    const old = machine('2022.7');
+    await old.host.rollback();
+    assert.deepEqual(old.machine.calls, [
+      `ostree admin deploy --os=os --origin-file=/ostree/deploy/os/deploy/${checksumOf(C)}.0.origin ${checksumOf(C)}`,
+    ]);
+    old.machine.deployed = [A];
+    await assert.rejects(old.host.rollback(), { code: 'NothingToRollBackTo' });
+  });
+
+  it('refuses to stage where it could not lock', async () => {
+    const { machine: it, host } = machine('2021.6');
+    await assert.rejects(host.stage({ checksum: checksumOf(B), origin: 'x' }), {
+      code: 'HostUnsupported',
+      message: /2022\.2/,
+    });
+    assert.deepEqual(it.calls, []);
+  });
+
+  it('reboots through systemd, with the reason', async () => {
+    const { machine: it, host } = machine('2026.2');
+    await host.reboot('because');
+    assert.deepEqual(it.calls, ['systemctl reboot --message=because']);
+  });
+
+  it('that was not booted from a deployment is none', async () => {
+    const { machine: it, host } = machine('2026.2');
+    it.deployed = [];
+    await assert.rejects(host.status(), { code: 'HostUnsupported' });
+  });
+});
