@@ -26,10 +26,9 @@ spec:
 `;
 }
 
-export async function applyVersion(fleet: Fleet, version: OSVersion): Promise<string> {
-  const yaml = manifest(fleet.os.versions[version].reference);
-  await fleet.controlPlane.kubectl(['apply', '-f', '-'], { input: yaml });
-  return yaml;
+export async function applyVersion(fleet: Fleet, version: OSVersion): Promise<void> {
+  const input = manifest(fleet.os.versions[version].reference);
+  await fleet.controlPlane.kubectl(['apply', '-f', '-'], { input });
 }
 
 /** True when the operator says Ready for this target, every agent reports it booted, and no node is cordoned any more. */

@@ -11,7 +11,7 @@ import { formatBytes, viewFleet } from './fleet-view.ts';
 import { Onlooker } from './onlooker.ts';
 import { collectProof, flawIn } from './proof.ts';
 import type { Proof } from './proof.ts';
-import { applyVersion, IMAGE_NAME, isComplete, MAX_UNAVAILABLE, STUCK_AFTER_MS } from './rollout.ts';
+import { applyVersion, IMAGE_NAME, isComplete, manifest, MAX_UNAVAILABLE, STUCK_AFTER_MS } from './rollout.ts';
 
 const POLL_MS = 100;
 
@@ -38,16 +38,16 @@ export async function tellStory(options: StoryOptions): Promise<void> {
   const versionOf = new Map(Object.entries(fleet.os.versions).map(([version, { digest }]) => [digest, version]));
   const show = () => {
     changed = performance.now();
-    display.update(viewFleet(onlooker.objects, versionOf));
+    if (onlooker.objects.image !== undefined) display.update(viewFleet(onlooker.objects, versionOf));
   };
   let changed = started;
   await using onlooker: Onlooker = new Onlooker(fleet.controlPlane, IMAGE_NAME, show);
 
   for (const version of [2, 3] as const) {
-    const yaml = await applyVersion(fleet, version);
+    const { reference, digest } = fleet.os.versions[version];
     say(`kubectl apply: version ${version}, ${describeVersion(version)}`);
-    display.quote(yaml);
-    const { digest } = fleet.os.versions[version];
+    display.quote(manifest(reference));
+    await applyVersion(fleet, version);
     changed = performance.now();
     for (;;) {
       const view = viewFleet(onlooker.objects, versionOf);
@@ -64,9 +64,10 @@ export async function tellStory(options: StoryOptions): Promise<void> {
   }
 
   const durationSeconds = Math.round((performance.now() - started) / 1000);
+  await onlooker[Symbol.asyncDispose]();
+  display.end();
   say('Proof: what ostree and kubectl say, and what was measured.');
   const proof = await collectProof(fleet, onlooker, { maxUnavailable: MAX_UNAVAILABLE, durationSeconds });
-  await onlooker[Symbol.asyncDispose]();
   showProof(proof, display);
   options.onProof(proof);
   const flaw = flawIn(proof);
