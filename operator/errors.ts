@@ -84,6 +84,15 @@ export function isKubeError(error: unknown, ...codes: KubeErrorCode[]): error is
   return error instanceof KubeError && codes.includes(error.code);
 }
 
+/** An API server that asks for more patience than this is not believed: it may have restarted meanwhile. */
+const RETRY_AFTER_MAX_MS = 30_000;
+
+/** How long the API server asked us to stay away, in milliseconds; 0 when it did not. */
+export function retryAfterMs(error: unknown): number {
+  const seconds = error instanceof KubeError ? (error.retryAfterSeconds ?? 0) : 0;
+  return Math.min(RETRY_AFTER_MAX_MS, seconds * 1000);
+}
+
 /** The sentence of an error of any kind, for logs and conditions. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { BackOff } from '../back-off.ts';
 import type { Clock } from '../clock.ts';
 import type { Drainer } from '../drain/drainer.ts';
-import { KubeError, OperatorError, isKubeError, messageOf } from '../errors.ts';
+import { KubeError, OperatorError, isKubeError, messageOf, retryAfterMs } from '../errors.ts';
 import { slotOf, type Fleet } from '../fleet.ts';
 import type { EventRecorder } from '../kube/event-recorder.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
@@ -87,7 +87,8 @@ export class Executor {
       const retry = this.#retries.get(key) ?? { backOff: new BackOff(BACK_OFF, () => clock.random()), dueMs: 0 };
       const overtaken = isKubeError(error, 'Conflict', 'AlreadyExists', 'NotFound');
       const stale = overtaken || (error instanceof OperatorError && error.code === 'StalePicture');
-      const waitMs = stale ? Math.min(STALE_MAX_MS, retry.backOff.next()) : retry.backOff.next();
+      const backOffMs = retry.backOff.next();
+      const waitMs = stale ? Math.min(STALE_MAX_MS, backOffMs) : Math.max(backOffMs, retryAfterMs(error));
       retry.dueMs = clock.monotonicMs() + waitMs;
       this.#retries.set(key, retry);
       const details = { action: key, failures: retry.backOff.failures, waitMs: Math.round(waitMs) };

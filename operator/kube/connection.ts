@@ -110,7 +110,8 @@ export class PooledConnection implements Connection {
     } catch (error) {
       throw unreachable(`${method} ${path}`, error, timeout.aborted);
     }
-    if (response.statusCode >= 400) throw errorFromResponse(response.statusCode, text, `${method} ${path}`);
+    if (response.statusCode >= 400)
+      throw errorFromResponse(response.statusCode, text, `${method} ${path}`, response.headers['retry-after']);
     return text === '' ? undefined : JSON.parse(text);
   }
 
@@ -120,7 +121,8 @@ export class PooledConnection implements Connection {
     });
     const name = `watch of ${path}`;
     try {
-      if (response.statusCode >= 400) throw errorFromResponse(response.statusCode, await response.body.text(), name);
+      if (response.statusCode >= 400)
+        throw errorFromResponse(response.statusCode, await response.body.text(), name, response.headers['retry-after']);
       onOpen();
       const decoder = new StringDecoder('utf8');
       let text = '';

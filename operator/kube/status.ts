@@ -11,8 +11,11 @@ interface Status {
   };
 }
 
-/** Turns the body of a failed answer into an error. A body that is not a Status (a proxy's page) is quoted, shortened. */
-export function errorFromResponse(status: number, body: string, request: string): KubeError {
+/**
+ * Turns the body of a failed answer into an error. A body that is not a Status (a proxy's page, or API priority and
+ * fairness, which says when to come back in the header `Retry-After`) is quoted, shortened.
+ */
+export function errorFromResponse(status: number, body: string, request: string, retryAfter?: unknown): KubeError {
   try {
     const parsed: unknown = JSON.parse(body);
     if (typeof parsed === 'object' && parsed !== null && 'kind' in parsed && parsed.kind === 'Status')
@@ -23,6 +26,7 @@ export function errorFromResponse(status: number, body: string, request: string)
   const quoted = body.trim().slice(0, 200);
   return new KubeError(codeOf(status, undefined), `${request}: HTTP ${status}${quoted === '' ? '' : `: ${quoted}`}`, {
     status,
+    ...(typeof retryAfter === 'string' && /^\d+$/.test(retryAfter) ? { retryAfterSeconds: Number(retryAfter) } : {}),
   });
 }
 

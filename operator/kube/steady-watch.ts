@@ -6,7 +6,7 @@
 import type { Logger } from 'pino';
 import { BackOff } from '../back-off.ts';
 import type { Clock } from '../clock.ts';
-import { isKubeError, messageOf } from '../errors.ts';
+import { isKubeError, messageOf, retryAfterMs } from '../errors.ts';
 import { LIST_TIMEOUT_MS, type Connection } from './connection.ts';
 import type { CachedObject, ObjectCache } from './object-cache.ts';
 import { errorFromStatus } from './status.ts';
@@ -124,7 +124,7 @@ export class SteadyWatch<T extends CachedObject> {
           continue;
         }
         wasGone = false;
-        const waitMs = this.#backOff.next();
+        const waitMs = Math.max(this.#backOff.next(), retryAfterMs(error));
         logger.warn(
           { path, failures: this.#backOff.failures, waitMs: Math.round(waitMs), error: messageOf(error) },
           'watch interrupted, trying again',

@@ -97,6 +97,11 @@ describe('an error of the API server', () => {
     assert.equal(status(410, { reason: 'Expired', message: 'too old resource version: 1 (2)' }).code, 'Gone');
   });
 
+  it('says when to come back, as API priority and fairness does in a header', () => {
+    const error = errorFromResponse(429, 'Too many requests, please try again later.\n', 'GET /x', '1');
+    assert.deepEqual([error.code, error.retryAfterSeconds], ['TooManyRequests', 1]);
+  });
+
   it('that is no Status is quoted, shortened', () => {
     const error = errorFromResponse(502, `<html>${'bad gateway '.repeat(100)}`, 'GET /api/v1/nodes');
     assert.equal(error.code, 'Unavailable');

@@ -159,6 +159,14 @@ describe('the executor', () => {
     assert.equal(calls.length, 1);
   });
 
+  it('stays away for as long as a busy API server asks', async () => {
+    fleet.nodeOSes.replace([nodeOS('a', 1)], '1');
+    answer = () => {
+      throw new KubeError('TooManyRequests', 'too many requests', { status: 429, retryAfterSeconds: 7 });
+    };
+    assert.equal(await execute(writeRollout('a', 1)), 7000);
+  });
+
   it('stops at once when leadership is lost, before the next write', async () => {
     fleet.nodeOSes.replace([nodeOS('a', 1), nodeOS('b', 1)], '1');
     const works = answer;
