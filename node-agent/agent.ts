@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { AGENT_FIELD_MANAGER, API_VERSION, type NodeOS } from '../api/index.ts';
 import type { RegistryOptions } from '../registry/index.ts';
 import { failureOf } from './failure.ts';
-import { createHost, type HostKind } from './host/create-host.ts';
+import { createHost, type HostKind, hostTool } from './host/create-host.ts';
 import { makeWritable } from './host/writable.ts';
 import { dropUnusedImages, imageFactsReader, imagePuller } from './image-store.ts';
 import { connectionFromKubeconfig, connectionInCluster } from './kube/connection.ts';
@@ -43,6 +43,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     : connectionFromKubeconfig(options.kubeconfig));
   await using client = new KubeClient(connection);
   const host = createHost(options.host, { ...options, readImageFacts: imageFactsReader(sysroot) });
+  const { tool, repository } = hostTool(options.host, sysroot);
   const prepare = async () => {
     // A pod's mount namespace is its own; on the host itself this would change everybody's.
     if (options.host === 'ostree-admin' && sysroot !== '/') await makeWritable(sysroot);
@@ -54,11 +55,12 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       registry: await registryOptions(options),
       readPullSecret: (name, cut) => readPullSecret(client, namespace, name, cut),
       prepare,
+      retainVar: () => tool.retainsVar(),
       onWarning: (message) => log.warn(message),
     }),
     cleanUp: async (status) => {
       await prepare();
-      await dropUnusedImages(sysroot, status);
+      await dropUnusedImages(sysroot, status, () => tool.prune(repository));
     },
     patchStatus: async (patch, cut) => {
       const path = `/apis/${API_VERSION}/nodeoses/${encodeURIComponent(nodeName)}/status`;

@@ -47,6 +47,8 @@ export interface ImagePullerOptions {
   readonly readPullSecret: (name: string, signal: AbortSignal) => Promise<Credentials>;
   /** Called before anything is written. */
   readonly prepare: () => Promise<void>;
+  /** Whether the host deploys content in `/var`. */
+  readonly retainVar: () => Promise<boolean>;
   /** A sentence about what the image has and the host will not get. */
   readonly onWarning: (message: string) => void;
 }
@@ -69,6 +71,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       reference,
       platform: { os: 'linux', architecture: ociArchitecture() },
       requireBootable: true,
+      retainVar: await options.retainVar(),
       onProgress,
       onWarning: options.onWarning,
       signal,
@@ -83,10 +86,15 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
 }
 
 /** Drops the images that no deployment in `host` was made from, as the other host tools do after an update. */
-export async function dropUnusedImages(sysroot: string, host: HostStatus): Promise<void> {
+export async function dropUnusedImages(
+  sysroot: string,
+  host: HostStatus,
+  pruneObjects: () => Promise<void>,
+): Promise<void> {
   const deployed = [host.booted, host.staged, host.rollback].flatMap((deployment) =>
     deployment?.image === undefined ? [] : [parseOstreeImageReference(deployment.image).image],
   );
   // Without a single known image, it is more likely that we read the host wrongly than that all may go.
-  if (deployed.length > 0) await pruneImages(Repository.open(repositoryPath(sysroot)), { deployed });
+  if (deployed.length === 0) return;
+  await pruneImages(Repository.open(repositoryPath(sysroot)), { deployed, pruneObjects });
 }

@@ -1,14 +1,12 @@
 /** What other rooms may use of the agent: the agent itself, hosts, and what the command line needs of `ostree admin`. */
-export { type AgentOptions, runAgent } from './agent.ts';
-export { AgentError, type AgentErrorCode } from './errors.ts';
+export { runAgent } from './agent.ts';
 export { commandRunner } from './host/command.ts';
 export { createHost, type HostKind } from './host/create-host.ts';
-export { describeDeployment, type ListedDeployment } from './host/deployments.ts';
-export type { Host, StageRequest } from './host/host.ts';
+export { describeDeployment } from './host/deployments.ts';
+export type { Host } from './host/host.ts';
 export { ociArchitecture } from './host/machine.ts';
 export { formatOrigin } from './host/origin-file.ts';
-export { OstreeTool, repositoryPath } from './host/ostree-tool.ts';
+export { OstreeTool } from './host/ostree-tool.ts';
 export { rollBack, soleStateroot } from './host/sandbox.ts';
 export { isReadOnly } from './host/writable.ts';
 export { imageFactsReader } from './image-store.ts';
-export type { AgentExit } from './order-loop.ts';

@@ -2,7 +2,9 @@
 import { join } from 'node:path';
 import type { ReadImageFacts } from './deployments.ts';
 import type { Host } from './host.ts';
-import { OstreeAdminHost } from './ostree-admin.ts';
+import { commandRunner } from './command.ts';
+import { hostRunner, OstreeAdminHost } from './ostree-admin.ts';
+import { OstreeTool, repositoryPath } from './ostree-tool.ts';
 import { SandboxHost } from './sandbox.ts';
 
 export type HostKind = 'ostree-admin' | 'sandbox';
@@ -14,6 +16,13 @@ export interface CreateHostOptions {
   readonly runDirectory?: string;
   readonly readImageFacts: ReadImageFacts;
   readonly agentVersion?: string;
+}
+
+/** The `ostree` that a host is managed with, and where that sees the host's repository. */
+export function hostTool(kind: HostKind, sysroot: string): { readonly tool: OstreeTool; readonly repository: string } {
+  return kind === 'ostree-admin'
+    ? { tool: new OstreeTool(hostRunner(sysroot)), repository: repositoryPath('/') }
+    : { tool: new OstreeTool(commandRunner(), sysroot), repository: repositoryPath(sysroot) };
 }
 
 /** Touches nothing yet. */

@@ -33,6 +33,11 @@ const BOOT_ID_FILE = 'proc/sys/kernel/random/boot_id';
 /** From a pod, commands run in the mount namespace of the host's process 1, where `/run` and `/boot` are the real ones. */
 const ENTER_HOST = ['nsenter', '--target', '1', '--mount', '--'];
 
+/** Runs commands on the host whose root is seen at `sysroot`. */
+export function hostRunner(sysroot: string): CommandRunner {
+  return commandRunner(sysroot === '/' ? [] : ENTER_HOST);
+}
+
 export class OstreeAdminHost implements Host {
   readonly sysroot: string;
   readonly #run: CommandRunner;
@@ -42,7 +47,7 @@ export class OstreeAdminHost implements Host {
   constructor(options: OstreeAdminHostOptions) {
     this.sysroot = options.sysroot;
     this.#options = options;
-    this.#run = options.run ?? commandRunner(options.sysroot === '/' ? [] : ENTER_HOST);
+    this.#run = options.run ?? hostRunner(options.sysroot);
     this.#tool = new OstreeTool(this.#run);
   }
 

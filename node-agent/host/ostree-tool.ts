@@ -14,6 +14,9 @@ const SET_DEFAULT: Version = [2023, 6];
 /** `ostree admin lock-finalization`; the lock is part of the staged deployment instead of a file beside it. */
 const LOCK_COMMAND: Version = [2023, 8];
 
+/** Deploys commits with content in `/var`; before, that content must be moved aside on import. */
+const VAR_IN_COMMITS: Version = [2024, 3];
+
 type Version = readonly [year: number, release: number];
 
 export interface DeployRequest {
@@ -78,6 +81,16 @@ export class OstreeTool {
 
   async lockFinalization(locked: boolean): Promise<void> {
     await this.#admin('lock-finalization', ...(locked ? [] : ['--unlock']));
+  }
+
+  /** Whether commits with content in `/var` can be deployed. */
+  async retainsVar(): Promise<boolean> {
+    return this.#atLeast(VAR_IN_COMMITS);
+  }
+
+  /** Deletes the objects that no ref needs, for the whole sysroot. `repository` is the path as the tool sees it. */
+  async prune(repository: string): Promise<void> {
+    await this.#run(['ostree', 'prune', `--repo=${repository}`, '--refs-only', '--depth=0']);
   }
 
   /** Names in a directory of a commit; throws AgentError `CommandFailed` if there is no such directory. */

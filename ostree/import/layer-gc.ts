@@ -48,6 +48,8 @@ function neededLayerRefs(repository: Repository): ReadonlySet<string> {
 export interface PruneImagesOptions {
   /** The images that deployments' origins name. Their refs stay. */
   readonly deployed: readonly ImageReference[];
+  /** Runs `ostree prune --refs-only --depth=0` elsewhere: from a container, in the host's mount namespace. */
+  readonly pruneObjects?: () => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -70,13 +72,17 @@ export async function pruneImages(repository: Repository, options: PruneImagesOp
   const guards = [...repository.listRefs(PULL_GUARD_PREFIX).keys()];
   for (const ref of [...unneeded, ...guards]) await repository.setRef(ref, undefined);
   const layers = await pruneLayers(repository);
+  await (options.pruneObjects?.() ?? pruneObjects(repository, options.signal));
+  return { images: unneeded.length, layers };
+}
+
+async function pruneObjects(repository: Repository, signal: AbortSignal | undefined): Promise<void> {
   try {
     await run('ostree', ['prune', `--repo=${repository.path}`, '--refs-only', '--depth=0'], {
-      signal: options.signal,
+      signal,
     });
   } catch (error) {
     const words = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error);
     throw new OstreeError('Io', `ostree prune of ${repository.path} failed: ${words}`, { cause: error });
   }
-  return { images: unneeded.length, layers };
 }
