@@ -3,7 +3,8 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CommandRunner, commandRunner } from '../../node-agent/host/command.ts';
 import { SandboxHost } from '../../node-agent/host/sandbox.ts';
-import { imageFactsReader } from '../../node-agent/image-store.ts';
+import { hostTool } from '../../node-agent/host/create-host.ts';
+import { dropUnusedImages, imageFactsReader } from '../../node-agent/image-store.ts';
 import { runCommand } from '../../tools/setup/command.ts';
 import { Bench, say } from './cli-bench.ts';
 
@@ -109,6 +110,24 @@ describe('the sandbox host, on a real sysroot', () => {
       await host().rollback();
       assert.equal((await host().status()).booted?.digest, bench.digests[1]);
     }
+  });
+
+  it('keeps the images that are deployed or staged, and drops the others', async () => {
+    const repo = join(sysroot, 'ostree/repo');
+    const images = async () => {
+      const { stdout } = await say(['image', 'list', '--repo', repo, '-o', 'json']);
+      return (JSON.parse(stdout) as { images: { version: string }[] }).images.map(({ version }) => version);
+    };
+    const { tool, repository } = hostTool('sandbox', sysroot);
+    const cleanUp = async () => dropUnusedImages(sysroot, await host().status(), () => tool.prune(repository));
+    await stage();
+    await cleanUp();
+    assert.deepEqual(await images(), ['1', '2']);
+    await host().discard();
+    await cleanUp();
+    assert.deepEqual(await images(), ['1']);
+    await assert.rejects(stage(), { code: 'SysrootUnusable' }, 'its objects are gone');
+    await fsck();
   });
 
   it('stays on the old deployment when finalisation fails, and says why', async () => {
