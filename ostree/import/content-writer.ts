@@ -4,7 +4,7 @@ import type { FileWriter } from '../repository/file-writer.ts';
 import { expectChecksum, type ObjectSink } from './object-sink.ts';
 
 /** Files up to this many bytes are collected before they are written; nearly all files of an OS are smaller. */
-const SMALL_FILE_BYTES = 128 * 1024;
+export const SMALL_FILE_BYTES = 128 * 1024;
 
 /** Writes one regular file at a time: `begin`, `write` until the size is reached, `finish`. */
 export class ContentWriter {

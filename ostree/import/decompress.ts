@@ -43,3 +43,13 @@ export function createDecompressor(compression: Compression): Transform | undefi
       return createZstdDecompress(options);
   }
 }
+
+/**
+ * Gives a chunk of a decompressor's output back at once. Left to the garbage collector, hundreds of megabytes of them
+ * make it run dozens of times per layer. zlib cuts chunks from one buffer after the other: the last has no rest behind it.
+ */
+export function release(chunk: Buffer): void {
+  const { buffer } = chunk;
+  const isLast = chunk.byteOffset + chunk.length === OUTPUT_BYTES && buffer.byteLength === OUTPUT_BYTES;
+  if (isLast && buffer instanceof ArrayBuffer) buffer.transfer(0);
+}

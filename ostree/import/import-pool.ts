@@ -9,8 +9,8 @@ import type { MergeResult, MergeTask } from './merge-image.ts';
 import type { ImportWorkerData } from './import-worker.ts';
 import { fromPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
-/** Sent to a thread and not yet taken in by it. Two pieces would do; more rides out a slow moment of the disk. */
-const WINDOW_BYTES = 2 * 1024 * 1024;
+/** Sent to a thread and not yet taken in by it. Two would do; more rides out a slow moment of the disk. */
+const WINDOW_PIECES = 8;
 /** Small network reads are joined into pieces of this size: fewer messages, and every one can be transferred. */
 const PIECE_BYTES = 256 * 1024;
 
@@ -53,7 +53,9 @@ export class ImportThread {
   readonly #repositoryPath: string;
   #worker: Worker | undefined;
   #finished: PromiseWithResolvers<WorkerReply> | undefined;
-  #underWay = 0;
+  /** Pieces that exist, and those of them that are here and empty. */
+  #pieces = 0;
+  readonly #returned: ArrayBuffer[] = [];
   #roomMade: (() => void) | undefined;
 
   constructor(repositoryPath: string) {
@@ -95,44 +97,51 @@ export class ImportThread {
   }
 
   async #send(blob: AsyncIterable<Buffer>, settled: () => boolean, signal: AbortSignal | undefined): Promise<void> {
-    let piece = new Uint8Array(PIECE_BYTES);
+    let piece: Uint8Array<ArrayBuffer> | undefined;
     let filled = 0;
-    const flush = async (): Promise<void> => {
-      if (filled === 0) return;
-      const bytes = filled === PIECE_BYTES ? piece.buffer : piece.buffer.slice(0, filled);
+    const flush = (): void => {
       // A thread that has failed takes nothing more, but the blob is read on: if it is corrupt, that is the news.
-      if (!settled()) await this.#roomFor(bytes.byteLength);
-      if (!settled()) this.#post({ kind: 'bytes', bytes }, [bytes]);
-      piece = new Uint8Array(PIECE_BYTES);
+      if (piece !== undefined && filled > 0 && !settled()) {
+        this.#post({ kind: 'bytes', bytes: piece.buffer, length: filled }, [piece.buffer]);
+        piece = undefined;
+      }
       filled = 0;
     };
     for await (const chunk of blob) {
       signal?.throwIfAborted();
       for (let at = 0; at < chunk.length;) {
+        piece ??= await this.#emptyPiece();
         const count = Math.min(PIECE_BYTES - filled, chunk.length - at);
         piece.set(chunk.subarray(at, at + count), filled);
         filled += count;
         at += count;
-        if (filled === PIECE_BYTES) await flush();
+        if (filled === PIECE_BYTES) flush();
       }
     }
     signal?.throwIfAborted();
-    await flush();
+    flush();
     this.#post({ kind: 'end' });
   }
 
-  async #roomFor(bytes: number): Promise<void> {
-    while (this.#underWay + bytes > WINDOW_BYTES && this.#finished !== undefined) {
+  /** Memory for the next piece: a new one until the window is full, then those that come back. */
+  async #emptyPiece(): Promise<Uint8Array<ArrayBuffer>> {
+    for (;;) {
+      const returned = this.#returned.pop();
+      if (returned !== undefined) return new Uint8Array(returned);
+      if (this.#pieces < WINDOW_PIECES || this.#finished === undefined) {
+        this.#pieces++;
+        return new Uint8Array(PIECE_BYTES);
+      }
       const room = Promise.withResolvers<undefined>();
       this.#roomMade = () => room.resolve(undefined);
       await room.promise;
     }
-    this.#underWay += bytes;
   }
 
   #start(request: WorkerRequest): Promise<WorkerReply> {
     this.#worker ??= this.#launch();
-    this.#underWay = 0;
+    // Pieces that a failed layer has kept are replaced.
+    this.#pieces = this.#returned.length;
     this.#finished = Promise.withResolvers<WorkerReply>();
     this.#post(request);
     return this.#finished.promise;
@@ -147,7 +156,7 @@ export class ImportThread {
     const worker = new Worker(new URL('./import-worker.ts', import.meta.url), { workerData });
     worker.on('message', (reply: WorkerReply) => {
       if (reply.kind === 'taken') {
-        this.#underWay -= reply.bytes;
+        this.#returned.push(reply.bytes);
         this.#roomMade?.();
       } else if (reply.kind === 'failed') {
         this.#finish((finished) => finished.reject(fromPortable(reply.error)));

@@ -16,16 +16,16 @@ export interface ImportWorkerData {
 /** The blob of the layer at work, as it arrives. */
 class Blob implements AsyncIterable<Buffer> {
   readonly #arrived: Buffer[] = [];
-  readonly #taken: (bytes: number) => void;
+  readonly #taken: (bytes: ArrayBuffer) => void;
   #over: 'ended' | 'aborted' | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(taken: (bytes: number) => void) {
+  constructor(taken: (bytes: ArrayBuffer) => void) {
     this.#taken = taken;
   }
 
-  push(bytes: ArrayBuffer): void {
-    this.#arrived.push(Buffer.from(bytes));
+  push(bytes: ArrayBuffer, length: number): void {
+    this.#arrived.push(Buffer.from(bytes, 0, length));
     this.#wake?.();
   }
 
@@ -39,8 +39,9 @@ class Blob implements AsyncIterable<Buffer> {
       if (this.#over === 'aborted') throw new Error('the blob was not received completely');
       const bytes = this.#arrived.shift();
       if (bytes !== undefined) {
-        this.#taken(bytes.length);
         yield bytes;
+        // Whoever asks for more has done with this piece: it goes back to be filled again.
+        this.#taken(bytes.buffer as ArrayBuffer);
       } else if (this.#over === 'ended') {
         return;
       } else {
@@ -61,7 +62,7 @@ function serve(port: NonNullable<typeof parentPort>, { repositoryPath }: ImportW
       if (request.kind === 'merge') {
         reply({ kind: 'merge', result: await mergeImage(repository, request.task) });
       } else {
-        blob = new Blob((bytes) => reply({ kind: 'taken', bytes }));
+        blob = new Blob((bytes) => port.postMessage({ kind: 'taken', bytes } satisfies WorkerReply, [bytes]));
         reply({ kind: 'layer', result: await importLayer(repository, request.task, blob) });
       }
     } catch (error) {
@@ -78,7 +79,7 @@ function serve(port: NonNullable<typeof parentPort>, { repositoryPath }: ImportW
         break;
       // After a failure the sender may still be sending: there is nothing left to do with it.
       case 'bytes':
-        blob?.push(request.bytes);
+        blob?.push(request.bytes, request.length);
         break;
       case 'end':
         blob?.finish('ended');

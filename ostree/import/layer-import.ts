@@ -5,7 +5,7 @@
  * Source: ostree-rs-ext, container store: layer commits.
  */
 import { createHash } from 'node:crypto';
-import type { Readable } from 'node:stream';
+import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { variant } from '../gvariant/value.ts';
 import { decodeDictionary, encodeCommit, type Commit } from '../objects/commit.ts';
@@ -17,7 +17,7 @@ import type { Repository } from '../repository/repository.ts';
 import type { Transaction } from '../repository/transaction.ts';
 import type { TreeReference } from '../tree/tree-directory.ts';
 import { verifyClosure } from './closure.ts';
-import { type Compression, createDecompressor } from './decompress.ts';
+import { type Compression, createDecompressor, release } from './decompress.ts';
 import type { DerivedFilterOptions } from './derived-filter.ts';
 import { DerivedLayer } from './derived-layer.ts';
 import { ImportError, TarError } from './errors.ts';
@@ -122,9 +122,16 @@ async function readLayer(
     if (decompressor === undefined) {
       for await (const chunk of blob) consume(chunk);
     } else {
-      await pipeline(blob, decompressor, async (tar: Readable) => {
-        for await (const chunk of tar) consume(chunk as Buffer);
-      });
+      await Promise.all([
+        feed(blob, decompressor),
+        // A failed consumer destroys the stream, and with it what feeds it.
+        pipeline(decompressor, async (tar: AsyncIterable<Buffer>) => {
+          for await (const chunk of tar) {
+            consume(chunk);
+            release(chunk);
+          }
+        }),
+      ]);
     }
     reader.end();
   } catch (error) {
@@ -135,6 +142,21 @@ async function readLayer(
   // Layers are found again by diff-id, in other compressions and other images: it has to be true.
   if (diffId !== task.diffId) {
     throw new ImportError('InvalidLayer', `layer ${task.digest} has diff-id ${diffId}, its image says ${task.diffId}`);
+  }
+}
+
+/** Writes the blob piece by piece, asking for the next one only when the last has been taken in whole. */
+async function feed(blob: AsyncIterable<Buffer>, decompressor: Transform): Promise<void> {
+  try {
+    for await (const chunk of blob) {
+      await new Promise<void>((resolve, reject) => {
+        decompressor.write(chunk, (error) => (error ? reject(error) : resolve()));
+      });
+    }
+    decompressor.end();
+  } catch (error) {
+    decompressor.destroy(error instanceof Error ? error : new Error(String(error)));
+    throw error;
   }
 }
 

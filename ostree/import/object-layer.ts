@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { S_IFREG, SYMLINK_MODE, type FileHeader } from '../objects/file-header.ts';
 import type { MetadataType } from '../objects/object-name.ts';
 import { decodeXattrs, type Xattr } from '../objects/xattrs.ts';
-import { ContentWriter } from './content-writer.ts';
+import { ContentWriter, SMALL_FILE_BYTES } from './content-writer.ts';
 import { ImportError } from './errors.ts';
 import { parseStorePath, parseXattrsTarget, type StoreEntry } from './object-path.ts';
 import { expectChecksum, type ObjectSink } from './object-sink.ts';
@@ -175,8 +175,9 @@ export class ObjectLayer implements TarConsumer {
     }
     if (this.#mode.kind === 'chunk') this.#files.add(checksum);
     this.#writesContent = false;
-    // What is here was verified when it was written; the same name means the same content.
-    if (this.#sink.has('file', checksum)) return;
+    // What is here was verified when it was written; the same name means the same content. For small files the writer's
+    // own look is enough: hashing them costs less than another one.
+    if (entry.size > SMALL_FILE_BYTES && this.#sink.has('file', checksum)) return;
     const header = fileHeader(entry, xattrs);
     if (entry.type === 'symlink') {
       expectChecksum('file', checksum, this.#sink.writeSymlink(header));

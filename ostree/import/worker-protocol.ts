@@ -7,16 +7,16 @@ import type { MergeResult, MergeTask } from './merge-image.ts';
 export type WorkerRequest =
   | { readonly kind: 'layer'; readonly task: LayerTask }
   | { readonly kind: 'merge'; readonly task: MergeTask }
-  /** A piece of the blob of the layer at work. */
-  | { readonly kind: 'bytes'; readonly bytes: ArrayBuffer }
+  /** A piece of the blob of the layer at work: the first `length` of the bytes. */
+  | { readonly kind: 'bytes'; readonly bytes: ArrayBuffer; readonly length: number }
   /** The blob is complete and its digest is right. */
   | { readonly kind: 'end' }
   /** The blob will not be completed. */
   | { readonly kind: 'abort' };
 
 export type WorkerReply =
-  /** So many bytes were taken in, and as many more may be sent. */
-  | { readonly kind: 'taken'; readonly bytes: number }
+  /** A piece was taken in; here is its memory for the next one. */
+  | { readonly kind: 'taken'; readonly bytes: ArrayBuffer }
   | { readonly kind: 'layer'; readonly result: LayerResult }
   | { readonly kind: 'merge'; readonly result: MergeResult }
   | { readonly kind: 'failed'; readonly error: PortableError };
