@@ -8,8 +8,6 @@ import type { DebianPackage } from './debian-packages.ts';
 import { ensurePeer } from './peer.ts';
 import type { Say } from './say.ts';
 
-export { ensureControlPlaneBinary } from './control-plane-binaries.ts';
-export type { ControlPlaneBinary } from './control-plane-binaries.ts';
 export { SetupError } from './errors.ts';
 export { ensurePeer } from './peer.ts';
 export { sayOnStandardError } from './say.ts';
