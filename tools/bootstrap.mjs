@@ -6,7 +6,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import process from 'node:process';
@@ -22,7 +22,9 @@ const modules = join(root, 'node_modules');
 const stamp = join(modules, '.treeline-lock-hash');
 /** npm writes it last, so it is proof of a completed install; we delete it before we start one. */
 const installedLock = join(modules, '.package-lock.json');
-const pinnedNode = join(modules, '.bin', 'node');
+/** What `npm run` finds before any other Node; ours to take away while the pinned one cannot start. */
+const nodeLink = join(modules, '.bin', 'node');
+const pinnedNode = join(modules, `node-${process.platform}-${process.arch}`, 'bin', 'node');
 
 function say(sentence) {
   process.stderr.write(`${sentence}\n`);
@@ -135,9 +137,43 @@ function installDependencies() {
   }
 }
 
+/** What a shared library that the pinned Node misses is called in Debian and Ubuntu. */
+const LIBRARY_PACKAGES = { 'libatomic.so.1': 'libatomic1', 'libstdc++.so.6': 'libstdc++6' };
+
+/** Whether the pinned Node starts; a minimal system may lack a library that it is linked with. */
+function startPinnedNode() {
+  const { status, stderr } = spawnSync(pinnedNode, ['--version'], { encoding: 'utf8' });
+  return { starts: status === 0, missing: (/loading shared libraries: (\S+):/.exec(stderr || '') || [])[1], stderr };
+}
+
+/** Makes the pinned Node start, installing the library that it misses; else leaves the machine's own Node to `npm run`. */
+function ensurePinnedNodeStarts() {
+  let tried = startPinnedNode();
+  if (!tried.starts) {
+    rmSync(nodeLink, { force: true });
+    const name = LIBRARY_PACKAGES[tried.missing];
+    if (name === undefined) fail(`The pinned Node does not start on this machine: ${tried.stderr}`);
+    const command = `apt-get update && apt-get install -y --no-install-recommends ${name}`;
+    if (process.getuid() !== 0) fail(`The pinned Node needs ${tried.missing}. As root, run: ${command}`);
+    say(`Installing the Debian package ${name}: the pinned Node is linked with ${tried.missing}.`);
+    const environment = Object.assign({}, process.env, { DEBIAN_FRONTEND: 'noninteractive' });
+    spawnSync('sh', ['-c', command.replaceAll('apt-get', 'apt-get -qq -o DPkg::Lock::Timeout=600')], {
+      stdio: ['ignore', 'ignore', 2],
+      env: environment,
+    });
+    tried = startPinnedNode();
+    if (!tried.starts) fail(`${name} could not be installed, see above. Run it yourself, then this again: ${command}`);
+  }
+  if (!existsSync(nodeLink))
+    symlinkSync(join('..', `node-${process.platform}-${process.arch}`, 'bin', 'node'), nodeLink);
+}
+
 /** The pinned Node; where npm has none for this processor, the running one if it is recent enough. */
 function chooseNode() {
-  if (existsSync(pinnedNode)) return pinnedNode;
+  if (existsSync(pinnedNode)) {
+    ensurePinnedNodeStarts();
+    return nodeLink;
+  }
   const wanted = /(\d+)\.(\d+)/.exec(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node);
   const own = process.versions.node.split('.').map(Number);
   const major = Number(wanted[1]);

@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { runCommand, tryCommand } from '../../../tools/setup/command.ts';
 
 const LOCK = { packages: { '': {}, 'node_modules/one': { version: '1.0.0', integrity: 'sha512-one' } } };
+const PINNED = `node_modules/node-${process.platform}-${process.arch}/bin`;
 const CHANGED = { packages: { ...LOCK.packages, 'node_modules/two': { version: '2.0.0', integrity: 'sha512-two' } } };
 
 describe('tools/bootstrap.mjs', () => {
@@ -30,8 +31,9 @@ describe('tools/bootstrap.mjs', () => {
     // An npm that installs as npm does: everything away, then packages, then its own record of them.
     await useNpm(`
       echo "$@" >> ${npmCalls}
-      rm -rf node_modules && mkdir -p node_modules/.bin
-      ln -s ${process.execPath} node_modules/.bin/node
+      rm -rf node_modules && mkdir -p node_modules/.bin ${PINNED}
+      ln -s ${process.execPath} ${PINNED}/node
+      ln -s ../../${PINNED}/node node_modules/.bin/node
       cp package-lock.json node_modules/.package-lock.json`);
   });
 
@@ -81,16 +83,31 @@ describe('tools/bootstrap.mjs', () => {
   it('installs afresh after an npm ci that was killed half-way', async () => {
     await bootstrap();
     await writeFile(join(checkout, 'package-lock.json'), JSON.stringify(CHANGED));
-    await useNpm('rm -f node_modules/.bin/node; kill -9 $$');
+    await useNpm('kill -9 $$');
     const killed = await bootstrap();
     assert.equal(killed.code, 1);
     assert.match(killed.stderr, /npm ci was stopped by SIGKILL; run this again/);
-    await useNpm(
-      `echo again >> ${npmCalls}; ln -sf ${process.execPath} node_modules/.bin/node; cp package-lock.json node_modules/.package-lock.json`,
-    );
+    await useNpm(`echo again >> ${npmCalls}; cp package-lock.json node_modules/.package-lock.json`);
     const after = await bootstrap();
     assert.match(after.stderr, /an earlier installation did not finish/);
     assert.equal(after.code, 7);
+  });
+
+  it('leaves the way to the other Node open, and says what is missing, when the pinned one does not start', async () => {
+    await bootstrap();
+    const library = 'libodd.so.1: cannot open shared object file';
+    const broken = `#!/bin/sh\necho "node: error while loading shared libraries: ${library}" >&2\nexit 127\n`;
+    await rm(join(checkout, PINNED, 'node'));
+    await writeFile(join(checkout, PINNED, 'node'), broken, { mode: 0o755 });
+    const failed = await bootstrap();
+    assert.equal(failed.code, 1);
+    assert.match(failed.stderr, /The pinned Node does not start on this machine: .*libodd/);
+    await assert.rejects(readFile(join(checkout, 'node_modules', '.bin', 'node')), { code: 'ENOENT' });
+
+    await rm(join(checkout, PINNED, 'node'));
+    await symlink(process.execPath, join(checkout, PINNED, 'node'));
+    assert.equal((await bootstrap()).code, 7);
+    assert.equal(await installations(), 1);
   });
 
   it('says in one sentence what to do when npm is missing', async () => {
