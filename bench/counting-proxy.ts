@@ -15,15 +15,15 @@ export async function startCountingProxy(target: string): Promise<CountingProxy>
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(Number(targetPort), targetHost);
-    for (const socket of [client, upstream]) {
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
       sockets.add(socket);
-      socket.once('close', () => {
-        sockets.delete(socket);
-        client.destroy();
-        upstream.destroy();
-      });
-      // A client that hangs up early is its own business.
-      socket.on('error', () => socket.destroy());
+      socket.once('close', () => sockets.delete(socket));
+      // A side that hangs up early is its own business, but then the other one waits for nothing. An orderly end is
+      // passed on by pipe(), after what is still buffered.
+      socket.on('error', () => other.destroy());
     }
     upstream.on('data', (chunk: Buffer) => (count += chunk.length));
     upstream.pipe(client);

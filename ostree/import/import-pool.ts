@@ -14,6 +14,9 @@ const WINDOW_PIECES = 8;
 /** Small network reads are joined into pieces of this size: fewer messages, and every one can be transferred. */
 const PIECE_BYTES = 256 * 1024;
 
+/** Of each thread's heap: what is large lies outside it, and with V8's default two threads take 25 MB more. */
+const WORKER_YOUNG_SPACE_MB = 8;
+
 /** A fixed number of threads. Dispose of it to end them. */
 export class ImportPool implements AsyncDisposable {
   readonly #idle: ImportThread[];
@@ -153,7 +156,10 @@ export class ImportThread {
 
   #launch(): Worker {
     const workerData: ImportWorkerData = { repositoryPath: this.#repositoryPath };
-    const worker = new Worker(new URL('./import-worker.ts', import.meta.url), { workerData });
+    const worker = new Worker(new URL('./import-worker.ts', import.meta.url), {
+      workerData,
+      resourceLimits: { maxYoungGenerationSizeMb: WORKER_YOUNG_SPACE_MB },
+    });
     worker.on('message', (reply: WorkerReply) => {
       if (reply.kind === 'taken') {
         this.#returned.push(reply.bytes);

@@ -247,7 +247,7 @@ export async function refsOf(repository: string, prefix: string): Promise<Readon
   const refs = await Promise.all(
     names.map(async (name) => [name, (await run('ostree', `--repo=${repository}`, 'rev-parse', name)).trim()] as const),
   );
-  return new Map(refs.sort());
+  return new Map(refs.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Throws with what `ostree fsck` found, unless it found nothing. */
