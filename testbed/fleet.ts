@@ -36,7 +36,7 @@ export interface FleetOptions {
   readonly os: OSRepository;
   /** Default 2000. */
   readonly bootDelayMs?: number;
-  /** False leaves the nodes without pods. Default true. */
+  /** Whether there are pods to drain. Default: with two nodes or more; pods of a single node have nowhere to go. */
   readonly workload?: boolean;
   /** Folder that logs are kept in after the end; absent: they go with the rest. */
   readonly logFolder?: string;
@@ -158,7 +158,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const parts = { folder, logFolder, controlPlane, os, kubelet, registry, registryStorage };
   say(`Installing version 1 on ${options.nodes} nodes and registering them.`);
   const machines = await installMachines(parts, options, started);
-  if (options.workload !== false) {
+  if (options.workload ?? options.nodes > 1) {
     say('Creating a Deployment with a PodDisruptionBudget, so that draining means something.');
     await createWorkload(controlPlane, options.nodes + REPLICAS_BEYOND_NODES);
     signal?.throwIfAborted();
