@@ -52,8 +52,9 @@ export async function startRegistry(options: TestRegistryOptions): Promise<TestR
   await mkdir(options.storage, { recursive: true });
   const configFile = join(options.storage, 'registry.yml');
   await writeFile(configFile, await renderConfig(options));
+  // setpriv (util-linux) has the kernel end it with us, however we end; it becomes the registry, so the pid is the same.
   // The process must not inherit REGISTRY_* variables: they override the file.
-  const child = spawn('docker-registry', ['serve', configFile], {
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'docker-registry', 'serve', configFile], {
     stdio: ['ignore', 'ignore', 'pipe'],
     // A group of its own: a terminal's Ctrl-C goes to us, who stop it in order, not to it.
     detached: true,
@@ -90,8 +91,14 @@ function listeningPort(child: ChildProcess, lines: string[]): Promise<number> {
       reject(new Error(`docker-registry ${reason}; its log says:\n${lines.join('\n')}`, { cause }));
     };
     const timer = setTimeout(() => fail('did not start in time'), START_DEADLINE_MS);
-    child.once('error', (error) => fail('cannot be run: install the Debian package docker-registry', error));
-    child.once('exit', (code, signal) => fail(`ended with ${signal ?? `exit code ${code}`}`));
+    child.once('error', (error) => fail('cannot be run: install the Debian package util-linux', error));
+    child.once('exit', (code, signal) =>
+      fail(
+        code === 127
+          ? 'is missing: install the Debian package docker-registry'
+          : `ended with ${signal ?? `exit code ${code}`}`,
+      ),
+    );
     if (child.stderr === null) return;
     createInterface({ input: child.stderr }).on('line', (line) => {
       lines.push(line);
