@@ -83,9 +83,9 @@ const seed = Number(process.env['TREELINE_SEED'] ?? Date.now() % 1_000_000);
 const rounds = Number(process.env['TREELINE_FAULT_ROUNDS'] ?? 15);
 const plan = fc.sample(
   fc.record({
-    node: fc.nat(NODES - 1),
-    delayMs: fc.nat(TYPICAL_ROLLOUT_MS),
-    absenceMs: fc.nat(LONGEST_ABSENCE_MS),
+    node: fc.noBias(fc.nat(NODES - 1)),
+    delayMs: fc.noBias(fc.nat(TYPICAL_ROLLOUT_MS)),
+    absenceMs: fc.noBias(fc.nat(LONGEST_ABSENCE_MS)),
   }),
   { numRuns: rounds, seed },
 );
