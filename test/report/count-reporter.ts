@@ -16,6 +16,7 @@ export interface Counts {
 const { EVENT_RUN_END, EVENT_TEST_FAIL, EVENT_TEST_PASS, EVENT_TEST_PENDING } = Mocha.Runner.constants;
 const SLOW_MS = 2000;
 
+// oxlint-disable-next-line typescript/no-extraneous-class -- mocha makes reporters with `new`
 export default class CountReporter {
   constructor(runner: Mocha.Runner) {
     const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
