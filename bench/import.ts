@@ -5,14 +5,13 @@
  *   --size MB      of the operating system (default 900)      --files N    in it (default 20000)
  *   --runs N       of which the median counts (default 3)     --output json
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type TestRegistry, startRegistry } from '../testbed/registry.ts';
 import { ensureAll, ensurePeer, sayOnStandardError } from '../tools/setup/index.ts';
 import { startCountingProxy } from './counting-proxy.ts';
+import { makeFreshDisk } from './fresh-disk.ts';
 import { ensureImages, IMAGES } from './images.ts';
 import { type Cost, measure } from './measured-process.ts';
 import { medianCost, renderTable, type ScenarioResult } from './import-table.ts';
@@ -74,16 +73,13 @@ async function main(): Promise<void> {
   const peer = await ensurePeer(sayOnStandardError);
   const images = await ensureImages(peer, shape, sayOnStandardError);
   await using registry = await startRegistry({ storage: images.storage });
-  // Freed inodes make ext4 slow for minutes, so every run writes into new repositories and none is deleted until the end.
-  const work = await mkdtemp(join(tmpdir(), 'treeline-bench-'));
-  try {
-    const results = await race([treeline, peerContender(peer)], registry, work, Number(values.runs));
-    process.stdout.write(
-      values.output === 'json' ? `${JSON.stringify({ shape, results }, undefined, 2)}\n` : renderTable(results),
-    );
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  const runs = Number(values.runs);
+  // Every run writes into new repositories, and nothing is deleted until the end.
+  await using disk = await makeFreshDisk((runs + 2) * 6 * shape.size);
+  const results = await race([treeline, peerContender(peer)], registry, disk.path, runs);
+  process.stdout.write(
+    values.output === 'json' ? `${JSON.stringify({ shape, results }, undefined, 2)}\n` : renderTable(results),
+  );
 }
 
 async function race(

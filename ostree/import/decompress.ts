@@ -7,7 +7,7 @@ import { ImportError } from './errors.ts';
 /** Output is produced in pieces of this size; zlib's default of 16 KiB costs half the speed. */
 const OUTPUT_BYTES = 512 * 1024;
 /** Output that may wait for its consumer: so much decompression runs ahead of tar, hashing and writing, on another CPU. */
-const WAITING_BYTES = 4 * 1024 * 1024;
+const WAITING_BYTES = 2 * 1024 * 1024;
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 

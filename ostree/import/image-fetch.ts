@@ -6,6 +6,7 @@ import { allowsNonUsr, hostRetainsVar } from './host-features.ts';
 import { ImportPool, type ImportThread } from './import-pool.ts';
 import type { ProgressCounter } from './import-progress.ts';
 import type { LayerTask } from './layer-import.ts';
+import type { LayerBlob } from './layer-tar.ts';
 import { LayerIndex } from './layer-index.ts';
 import type { ImageLayer, ImageLayout } from './layout.ts';
 import { blobRef } from './store-refs.ts';
@@ -148,12 +149,15 @@ export class ImageFetch {
     const { source, progress, onWarning } = this.#options;
     const task: LayerTask = {
       digest: descriptor.digest,
-      diffId,
-      compression: compressionOf(descriptor.mediaType),
       ref: blobRef(descriptor.digest),
       role,
     };
-    const blob = source.openBlob(descriptor, { signal, onBytes: (count) => progress.addBytes(count) });
+    const blob: LayerBlob = {
+      digest: descriptor.digest,
+      diffId,
+      compression: compressionOf(descriptor.mediaType),
+      bytes: source.openBlob(descriptor, { signal, onBytes: (count) => progress.addBytes(count) }),
+    };
     const { commit, dropped } = await thread.importLayer(task, blob, signal);
     this.#commits.set(descriptor.digest, commit);
     progress.layerDone();

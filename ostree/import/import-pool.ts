@@ -5,13 +5,14 @@
 import { Worker } from 'node:worker_threads';
 import { ImportError } from './errors.ts';
 import type { LayerResult, LayerTask } from './layer-import.ts';
+import { readLayerTar, type LayerBlob } from './layer-tar.ts';
 import type { MergeResult, MergeTask } from './merge-image.ts';
 import type { ImportWorkerData } from './import-worker.ts';
 import { fromPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
 /** Sent to a thread and not yet taken in by it. Two would do; more rides out a slow moment of the disk. */
 const WINDOW_PIECES = 8;
-/** Small network reads are joined into pieces of this size: fewer messages, and every one can be transferred. */
+/** The tar stream is sent in pieces of this size: few messages, and every one can be transferred. */
 const PIECE_BYTES = 256 * 1024;
 
 /** Of each thread's heap: what is large lies outside it, and with V8's default two threads take 25 MB more. */
@@ -66,10 +67,9 @@ export class ImportThread {
   }
 
   /**
-   * Imports a layer from `blob`, whose iteration must throw unless the blob was complete and had the right digest.
-   * What is wrong with the blob itself wins over what its content led to.
+   * Imports a layer from its blob. What is wrong with the blob itself wins over what its content led to.
    */
-  async importLayer(task: LayerTask, blob: AsyncIterable<Buffer>, signal?: AbortSignal): Promise<LayerResult> {
+  async importLayer(task: LayerTask, blob: LayerBlob, signal?: AbortSignal): Promise<LayerResult> {
     const outcome = this.#start({ kind: 'layer', task });
     let settled = false;
     const settle = outcome.then(
@@ -99,18 +99,18 @@ export class ImportThread {
     this.#worker = undefined;
   }
 
-  async #send(blob: AsyncIterable<Buffer>, settled: () => boolean, signal: AbortSignal | undefined): Promise<void> {
+  async #send(blob: LayerBlob, settled: () => boolean, signal: AbortSignal | undefined): Promise<void> {
     let piece: Uint8Array<ArrayBuffer> | undefined;
     let filled = 0;
     const flush = (): void => {
-      // A thread that has failed takes nothing more, but the blob is read on: if it is corrupt, that is the news.
+      // A thread that has failed takes nothing more.
       if (piece !== undefined && filled > 0 && !settled()) {
         this.#post({ kind: 'bytes', bytes: piece.buffer, length: filled }, [piece.buffer]);
         piece = undefined;
       }
       filled = 0;
     };
-    for await (const chunk of blob) {
+    for await (const chunk of readLayerTar(blob, settled)) {
       signal?.throwIfAborted();
       for (let at = 0; at < chunk.length;) {
         piece ??= await this.#emptyPiece();

@@ -1,6 +1,6 @@
 /**
- * The thread that imports: decompression, tar, hashing and thousands of small synchronous writes happen here, so that
- * the thread with the network, the heartbeats and the signals is never late.
+ * The thread that imports: tar, hashing and thousands of small synchronous writes happen here, so that the thread with
+ * the network, the heartbeats and the signals is never late.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Repository } from '../repository/repository.ts';
@@ -13,8 +13,8 @@ export interface ImportWorkerData {
   readonly repositoryPath: string;
 }
 
-/** The blob of the layer at work, as it arrives. */
-class Blob implements AsyncIterable<Buffer> {
+/** The tar stream of the layer at work, as it arrives. */
+class ArrivingTar implements AsyncIterable<Buffer> {
   readonly #arrived: Buffer[] = [];
   readonly #taken: (bytes: ArrayBuffer) => void;
   #over: 'ended' | 'aborted' | undefined;
@@ -36,7 +36,7 @@ class Blob implements AsyncIterable<Buffer> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     for (;;) {
-      if (this.#over === 'aborted') throw new Error('the blob was not received completely');
+      if (this.#over === 'aborted') throw new Error('the layer was not received completely');
       const bytes = this.#arrived.shift();
       if (bytes !== undefined) {
         yield bytes;
@@ -54,7 +54,7 @@ class Blob implements AsyncIterable<Buffer> {
 }
 
 function serve(port: NonNullable<typeof parentPort>, { repositoryPath }: ImportWorkerData): void {
-  let blob: Blob | undefined;
+  let tar: ArrivingTar | undefined;
   const reply = (message: WorkerReply): void => port.postMessage(message);
   const work = async (request: Extract<WorkerRequest, { kind: 'layer' | 'merge' }>): Promise<void> => {
     try {
@@ -62,13 +62,13 @@ function serve(port: NonNullable<typeof parentPort>, { repositoryPath }: ImportW
       if (request.kind === 'merge') {
         reply({ kind: 'merge', result: await mergeImage(repository, request.task) });
       } else {
-        blob = new Blob((bytes) => port.postMessage({ kind: 'taken', bytes } satisfies WorkerReply, [bytes]));
-        reply({ kind: 'layer', result: await importLayer(repository, request.task, blob) });
+        tar = new ArrivingTar((bytes) => port.postMessage({ kind: 'taken', bytes } satisfies WorkerReply, [bytes]));
+        reply({ kind: 'layer', result: await importLayer(repository, request.task, tar) });
       }
     } catch (error) {
       reply({ kind: 'failed', error: toPortable(error) });
     } finally {
-      blob = undefined;
+      tar = undefined;
     }
   };
   port.on('message', (request: WorkerRequest) => {
@@ -79,13 +79,13 @@ function serve(port: NonNullable<typeof parentPort>, { repositoryPath }: ImportW
         break;
       // After a failure the sender may still be sending: there is nothing left to do with it.
       case 'bytes':
-        blob?.push(request.bytes, request.length);
+        tar?.push(request.bytes, request.length);
         break;
       case 'end':
-        blob?.finish('ended');
+        tar?.finish('ended');
         break;
       case 'abort':
-        blob?.finish('aborted');
+        tar?.finish('aborted');
         break;
     }
   });

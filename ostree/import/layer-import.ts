@@ -1,12 +1,9 @@
 /**
- * Imports one layer: bytes in, a layer commit and its ref out. One transaction per layer, so that an interrupted pull
+ * Imports one layer: a tar stream in, a layer commit and its ref out. One transaction per layer, so that an interrupted pull
  * resumes at the layer it was in; the ref comes last, after the blob's digest was verified, so that a ref is a promise.
  *
  * Source: ostree-rs-ext, container store: layer commits.
  */
-import { createHash } from 'node:crypto';
-import type { Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { variant } from '../gvariant/value.ts';
 import { decodeDictionary, encodeCommit, type Commit } from '../objects/commit.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
@@ -17,7 +14,6 @@ import type { Repository } from '../repository/repository.ts';
 import type { Transaction } from '../repository/transaction.ts';
 import type { TreeReference } from '../tree/tree-directory.ts';
 import { verifyClosure } from './closure.ts';
-import { type Compression, createDecompressor, release } from './decompress.ts';
 import type { DerivedFilterOptions } from './derived-filter.ts';
 import { DerivedLayer } from './derived-layer.ts';
 import { ImportError, TarError } from './errors.ts';
@@ -29,9 +25,6 @@ import { TarReader, type TarConsumer } from './tar-reader.ts';
 export interface LayerTask {
   /** Of the blob, for messages. */
   readonly digest: string;
-  /** Digest that the tar stream must have. */
-  readonly diffId: string;
-  readonly compression: Compression;
   /** The ref to set. */
   readonly ref: string;
   readonly role:
@@ -48,28 +41,29 @@ export interface LayerResult {
 }
 
 /**
- * Imports one layer from `blob`, which must end only after its digest was verified, and must throw otherwise.
+ * Imports one layer from `tar`, which must end only after the digests of blob and stream were verified, and must throw
+ * otherwise.
  *
  * @throws {ImportError} `InvalidLayer`, `IncompleteImage`; OstreeError for what the repository refuses.
  */
 export async function importLayer(
   repository: Repository,
   task: LayerTask,
-  blob: AsyncIterable<Buffer>,
+  tar: AsyncIterable<Buffer>,
   signal?: AbortSignal,
 ): Promise<LayerResult> {
   await using transaction = await repository.beginTransaction({ signal });
   switch (task.role.kind) {
     case 'base':
-      return await importBase(repository, transaction, task, blob);
+      return await importBase(repository, transaction, task, tar);
     case 'chunk': {
       const layer = new ObjectLayer(transaction, { kind: 'chunk' });
-      await readLayer(task, blob, layer);
+      await readLayer(task, tar, layer);
       return await commitLayer(transaction, task, objectSetCommit(transaction, layer.finishChunk()));
     }
     case 'derived': {
       const layer = new DerivedLayer(transaction, task.role);
-      await readLayer(task, blob, layer);
+      await readLayer(task, tar, layer);
       const commit = derivedCommit(layer.finish());
       return { ...(await commitLayer(transaction, task, commit)), dropped: Object.fromEntries(layer.dropped) };
     }
@@ -80,7 +74,7 @@ async function importBase(
   repository: Repository,
   transaction: Transaction,
   task: LayerTask,
-  blob: AsyncIterable<Buffer>,
+  tar: AsyncIterable<Buffer>,
 ): Promise<LayerResult> {
   let marked: string | undefined;
   const onCommit = (checksum: string): void => {
@@ -91,7 +85,7 @@ async function importBase(
   };
   try {
     const layer = new ObjectLayer(transaction, { kind: 'commit', onCommit });
-    await readLayer(task, blob, layer);
+    await readLayer(task, tar, layer);
     const { checksum, detachedMetadata } = layer.finishCommit();
     const detached = detachedMetadata === undefined ? [] : decodeDictionary(detachedMetadata);
     await transaction.commit();
@@ -108,72 +102,29 @@ async function importBase(
 
 async function readLayer(
   task: LayerTask,
-  blob: AsyncIterable<Buffer>,
+  tar: AsyncIterable<Buffer>,
   layer: TarConsumer & { abort(): void },
 ): Promise<void> {
-  const hash = createHash('sha256');
   const reader = new TarReader(layer);
-  const consume = (chunk: Buffer): void => {
-    hash.update(chunk);
-    reader.write(chunk);
-  };
   try {
-    const decompressor = createDecompressor(task.compression);
-    if (decompressor === undefined) {
-      for await (const chunk of blob) consume(chunk);
-    } else {
-      await Promise.all([
-        feed(blob, decompressor),
-        // A failed consumer destroys the stream, and with it what feeds it.
-        pipeline(decompressor, async (tar: AsyncIterable<Buffer>) => {
-          for await (const chunk of tar) {
-            consume(chunk);
-            release(chunk);
-          }
-        }),
-      ]);
-    }
+    for await (const chunk of tar) reader.write(chunk);
     reader.end();
   } catch (error) {
     layer.abort();
     throw inLayer(task, error);
-  }
-  const diffId = `sha256:${hash.digest('hex')}`;
-  // Layers are found again by diff-id, in other compressions and other images: it has to be true.
-  if (diffId !== task.diffId) {
-    throw new ImportError('InvalidLayer', `layer ${task.digest} has diff-id ${diffId}, its image says ${task.diffId}`);
-  }
-}
-
-/** Writes the blob piece by piece, asking for the next one only when the last has been taken in whole. */
-async function feed(blob: AsyncIterable<Buffer>, decompressor: Transform): Promise<void> {
-  try {
-    for await (const chunk of blob) {
-      await new Promise<void>((resolve, reject) => {
-        decompressor.write(chunk, (error) => (error ? reject(error) : resolve()));
-      });
-    }
-    decompressor.end();
-  } catch (error) {
-    decompressor.destroy(error instanceof Error ? error : new Error(String(error)));
-    throw error;
   }
 }
 
 /** Names the layer in errors that only know the entry or the byte at which they occurred. */
 function inLayer(task: LayerTask, error: unknown): unknown {
   const prefix = `layer ${task.digest}`;
-  if (error instanceof TarError || isDecompressionError(error)) {
+  if (error instanceof TarError) {
     return new ImportError('InvalidLayer', `${prefix} cannot be read: ${error.message}`, { cause: error });
   }
   if (error instanceof ImportError && error.code === 'InvalidLayer' && !error.message.startsWith(prefix)) {
     return new ImportError('InvalidLayer', `${prefix}: ${error.message}`, { cause: error });
   }
   return error;
-}
-
-function isDecompressionError(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code));
 }
 
 async function commitLayer(transaction: Transaction, task: LayerTask, commit: Commit): Promise<LayerResult> {

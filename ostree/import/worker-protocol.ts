@@ -7,11 +7,11 @@ import type { MergeResult, MergeTask } from './merge-image.ts';
 export type WorkerRequest =
   | { readonly kind: 'layer'; readonly task: LayerTask }
   | { readonly kind: 'merge'; readonly task: MergeTask }
-  /** A piece of the blob of the layer at work: the first `length` of the bytes. */
+  /** A piece of the tar stream of the layer at work: the first `length` of the bytes. */
   | { readonly kind: 'bytes'; readonly bytes: ArrayBuffer; readonly length: number }
-  /** The blob is complete and its digest is right. */
+  /** The layer is complete, and the digests of blob and stream are right. */
   | { readonly kind: 'end' }
-  /** The blob will not be completed. */
+  /** The layer will not be completed. */
   | { readonly kind: 'abort' };
 
 export type WorkerReply =

@@ -15,6 +15,9 @@ import { assertRefName } from './ref-name.ts';
 import { announceChange, deleteRef, writeRef } from './refs.ts';
 import { acquireStagingDirectory, readBootId, type StagingDirectory } from './staging-directory.ts';
 
+/** From so many directories on, one sync of the file system is quicker than one of each of them. */
+const MANY_DIRECTORIES = 8;
+
 export class Transaction extends ObjectWriter implements AsyncDisposable {
   readonly #config: RepositoryConfig;
   readonly #lock: HeldLock;
@@ -98,8 +101,11 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
       for (const object of readdirSync(source)) renameSync(join(source, object), join(target, object));
     }
     if (!this.#config.fsync || touched.length === 0) return;
-    for (const directory of touched) await syncDirectory(directory);
-    await syncDirectory(objects);
+    if (touched.length >= MANY_DIRECTORIES) {
+      await syncFileSystem(objects);
+    } else {
+      for (const directory of [...touched, objects]) await syncDirectory(directory);
+    }
   }
 
   async #end(): Promise<void> {
