@@ -1,14 +1,9 @@
 /** What is shown at the end of the demo: what other programs say of the result, and what was measured on the way. */
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { tryCommand } from '../tools/setup/command.ts';
-import type { CommandResult } from '../tools/setup/command.ts';
 import type { Fleet } from '../testbed/fleet.ts';
+import { checkRepository } from '../testbed/repository-check.ts';
 import type { Onlooker } from './onlooker.ts';
-
-const FSCK_ATTEMPTS = 3;
-/** Pruning takes a second or two. */
-const FSCK_RETRY_MS = 3_000;
 
 export interface NodeProof {
   readonly name: string;
@@ -53,18 +48,6 @@ export async function collectProof(
   );
   const objects = await fleet.controlPlane.kubectl(['get', 'osimages,nodeoses']);
   return { ...facts, nodes, objects, mostUnavailable: onlooker.mostUnavailable };
-}
-
-/**
- * `ostree fsck` takes no lock, so it may trip over what an agent prunes at that moment (the old version, right after an
- * update). Damage does not go away: only what is still there after a while is reported.
- */
-async function checkRepository(repository: string): Promise<CommandResult> {
-  for (let attempt = 1; ; attempt++) {
-    const result = await tryCommand('ostree', ['fsck', `--repo=${repository}`]);
-    if (result.code === 0 || attempt === FSCK_ATTEMPTS) return result;
-    await sleep(FSCK_RETRY_MS);
-  }
 }
 
 /** Why the proof proves nothing, or undefined when it holds. */

@@ -16,8 +16,8 @@ import { deriveImage } from '../../testbed/derived-image.ts';
 import { startFleet } from '../../testbed/fleet.ts';
 import type { Fleet } from '../../testbed/fleet.ts';
 import { ObjectWatch } from '../../testbed/object-watch.ts';
+import { checkRepository } from '../../testbed/repository-check.ts';
 import { makeSmallOSImage } from '../../testbed/small-os-image.ts';
-import { tryCommand } from '../../tools/setup/command.ts';
 
 const NODES = 3;
 const ROUND_LIMIT_MS = 120_000;
@@ -187,7 +187,7 @@ async function roll(fleet: Fleet, onlooker: Onlooker, tag: string, disturb: () =
   await Promise.all(
     fleet.machines.map(async ({ name, sysroot }) => {
       const repository = join(sysroot.path, 'ostree', 'repo');
-      const { code, stdout, stderr } = await tryCommand('ostree', ['fsck', '--quiet', `--repo=${repository}`]);
+      const { code, stdout, stderr } = await checkRepository(repository);
       assert.equal(code, 0, `${name}: ostree fsck: ${stdout}${stderr}`);
     }),
   );
