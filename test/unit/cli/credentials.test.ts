@@ -28,9 +28,9 @@ describe('registry credentials', () => {
       '/etc/ostree/auth.json',
       '/usr/lib/ostree/auth.json',
     ]);
-    assert.deepEqual(authFileCandidates({ XDG_RUNTIME_DIR: '/run/user/1', HOME: '/home/a' }, 1), [
+    assert.deepEqual(authFileCandidates({ XDG_RUNTIME_DIR: '/run/user/1', HOME: '/users/a' }, 1), [
       '/run/user/1/ostree/auth.json',
-      '/home/a/.config/ostree/auth.json',
+      '/users/a/.config/ostree/auth.json',
     ]);
   });
 
