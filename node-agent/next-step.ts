@@ -26,7 +26,7 @@ export type Step =
   | { readonly kind: 'Refuse'; readonly reason: RefusalReason; readonly message: string }
   | {
       readonly kind: 'Done';
-      readonly result: 'Succeeded' | 'RolledBack';
+      readonly result: 'Succeeded' | 'Failed' | 'RolledBack';
       readonly reason: string;
       readonly message: string;
     };
@@ -84,6 +84,14 @@ function bootStep(order: Order, { host, rollout, now }: Situation): Step {
   }
   if (rollout?.preBootID !== undefined && rollout.preBootID !== host.bootID) {
     const booted = host.booted?.digest ?? host.booted?.checksum ?? 'an unknown deployment';
+    // Without a deployment of it the ordered image was never tried: it says nothing about the image.
+    if (host.rollback?.digest !== order.digest && host.staged?.digest !== order.digest) {
+      return done(
+        'Failed',
+        'StagedLost',
+        `The node rebooted before ${order.digest} was finalised and still runs ${booted}; order goal Stage again.`,
+      );
+    }
     return done(
       'RolledBack',
       'BootedOtherDigest',
@@ -113,6 +121,6 @@ function refuse(reason: RefusalReason, message: string): Step {
   return { kind: 'Refuse', reason, message };
 }
 
-function done(result: 'Succeeded' | 'RolledBack', reason: string, message: string): Step {
+function done(result: 'Succeeded' | 'Failed' | 'RolledBack', reason: string, message: string): Step {
   return { kind: 'Done', result, reason, message };
 }

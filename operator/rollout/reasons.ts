@@ -100,6 +100,7 @@ export type EventReason =
   | 'BootRefused'
   | 'BootVerified'
   | 'RebootOverdue'
+  | 'StagedLost'
   | 'HostRolledBack'
   | 'NodeUpdated'
   | 'NodeLeft';

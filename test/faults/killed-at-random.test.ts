@@ -80,7 +80,7 @@ const FAULTS: readonly Fault[] = [
 ];
 
 const seed = Number(process.env['TREELINE_SEED'] ?? Date.now() % 1_000_000);
-const rounds = Number(process.env['TREELINE_FAULT_ROUNDS'] ?? 15);
+const rounds = Number(process.env['TREELINE_FAULT_ROUNDS'] ?? 10);
 const plan = fc.sample(
   fc.record({
     node: fc.noBias(fc.nat(NODES - 1)),
@@ -115,10 +115,29 @@ describe(`a rollout in which something is killed (seed ${seed})`, function () {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it('ends on the target when nothing is killed', async () => {
+  it('ends on the target when nothing is killed, and kubectl wait returns then and not before', async () => {
     mostUnavailable = 0;
-    await roll(fleet, onlooker, 'undisturbed', async () => undefined);
+    await roll(fleet, onlooker, 'undisturbed', async (digest) => {
+      await fleet.controlPlane.kubectl(['wait', '--for=condition=Ready', `osimage/${IMAGE_NAME}`, '--timeout=120s']);
+      const booted = await fleet.controlPlane.kubectl([
+        'get',
+        'nodeoses',
+        '-o=jsonpath={.items[*].status.host.booted.digest}',
+      ]);
+      assert.deepEqual(booted.split(' '), Array(NODES).fill(digest));
+    });
     assert.equal(mostUnavailable, MAX_UNAVAILABLE);
+  });
+
+  it('stages again, and ends on the target, when the power goes between the approval and the reboot', async () => {
+    await roll(fleet, onlooker, 'cut-when-approved', async () => {
+      for (;;) {
+        const [name] =
+          [...onlooker.objects.nodeOSes].find(([, { status }]) => status?.rollout?.phase === 'Rebooting') ?? [];
+        if (name !== undefined) return fleet.machines.find((machine) => machine.name === name)?.cutPower();
+        await sleep(10);
+      }
+    });
   });
 
   plan.forEach(({ node, delayMs, absenceMs }, round) => {
@@ -152,7 +171,12 @@ describe(`a rollout in which something is killed (seed ${seed})`, function () {
 });
 
 /** One rollout to a version of its own, and the state that every one of them must end in. */
-async function roll(fleet: Fleet, onlooker: Onlooker, tag: string, disturb: () => Promise<void>): Promise<void> {
+async function roll(
+  fleet: Fleet,
+  onlooker: Onlooker,
+  tag: string,
+  disturb: (digest: string) => Promise<void>,
+): Promise<void> {
   const digest = await deriveImage({
     registryUrl: fleet.registry.url,
     repository: fleet.os.name,
@@ -169,7 +193,7 @@ async function roll(fleet: Fleet, onlooker: Onlooker, tag: string, disturb: () =
   await fleet.controlPlane.kubectl(['apply', '-f', '-'], {
     input: manifest(`${fleet.registry.host}/${fleet.os.name}:${tag}`),
   });
-  await disturb();
+  await disturb(digest);
 
   const deadline = performance.now() + ROUND_LIMIT_MS;
   for (;;) {

@@ -31,7 +31,7 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
   const approved = os.spec.order?.id === boot.id;
   if (os.status?.host?.bootID !== rollout.preBootID) {
     if (bootedDigest(os) === target.digest) return cameBack(view, target, rollout);
-    return approved ? rolledBack(view, target, rollout) : start(view, target, rollout.attempts);
+    return approved ? cameBackElsewhere(view, target, rollout) : start(view, target, rollout.attempts);
   }
   if (!approved) {
     // The approval may come long after the drain: the operator was away, or somebody lifted the cordon for a while.
@@ -52,7 +52,7 @@ export function overdueReboot(view: NodeView, target: NodeTarget, rollout: Rollo
   const approved = os.spec.order?.goal === 'Boot';
   if (os.status?.host?.bootID !== rollout.preBootID) {
     if (bootedDigest(os) !== target.digest) {
-      return approved ? rolledBack(view, target, rollout) : start(view, target, rollout.attempts);
+      return approved ? cameBackElsewhere(view, target, rollout) : start(view, target, rollout.attempts);
     }
     if (node.ready) return cameBack(view, target, rollout);
   } else if (!approved) return lookAgain(view, target, rollout);
@@ -172,6 +172,19 @@ function cameBack(view: NodeView, target: NodeTarget, rollout: RolloutStatus): S
     order: view.os.spec.order,
     cordon: 'Leave',
   };
+}
+
+/**
+ * The host has rebooted and runs something else. If it has a deployment of the target, it tried that and fell back. If it
+ * has none, the target was never tried: the power went before the host had finalised what was staged, which says nothing
+ * about the image, so it is staged again, a bounded number of times.
+ */
+function cameBackElsewhere(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const attempts = (rollout.attempts ?? 0) + 1;
+  const tried = view.os.status?.host?.rollback?.digest === target.digest;
+  if (tried || attempts >= MAX_ATTEMPTS) return rolledBack(view, target, rollout);
+  const message = `The node rebooted before ${target.digest} was finalised, and lost what was staged; it is staged again.`;
+  return start(view, target, attempts, { type: 'Warning', reason: 'StagedLost', message });
 }
 
 /**

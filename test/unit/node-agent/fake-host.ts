@@ -12,6 +12,7 @@ export class FakeHost implements Host {
   bootID = 'boot-1';
   booted: Deployment = { checksum: checksumOf(digestOf('a')), digest: digestOf('a') };
   staged: Deployment | undefined;
+  fallback: Deployment | undefined;
   /** Every call that changes something, in order. */
   readonly calls: string[] = [];
   /** Errors to throw, by call. */
@@ -19,7 +20,12 @@ export class FakeHost implements Host {
   onReboot = () => {};
 
   async status(): Promise<HostStatus> {
-    return { bootID: this.bootID, booted: this.booted, ...(this.staged === undefined ? {} : { staged: this.staged }) };
+    return {
+      bootID: this.bootID,
+      booted: this.booted,
+      ...(this.staged === undefined ? {} : { staged: this.staged }),
+      ...(this.fallback === undefined ? {} : { rollback: this.fallback }),
+    };
   }
 
   async stage({ checksum, origin }: StageRequest): Promise<void> {

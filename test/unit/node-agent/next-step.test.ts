@@ -81,8 +81,14 @@ describe('the next step of an order', () => {
   it('calls a boot into the ordered digest a success, and one into another a roll-back', () => {
     const there = nextStep(situation({ host: { bootID: 'boot-2', booted: { ...booted, digest: B } } }));
     assert.equal(there.kind === 'Done' && there.result, 'Succeeded');
-    const back = nextStep(situation({ host: { bootID: 'boot-2', booted } }));
+    const rollback = { ...booted, digest: B };
+    const back = nextStep(situation({ host: { bootID: 'boot-2', booted, rollback } }));
     assert.equal(back.kind === 'Done' && back.result, 'RolledBack');
+  });
+
+  it('says that what was staged is lost, not rolled back, when the host has no deployment of the ordered digest', () => {
+    const lost = nextStep(situation({ host: { bootID: 'boot-2', booted } }));
+    assert.deepEqual(lost.kind === 'Done' && [lost.result, lost.reason], ['Failed', 'StagedLost']);
   });
 
   it('stages only what is neither staged nor running', () => {

@@ -184,6 +184,7 @@ describe('the order loop', () => {
     const bench = new Bench(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }), {
       rollout: { phase: 'Rebooting', phaseTime: '2026-01-01T00:00:00Z', preBootID: 'boot-0' },
     });
+    bench.host.fallback = { checksum: B.slice('sha256:'.length), digest: B };
     await bench.run(bench.settled);
     assert.equal(bench.lastOrder?.result, 'RolledBack');
     assert.deepEqual(bench.host.calls, []);

@@ -64,6 +64,8 @@ function hostOf(machine: WorldNode['machine']): HostStatus {
     bootID: machine.bootID,
     booted: { checksum: 'b', digest: machine.booted },
     ...(machine.staged && { staged: { checksum: 's', ...machine.staged } }),
+    // What it has tried and fallen back from is still deployed.
+    ...(machine.rejected !== undefined && { rollback: { checksum: 'r', digest: machine.rejected } }),
   };
 }
 

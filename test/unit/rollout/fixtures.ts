@@ -86,6 +86,8 @@ export interface NodeOSOptions {
   readonly rollout?: Partial<RolloutStatus>;
   readonly order?: NodeOS['spec']['order'];
   readonly lastOrder?: NonNullable<NodeOS['status']>['lastOrder'];
+  /** What the host can fall back to, or has fallen back from. */
+  readonly rollback?: string;
   /** The agent has not reported yet. */
   readonly silent?: boolean;
 }
@@ -98,6 +100,7 @@ export function nodeOSOf(name: string, options: NodeOSOptions = {}): NodeOS {
     ...(options.staged !== undefined && {
       staged: { checksum: 'c2', digest: manifestOf(options.staged), locked: true },
     }),
+    ...(options.rollback !== undefined && { rollback: { checksum: 'c3', digest: manifestOf(options.rollback) } }),
   };
   const { rollout, order, lastOrder } = options;
   return {

@@ -185,8 +185,18 @@ describe('A node in the rollout', () => {
     assert.equal(free.slotTime, undefined);
   });
 
+  it('that lost what was staged before it was ever tried is staged again, a bounded number of times', () => {
+    const back: NodeOSOptions = { bootID: 'boot-2', order: BOOT, rollout: REBOOTING, rollback: 'v0' };
+    const again = settled({ os: back, node: ourCordon('a') }).os;
+    assert.equal(again.status?.rollout?.phase, 'Staging');
+    assert.equal(again.status?.rollout?.attempts, 1);
+    assert.equal(again.spec.order?.goal, 'Stage');
+    const often = settled({ os: { ...back, rollout: { ...REBOOTING, attempts: 5 } }, node: ourCordon('a') }).os;
+    assert.equal(often.status?.rollout?.phase, 'Failed');
+  });
+
   it('that came back on another digest has failed, is not sent again, and has our cordon lifted', () => {
-    const back: NodeOSOptions = { bootID: 'boot-2', order: BOOT, rollout: REBOOTING };
+    const back: NodeOSOptions = { bootID: 'boot-2', order: BOOT, rollout: REBOOTING, rollback: 'v2' };
     const { os, deeds: last } = settled({ os: back, node: ourCordon('a') });
     assert.equal(os.status?.rollout?.phase, 'Failed');
     assert.match(os.status?.rollout?.message ?? '', /came back on sha256:/);
