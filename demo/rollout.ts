@@ -2,8 +2,7 @@
 import { API_VERSION } from '../api/index.ts';
 import type { Fleet } from '../testbed/fleet.ts';
 import type { OSVersion } from '../testbed/os-publication.ts';
-import type { FleetView } from './fleet-view.ts';
-import type { FleetObjects } from './fleet-view.ts';
+import type { FleetObjects, FleetView } from './fleet-view.ts';
 
 export const IMAGE_NAME = 'fleet';
 export const MAX_UNAVAILABLE = 1;
