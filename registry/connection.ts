@@ -138,6 +138,8 @@ export class Connection implements AsyncDisposable {
         highWaterMark: BODY_BUFFER_BYTES,
       });
       const { statusCode: status, headers, body } = response;
+      // Whoever reads the body sees its errors; of a body that is dropped unread, they would end the process.
+      body.on('error', () => undefined);
       return { status, headers, body, url, foreign: url.origin !== exchange.url.origin };
     } catch (error) {
       exchange.signal?.throwIfAborted();

@@ -25,4 +25,6 @@ export interface ContentStore extends AsyncDisposable {
   manifest(descriptor: Descriptor, signal?: AbortSignal): Promise<Document>;
   /** See `ImageSource.openBlob`. */
   openBlob(descriptor: Descriptor, options?: BlobReadOptions): AsyncIterable<Buffer>;
+  /** See `ImageSource.openRange`. */
+  openRange(descriptor: Descriptor, offset: number, length: number, options?: BlobReadOptions): AsyncIterable<Buffer>;
 }

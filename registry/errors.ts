@@ -13,6 +13,7 @@
  * - `RateLimited`: 429 beyond our patience. `ServerError`: 5xx beyond our patience.
  * - `UnexpectedResponse`: the server does not speak the distribution protocol as specified.
  * - `UnsafeRedirect`: a redirect that would downgrade to plain HTTP, loop, or leave HTTP altogether.
+ * - `RangeUnsupported`: the server gives a blob as a whole only; fetch it so.
  * - `DigestMismatch`, `SizeMismatch`: the bytes are not those that were promised.
  * - `UnsupportedMediaType`: schema 1, artifacts, unknown manifests.
  * - `NoPlatform`: the image exists, but not for the wanted platform.
@@ -33,6 +34,7 @@ export type RegistryErrorCode =
   | 'ServerError'
   | 'UnexpectedResponse'
   | 'UnsafeRedirect'
+  | 'RangeUnsupported'
   | 'DigestMismatch'
   | 'SizeMismatch'
   | 'UnsupportedMediaType'

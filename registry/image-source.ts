@@ -30,6 +30,12 @@ export interface ImageSource extends AsyncDisposable {
    * resumed with a `Range` request inside the stream.
    */
   openBlob(descriptor: Descriptor, options?: BlobReadOptions): AsyncIterable<Buffer>;
+  /**
+   * Streams `length` bytes of a blob from `offset` on: exactly so many, or it throws. There is no digest to check a part
+   * against, so whoever asks must know one of what is inside. Throws RegistryError `RangeUnsupported`, before any byte,
+   * when the server only gives whole blobs; RangeError when the part is not inside `descriptor.size`.
+   */
+  openRange(descriptor: Descriptor, offset: number, length: number, options?: BlobReadOptions): AsyncIterable<Buffer>;
 }
 
 /** Where an image can be written. Blobs first, then the manifest. */

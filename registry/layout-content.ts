@@ -1,5 +1,6 @@
 /** An image in an OCI image layout (directory or archive) as a `ContentStore`. */
 import { type ContentStore, type Document, MANIFEST_MAX_BYTES } from './content.ts';
+import { refuseOutside } from './blob-range.ts';
 import { digestOf, hexOf } from './digest.ts';
 import { parseIndex, parseJsonObject } from './document.ts';
 import { printable, RegistryError } from './errors.ts';
@@ -69,6 +70,20 @@ export class LayoutContent implements ContentStore {
       yield chunk;
     }
     verifier.finish();
+  }
+
+  async *openRange(
+    descriptor: Descriptor,
+    offset: number,
+    length: number,
+    options: BlobReadOptions = {},
+  ): AsyncIterable<Buffer> {
+    refuseOutside(descriptor, offset, length);
+    const part = { offset, length, of: descriptor.size };
+    for await (const chunk of this.#files.stream(blobPath(descriptor.digest), options.signal, part)) {
+      options.onBytes?.(chunk.length);
+      yield chunk;
+    }
   }
 
   #choose(entries: readonly Descriptor[]): Descriptor {

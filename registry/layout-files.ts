@@ -10,7 +10,15 @@ const READ_BYTES = 256 * 1024;
 export interface LayoutFiles extends AsyncDisposable {
   /** The whole of a small file. @throws RegistryError `NotFound`, `TooLarge`, `InvalidLayout` */
   read(name: string, limit: number): Promise<Buffer>;
-  stream(name: string, signal?: AbortSignal): AsyncIterable<Buffer>;
+  /** @throws RegistryError `NotFound`, `InvalidLayout`, `SizeMismatch` */
+  stream(name: string, signal?: AbortSignal, part?: FilePart): AsyncIterable<Buffer>;
+}
+
+/** Bytes of a file whose whole size is known. */
+export interface FilePart {
+  readonly offset: number;
+  readonly length: number;
+  readonly of: number;
 }
 
 export class DirectoryFiles implements LayoutFiles {
@@ -26,10 +34,12 @@ export class DirectoryFiles implements LayoutFiles {
     return await readWhole(handle, 0, size, limit, join(this.#root, name));
   }
 
-  async *stream(name: string, signal?: AbortSignal): AsyncIterable<Buffer> {
+  async *stream(name: string, signal?: AbortSignal, part?: FilePart): AsyncIterable<Buffer> {
     await using handle = await this.#open(name);
     const { size } = await handle.stat();
-    yield* readRange(handle, 0, size, join(this.#root, name), signal);
+    const label = join(this.#root, name);
+    const { offset, length } = partOf(size, part, label);
+    yield* readRange(handle, offset, length, label, signal);
   }
 
   async #open(name: string): Promise<FileHandle> {
@@ -60,9 +70,11 @@ export class ArchiveFiles implements LayoutFiles {
     return await readWhole(handle, member.offset, member.size, limit, `${this.#path}:${name}`);
   }
 
-  async *stream(name: string, signal?: AbortSignal): AsyncIterable<Buffer> {
+  async *stream(name: string, signal?: AbortSignal, part?: FilePart): AsyncIterable<Buffer> {
     const { handle, member } = await this.#member(name);
-    yield* readRange(handle, member.offset, member.size, `${this.#path}:${name}`, signal);
+    const label = `${this.#path}:${name}`;
+    const { offset, length } = partOf(member.size, part, label);
+    yield* readRange(handle, member.offset + offset, length, label, signal);
   }
 
   async #member(name: string): Promise<{ handle: FileHandle; member: TarMember }> {
@@ -98,6 +110,15 @@ export class ArchiveFiles implements LayoutFiles {
     const [opened] = await Promise.allSettled([this.#opened]);
     if (opened.status === 'fulfilled') await opened.value.handle.close();
   }
+}
+
+function partOf(size: number, part: FilePart | undefined, label: string): { offset: number; length: number } {
+  if (part === undefined) return { offset: 0, length: size };
+  if (part.of === size) return part;
+  throw new RegistryError(
+    'SizeMismatch',
+    `${label} is ${size} bytes long, its manifest says ${part.of} bytes: it is damaged; write the image again.`,
+  );
 }
 
 async function readWhole(

@@ -1,4 +1,5 @@
 /** An image on a registry as a `ContentStore`: manifests whole, blobs as streams that survive cut connections. */
+import { openBlobRange } from './blob-range.ts';
 import { type Answer, connectionError, header, readBody } from './connection.ts';
 import { type ContentStore, type Document, MANIFEST_MAX_BYTES } from './content.ts';
 import { digestOf } from './digest.ts';
@@ -99,6 +100,10 @@ export class RegistryContent implements ContentStore {
         transfer.end();
       }
     }
+  }
+
+  openRange(descriptor: Descriptor, offset: number, length: number, options?: BlobReadOptions): AsyncIterable<Buffer> {
+    return openBlobRange(this.#client, descriptor, offset, length, options);
   }
 
   async #openAt(

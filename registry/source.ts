@@ -63,6 +63,10 @@ class StoreImageSource implements ImageSource {
     return this.#store.openBlob(descriptor, options);
   }
 
+  openRange(descriptor: Descriptor, offset: number, length: number, options?: BlobReadOptions): AsyncIterable<Buffer> {
+    return this.#store.openRange(descriptor, offset, length, options);
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve(this.#store[Symbol.asyncDispose]());
   }

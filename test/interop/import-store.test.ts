@@ -93,6 +93,9 @@ describe('the store of images in a repository', () => {
       openBlob: () => {
         throw new Error('asked the network');
       },
+      openRange: () => {
+        throw new Error('asked the network');
+      },
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
     const again = await pullImage({ repository, source, reference, platform: PLATFORM });
