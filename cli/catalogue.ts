@@ -42,6 +42,51 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/image-list.ts')).imageList,
   },
   {
+    name: 'image history',
+    summary: 'Show the layers of a stored container image and what made them.',
+    load: async () => (await import('./commands/image-history.ts')).imageHistory,
+  },
+  {
+    name: 'image metadata',
+    summary: 'Show the manifest, or the config, of a stored container image.',
+    load: async () => (await import('./commands/image-metadata.ts')).imageMetadata,
+  },
+  {
+    name: 'image check',
+    summary: 'Look for an update of a stored container image, and what it costs.',
+    load: async () => (await import('./commands/image-check.ts')).imageCheck,
+  },
+  {
+    name: 'image compare',
+    summary: 'Compare the layers of two container images.',
+    load: async () => (await import('./commands/image-compare.ts')).imageCompare,
+  },
+  {
+    name: 'image remove',
+    summary: 'Take container images out of an OSTree repository.',
+    load: async () => (await import('./commands/image-remove.ts')).imageRemove,
+  },
+  {
+    name: 'image prune',
+    summary: 'Delete the container images that no deployment was made from.',
+    load: async () => (await import('./commands/image-prune.ts')).imagePrune,
+  },
+  {
+    name: 'image prune-images',
+    summary: 'Delete the container images that no deployment was made from.',
+    load: async () => (await import('./commands/image-prune.ts')).imagePruneImages,
+  },
+  {
+    name: 'image prune-layers',
+    summary: 'Drop the layers that nothing in an OSTree repository needs.',
+    load: async () => (await import('./commands/image-prune.ts')).imagePruneLayers,
+  },
+  {
+    name: 'image clear-cached-update',
+    summary: 'Forget the update that a check found for a stored image.',
+    load: async () => (await import('./commands/image-clear-cached-update.ts')).imageClearCachedUpdate,
+  },
+  {
     name: 'encapsulate',
     summary: 'Write an OSTree commit as a container image.',
     load: async () => (await import('./commands/encapsulate.ts')).encapsulate,

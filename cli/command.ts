@@ -28,6 +28,8 @@ export type FlagValues<F extends Flags> = { readonly [Name in keyof F]: FlagValu
 export interface Invocation<F extends Flags, P extends string> {
   readonly flags: FlagValues<F>;
   readonly args: { readonly [Name in P]: string };
+  /** What follows the named arguments, if the command takes more. */
+  readonly more: readonly string[];
   readonly output: Output;
   /** Aborts on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
@@ -42,6 +44,8 @@ export interface Command<F extends Flags = Flags, P extends string = string> {
   readonly description?: readonly string[];
   /** Arguments in order, all required: name to description. */
   readonly args: Readonly<Record<P, string>>;
+  /** Takes further arguments after those: how help shows them, and how many there may be. */
+  readonly more?: { readonly synopsis: string; readonly max: number };
   readonly flags: F;
   readonly examples: readonly string[];
   /** Returns the exit status; nothing means 0. */

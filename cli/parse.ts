@@ -9,6 +9,7 @@ import type { OutputFormat } from './output.ts';
 export interface ParsedValues {
   readonly flags: Readonly<Record<string, unknown>>;
   readonly args: Readonly<Record<string, string>>;
+  readonly more: readonly string[];
   readonly help: boolean;
 }
 
@@ -49,7 +50,7 @@ export function parseCommand(command: Command, argv: readonly string[]): ParsedV
   const { values, positionals } = attempt(hint, () =>
     parseArgs({ args: [...argv], options, allowPositionals: true, strict: true }),
   );
-  if (values['help'] === true) return { flags: {}, args: {}, help: true };
+  if (values['help'] === true) return { flags: {}, args: {}, more: [], help: true };
   for (const [name, flag] of Object.entries(command.flags)) {
     if (flag.required === true && values[name] === undefined)
       throw usage(`--${name} ${flag.value ?? ''} is missing; ${hint}.`);
@@ -59,11 +60,13 @@ export function parseCommand(command: Command, argv: readonly string[]): ParsedV
   const names = Object.keys(command.args);
   const missing = names[positionals.length];
   if (missing !== undefined) throw usage(`${missing} is missing; ${hint}.`);
-  const extra = positionals[names.length];
+  const more = positionals.slice(names.length);
+  const extra = more[command.more?.max ?? 0];
   if (extra !== undefined) throw usage(`${extra} is one argument too many; ${hint}.`);
   return {
     flags: values,
     args: Object.fromEntries(names.map((name, at) => [name, positionals[at] ?? ''])),
+    more,
     help: false,
   };
 }

@@ -27,13 +27,13 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
       return EXIT.ok;
     }
     const command = await selection.entry.load();
-    const { flags, args, help } = parseCommand(command, selection.rest);
+    const { flags, args, more, help } = parseCommand(command, selection.rest);
     if (help) {
       stdout(commandHelp(command));
       return EXIT.ok;
     }
     checkOutputFormat(flags['output']);
-    return (await command.run({ flags: flags as never, args, output, signal, environment })) ?? EXIT.ok;
+    return (await command.run({ flags: flags as never, args, more, output, signal, environment })) ?? EXIT.ok;
   } catch (error) {
     const shown = signal.aborted
       ? new CliError('Interrupted', 'Interrupted; what was fetched so far is kept', { cause: error })

@@ -43,7 +43,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     : connectionFromKubeconfig(options.kubeconfig));
   await using client = new KubeClient(connection);
   const host = createHost(options.host, { ...options, readImageFacts: imageFactsReader(sysroot) });
-  const { tool, repository } = hostTool(options.host, sysroot);
+  const tool = hostTool(options.host, sysroot);
   const prepare = async () => {
     // A pod's mount namespace is its own; on the host itself this would change everybody's.
     if (options.host === 'ostree-admin' && sysroot !== '/') await makeWritable(sysroot);
@@ -60,7 +60,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     }),
     cleanUp: async (status) => {
       await prepare();
-      await dropUnusedImages(sysroot, status, () => tool.prune(repository));
+      await dropUnusedImages(sysroot, status);
     },
     patchStatus: async (patch, cut) => {
       const path = `/apis/${API_VERSION}/nodeoses/${encodeURIComponent(nodeName)}/status`;

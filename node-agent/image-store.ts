@@ -1,6 +1,6 @@
 /** The agent's use of the rooms below it: pulls an ordered image into the host's repository, and reads back what is there. */
 import type { HostStatus, Order } from '../api/index.ts';
-import { pruneImages, pullImage, readStoredImage, Repository, setGuardRef } from '../ostree/index.ts';
+import { lockSysroot, pruneImages, pullImage, readStoredImage, Repository, setGuardRef } from '../ostree/index.ts';
 import {
   type Credentials,
   imageVersion,
@@ -85,16 +85,13 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
   };
 }
 
-/** Drops the images that no deployment in `host` was made from, as the other host tools do after an update. */
-export async function dropUnusedImages(
-  sysroot: string,
-  host: HostStatus,
-  pruneObjects: () => Promise<void>,
-): Promise<void> {
+/** Drops the images that no deployment was made from, as the other host tools do after an update. */
+export async function dropUnusedImages(sysroot: string, host: HostStatus): Promise<void> {
   const deployed = [host.booted, host.staged, host.rollback].flatMap((deployment) =>
     deployment?.image === undefined ? [] : [parseOstreeImageReference(deployment.image).image],
   );
   // Without a single known image, it is more likely that we read the host wrongly than that all may go.
   if (deployed.length === 0) return;
-  await pruneImages(Repository.open(repositoryPath(sysroot)), { deployed, pruneObjects });
+  using _lock = await lockSysroot(sysroot);
+  await pruneImages(Repository.open(repositoryPath(sysroot)), { sysroot, alsoKeep: deployed, extent: 'objects' });
 }

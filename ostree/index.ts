@@ -6,6 +6,11 @@ export { encapsulate, type EncapsulateOptions } from './encapsulate/encapsulate.
 export { ImportError } from './import/errors.ts';
 export { setGuardRef } from './import/guard-ref.ts';
 export type { ImportProgress } from './import/import-progress.ts';
-export { pruneImages } from './import/layer-gc.ts';
+export { pruneLayers } from './import/layer-gc.ts';
 export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
-export { listImages, readStoredImage } from './import/stored-image.ts';
+export { listImages, readStoredImage, requireImage } from './import/stored-image.ts';
+export { writeCachedUpdate } from './store/cached-update.ts';
+export { compareLayers, describeLayers, type ImageComparison } from './store/image-layers.ts';
+export { type PruneExtent, pruneImages } from './store/prune-images.ts';
+export { removeImages } from './store/remove-images.ts';
+export { checkForUpdate, type UpdateCheck } from './store/update-check.ts';

@@ -4,7 +4,7 @@ import type { ReadImageFacts } from './deployments.ts';
 import type { Host } from './host.ts';
 import { commandRunner } from './command.ts';
 import { hostRunner, OstreeAdminHost } from './ostree-admin.ts';
-import { OstreeTool, repositoryPath } from './ostree-tool.ts';
+import { OstreeTool } from './ostree-tool.ts';
 import { SandboxHost } from './sandbox.ts';
 
 export type HostKind = 'ostree-admin' | 'sandbox';
@@ -18,11 +18,9 @@ export interface CreateHostOptions {
   readonly agentVersion?: string;
 }
 
-/** The `ostree` that a host is managed with, and where that sees the host's repository. */
-export function hostTool(kind: HostKind, sysroot: string): { readonly tool: OstreeTool; readonly repository: string } {
-  return kind === 'ostree-admin'
-    ? { tool: new OstreeTool(hostRunner(sysroot)), repository: repositoryPath('/') }
-    : { tool: new OstreeTool(commandRunner(), sysroot), repository: repositoryPath(sysroot) };
+/** The `ostree` that a host is managed with. */
+export function hostTool(kind: HostKind, sysroot: string): OstreeTool {
+  return kind === 'ostree-admin' ? new OstreeTool(hostRunner(sysroot)) : new OstreeTool(commandRunner(), sysroot);
 }
 
 /** Touches nothing yet. */

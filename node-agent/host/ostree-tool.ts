@@ -88,11 +88,6 @@ export class OstreeTool {
     return this.#atLeast(VAR_IN_COMMITS);
   }
 
-  /** Deletes the objects that no ref needs, for the whole sysroot. `repository` is the path as the tool sees it. */
-  async prune(repository: string): Promise<void> {
-    await this.#run(['ostree', 'prune', `--repo=${repository}`, '--refs-only', '--depth=0']);
-  }
-
   /** Names in a directory of a commit; throws AgentError `CommandFailed` if there is no such directory. */
   async listDirectory(repository: string, checksum: string, path: string): Promise<string[]> {
     const text = await this.#run(['ostree', `--repo=${repository}`, 'ls', '--nul-filenames-only', checksum, path]);

@@ -54,7 +54,16 @@ export class ImageFetch {
     this.bytesMissing = this.#missing.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
   }
 
-  /** Fetches what is missing and merges. */
+  /** Makes what was found ours: a layer found by diff-id gets a ref under its digest in this image, too. */
+  async claimReused(): Promise<void> {
+    const { repository } = this.#options;
+    for (const [digest, commit] of this.#commits) {
+      const ref = blobRef(digest);
+      if (repository.readRef(ref) !== commit) await repository.setRef(ref, commit);
+    }
+  }
+
+  /** Fetches what is missing and merges. Call `claimReused` before. */
   async run(image: ResolvedImage, ref: string): Promise<FetchedImage> {
     const { repository, layout, progress } = this.#options;
     const layers = this.#layers();
@@ -65,7 +74,6 @@ export class ImageFetch {
       bytesTotal: this.bytesMissing,
     });
     await using pool = new ImportPool(repository.path, PARALLEL_LAYERS);
-    await this.#claimReused();
     // Chunks before the commit that refers to their objects: a commit in the repository is a complete one.
     await this.#importAll(pool, layout.chunks, { kind: 'chunk' });
     await this.#importAll(pool, [layout.base], { kind: 'base' });
@@ -99,15 +107,6 @@ export class ImageFetch {
     const commit = this.#commits.get(descriptor.digest);
     if (commit === undefined) throw new Error(`layer ${descriptor.digest} has not been imported`);
     return commit;
-  }
-
-  /** A layer found by diff-id gets a ref under its digest in this image, too. */
-  async #claimReused(): Promise<void> {
-    const { repository } = this.#options;
-    for (const [digest, commit] of this.#commits) {
-      const ref = blobRef(digest);
-      if (repository.readRef(ref) !== commit) await repository.setRef(ref, commit);
-    }
   }
 
   async #derivedOptions(base: string): Promise<{ allowNonUsr: boolean; retainVar: boolean }> {

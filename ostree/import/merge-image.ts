@@ -37,6 +37,8 @@ export async function mergeImage(repository: Repository, task: MergeTask): Promi
     applyLayer(repository, tree, TreeDirectory.load(repository, repository.readCommit(layer)));
   }
   removeBuildResidue(repository, tree);
+  // Until the ref is set, nothing names the new directories: a prune in between would take them.
+  using _lock = await repository.lock('shared');
   const root = await writeTree(repository, tree);
   // The commit only after the proof: every commit that is in the repository can be deployed.
   verifyClosure(repository, root);

@@ -14,11 +14,6 @@ import {
   type ResolvedImage,
 } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
-import { encodeCommit } from '../objects/commit.ts';
-import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
-import { encodeDirtree } from '../objects/dirtree.ts';
-import { S_IFDIR } from '../objects/file-header.ts';
-import { NO_XATTRS } from '../objects/xattrs.ts';
 import { SpaceBudget } from '../repository/free-space.ts';
 import type { Repository } from '../repository/repository.ts';
 import { ImportError } from './errors.ts';
@@ -26,8 +21,8 @@ import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
 import { ImageFetch } from './image-fetch.ts';
 import { parseLayout, requireBootableImage } from './layout.ts';
-import { mergeCommit } from './merge-commit.ts';
-import { imageRef, pullGuardRef } from './store-refs.ts';
+import { guardPull } from './pull-guard.ts';
+import { imageRef } from './store-refs.ts';
 import { findImage, type StoredImage } from './stored-image.ts';
 
 export interface PullOptions {
@@ -86,17 +81,21 @@ async function fetchImage(
   const name = formatImageReference(reference.image);
   if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
   const layout = parseLayout(name, resolved.manifest, resolved.config);
+  // From the look at what is there until it is ours, nobody may delete it.
+  const claiming = await repository.lock('shared', { signal });
+  using _claimed = claiming;
   const fetch = new ImageFetch({ ...options, layout, progress });
   new SpaceBudget(repository.path, repository.config.reserve).spend(fetch.bytesMissing);
-  const guard = pullGuardRef(resolved.digest);
-  await writeGuard(repository, guard, resolved, signal);
+  using guard = await guardPull(repository, resolved, signal);
+  await fetch.claimReused();
+  claiming.release();
   const fetched = await fetch.run(resolved, imageRef(reference.image));
   if (fetched.unlabelled) {
     options.onWarning?.(
       `${name} has derived layers and an SELinux policy; files of those layers keep the labels that their layer gave them`,
     );
   }
-  await repository.setRef(guard, undefined);
+  await guard.lift();
   await collectLayers(options);
   const version = imageVersion(resolved.config);
   return {
@@ -145,27 +144,6 @@ function presentImage(stored: StoredImage, options: PullOptions): PulledImage {
     layersFetched: 0,
     bytesFetched: 0,
   };
-}
-
-/**
- * A commit with the image's manifest and an empty tree. Clean-up by any tool keeps the layers that a manifest under
- * `baseimage` names, so what is being pulled, or was when we were killed, is not taken away under our feet.
- */
-async function writeGuard(
-  repository: Repository,
-  guard: string,
-  image: ResolvedImage,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  await using transaction = await repository.beginTransaction({ signal });
-  const directory = { uid: 0, gid: 0, mode: S_IFDIR | 0o755, xattrs: NO_XATTRS };
-  const root = {
-    dirtree: transaction.writeMetadata('dirtree', encodeDirtree({ files: [], directories: [] })),
-    dirmeta: transaction.writeMetadata('dirmeta', encodeDirectoryMetadata(directory)),
-  };
-  const { parent: _none, ...commit } = mergeCommit({ ...image, manifestDigest: image.digest }, '', root, new Date(0));
-  transaction.setRef(guard, transaction.writeMetadata('commit', encodeCommit(commit)));
-  await transaction.commit();
 }
 
 /** The image is complete by now: that its predecessor could not be tidied away is worth a warning, not a failure. */

@@ -9,10 +9,8 @@ import { escapeRefPath, unescapeRefPath } from '../repository/ref-name.ts';
 
 export const BLOB_REF_PREFIX = 'ostree/container/blob';
 export const IMAGE_REF_PREFIX = 'ostree/container/image';
-/** Commits under these refs keep their layers, whether or not an image ref names them. */
-export const LAYER_ROOT_PREFIXES = ['ostree/0', 'ostree/1', 'rpmostree/base', 'ostree/container/baseimage'] as const;
 /** Our own corner of `baseimage`, which other tools' clean-up respects and leaves alone. */
-const GUARD_REF_PREFIX = 'ostree/container/baseimage/treeline';
+export const GUARD_REF_PREFIX = 'ostree/container/baseimage/treeline';
 /** Guards of pulls that are under way, or were interrupted. */
 export const PULL_GUARD_PREFIX = `${GUARD_REF_PREFIX}/pulling`;
 

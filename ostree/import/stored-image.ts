@@ -1,19 +1,19 @@
 /** The images that a repository holds, as host tools see them too: by ref, or by the commit that is deployed. */
 import { formatImageReference, imageVersion, type ImageReference } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
-import { lookupString } from '../gvariant/value.ts';
 import type { Repository } from '../repository/repository.ts';
+import { type CachedUpdate, cachedUpdateIn } from '../store/cached-update.ts';
 import { ImportError } from './errors.ts';
 import { type ImageMetadata, readImageMetadata } from './merge-commit.ts';
-import { blobRef, IMAGE_REF_PREFIX, imageOfRef } from './store-refs.ts';
+import { blobRef, IMAGE_REF_PREFIX, imageOfRef, imageRef } from './store-refs.ts';
 
 export interface StoredImage extends ImageMetadata {
   readonly mergeCommit: string;
   /** The commit that was encapsulated. */
   readonly baseCommit: string;
   readonly version?: string;
-  /** Digest of a newer image that an update check has seen, if any. */
-  readonly cachedUpdateDigest?: string;
+  /** A newer image that an update check has seen. */
+  readonly cachedUpdate?: CachedUpdate;
 }
 
 export interface ListedImage {
@@ -22,8 +22,6 @@ export interface ListedImage {
   readonly manifestDigest: string;
   readonly version?: string;
 }
-
-const CACHED_DIGEST_KEY = 'ostree-ext.cached.manifest-digest';
 
 /**
  * Reads what an image's merge commit says about it, exactly as host tools do for a deployment.
@@ -45,13 +43,13 @@ export function readStoredImage(repository: Repository, mergeCommit: string): St
   }
   const version = imageVersion(image.config);
   const detached = repository.readDetachedMetadata(mergeCommit) ?? [];
-  const cachedUpdateDigest = lookupString(detached, CACHED_DIGEST_KEY);
+  const cachedUpdate = cachedUpdateIn(detached);
   return {
     ...image,
     mergeCommit,
     baseCommit,
     ...(version !== undefined && { version }),
-    ...(cachedUpdateDigest !== undefined && { cachedUpdateDigest }),
+    ...(cachedUpdate !== undefined && { cachedUpdate }),
   };
 }
 
@@ -73,6 +71,20 @@ export function listImages(
     }
   }
   return images.sort((a, b) => (formatImageReference(a.reference) < formatImageReference(b.reference) ? -1 : 1));
+}
+
+/**
+ * The image that is stored under a reference.
+ *
+ * @throws {OstreeError} `RefNotFound` when there is none; what `readStoredImage` throws when it cannot be read.
+ */
+export function requireImage(repository: Repository, image: ImageReference): StoredImage {
+  const mergeCommit = repository.readRef(imageRef(image));
+  if (mergeCommit !== undefined) return readStoredImage(repository, mergeCommit);
+  throw new OstreeError(
+    'RefNotFound',
+    `${repository.path} holds no image ${formatImageReference(image)}; list those that it holds with \`treeline image list\``,
+  );
 }
 
 /** The image under a ref, or undefined when there is none or it cannot be used: then it is as good as absent. */

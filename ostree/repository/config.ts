@@ -15,6 +15,8 @@ export interface RepositoryConfig {
   /** Milliseconds to wait for the repository's lock; infinite if the configuration says so. */
   readonly lockTimeoutMs: number;
   readonly reserve: Reserve;
+  /** A deleted commit leaves a tombstone. */
+  readonly tombstoneCommits: boolean;
 }
 
 const DEFAULT_LOCK_TIMEOUT_S = 300;
@@ -54,6 +56,7 @@ export function parseConfig(text: string, path: string): RepositoryConfig {
     fsync: keyFileBoolean(file, 'core', 'fsync', true),
     locking: keyFileBoolean(file, 'core', 'locking', true),
     lockTimeoutMs: (Number.isFinite(timeout) && timeout >= 0 ? timeout : Number.POSITIVE_INFINITY) * 1000,
+    tombstoneCommits: keyFileBoolean(file, 'core', 'tombstone-commits', false),
     reserve: parseReserve(core?.get('min-free-space-size'), core?.get('min-free-space-percent'), path),
   };
 }

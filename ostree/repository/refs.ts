@@ -1,5 +1,14 @@
 /** Refs on disk: files under `refs/` that hold one checksum and a newline. ostree-refs(1). */
-import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync, renameSync, mkdirSync } from 'node:fs';
+import {
+  type Dirent,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+  renameSync,
+  mkdirSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
@@ -121,4 +130,41 @@ export function deleteRef(repository: string, name: string): boolean {
 /** libostree's daemons notice a change of refs by the modification time of the repository's directory. */
 export function announceChange(repository: string, now: Date): void {
   utimesSync(repository, now, now);
+}
+
+/** Every ref below `refs/`, by its path there: `heads/…`, `remotes/REMOTE/…`, `mirrors/COLLECTION/…`. */
+export function listAllRefs(repository: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  const visit = (path: string): void => {
+    for (const entry of readdirIfThere(join(repository, 'refs', path))) {
+      const child = path === '' ? entry.name : `${path}/${entry.name}`;
+      if (entry.isDirectory()) visit(child);
+      else {
+        const checksum = readChecksum(join(repository, 'refs', child));
+        if (checksum !== undefined) found.set(child, checksum);
+      }
+    }
+  };
+  visit('');
+  return found;
+}
+
+function readdirIfThere(path: string): readonly Dirent[] {
+  try {
+    return readdirSync(path, { withFileTypes: true });
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw ioError(`list the refs in ${path}`, error);
+  }
+}
+
+/** A file in `refs` that vanishes while we look, or holds anything else (a ref being written), is no ref. */
+function readChecksum(path: string): string | undefined {
+  try {
+    const text = readFileSync(path, 'latin1').trimEnd();
+    return isChecksum(text) ? text : undefined;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    throw ioError(`read the ref ${path}`, error);
+  }
 }

@@ -11,7 +11,7 @@ import { isChecksum, looseObjectPath, type MetadataType, type ObjectType } from 
 import type { LockKind } from '../posix/file-lock.ts';
 import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
-import { announceChange, deleteRef, listRefs, readRef, writeRef } from './refs.ts';
+import { announceChange, deleteRef, listAllRefs, listRefs, readRef, writeRef } from './refs.ts';
 import { openStoredFile, type StoredFile } from './stored-file.ts';
 import { Transaction } from './transaction.ts';
 
@@ -132,11 +132,22 @@ export class Repository {
     return listRefs(this.path, prefix);
   }
 
+  /** All refs of any kind, by their path below `refs`: local ones, those of remotes, and mirrored collections. */
+  listAllRefs(): ReadonlyMap<string, string> {
+    return listAllRefs(this.path);
+  }
+
   /** Sets, or with undefined deletes, one ref outside any transaction, under the repository's lock. */
   async setRef(name: string, checksum: string | undefined, options?: LockOptions): Promise<void> {
     using _lock = await this.lock('shared', options);
     if (checksum === undefined) deleteRef(this.path, name);
     else await writeRef(this.path, name, checksum, this.config.fsync);
+    announceChange(this.path, new Date());
+  }
+
+  /** Deletes refs at once, without waiting for anything. The caller holds the repository's lock. */
+  deleteRefs(names: readonly string[]): void {
+    for (const name of names) deleteRef(this.path, name);
     announceChange(this.path, new Date());
   }
 

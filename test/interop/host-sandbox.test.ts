@@ -3,7 +3,6 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CommandRunner, commandRunner } from '../../node-agent/host/command.ts';
 import { SandboxHost } from '../../node-agent/host/sandbox.ts';
-import { hostTool } from '../../node-agent/host/create-host.ts';
 import { dropUnusedImages, imageFactsReader } from '../../node-agent/image-store.ts';
 import { runCommand } from '../../tools/setup/command.ts';
 import { Bench, say } from './cli-bench.ts';
@@ -118,8 +117,7 @@ describe('the sandbox host, on a real sysroot', () => {
       const { stdout } = await say(['image', 'list', '--repo', repo, '-o', 'json']);
       return (JSON.parse(stdout) as { images: { version: string }[] }).images.map(({ version }) => version);
     };
-    const { tool, repository } = hostTool('sandbox', sysroot);
-    const cleanUp = async () => dropUnusedImages(sysroot, await host().status(), () => tool.prune(repository));
+    const cleanUp = async () => dropUnusedImages(sysroot, await host().status());
     await stage();
     await cleanUp();
     assert.deepEqual(await images(), ['1', '2']);

@@ -127,7 +127,8 @@ describe('the store of images in a repository', () => {
       listImages(repository).map(({ reference, version }) => [reference.name, version]),
       [base, derived].map((layout) => [`${layout}:base`, '42.1']),
     );
-    assert.deepEqual(await pruneImages(repository, { deployed: [image] }), { images: 1, layers: 1 });
+    const pruned = await pruneImages(repository, { sysroot: folder, alsoKeep: [image], extent: 'objects' });
+    assert.deepEqual([pruned.images, pruned.layers], [[`oci:${derived}:base`], 1]);
     assert.deepEqual(
       listImages(repository).map(({ mergeCommit }) => mergeCommit),
       [kept.mergeCommit],

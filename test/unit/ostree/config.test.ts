@@ -27,6 +27,7 @@ describe('the configuration of a repository', () => {
       locking: true,
       lockTimeoutMs: 300_000,
       reserve: { percent: 3 },
+      tombstoneCommits: false,
     });
   });
 
@@ -37,6 +38,7 @@ describe('the configuration of a repository', () => {
       'locking=false',
       'lock-timeout-secs=-1',
       'min-free-space-size=2GB',
+      'tombstone-commits=true',
     );
     assert.deepEqual(parseConfig(text, '/repo'), {
       mode: 'archive',
@@ -44,6 +46,7 @@ describe('the configuration of a repository', () => {
       locking: false,
       lockTimeoutMs: Number.POSITIVE_INFINITY,
       reserve: { bytes: 2 * 2 ** 30 },
+      tombstoneCommits: true,
     });
   });
 

@@ -1,0 +1,49 @@
+/** The objects that a repository holds, as they lie on disk. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ioError, systemErrorCode } from '../errors.ts';
+import { isChecksum, type ObjectType } from '../objects/object-name.ts';
+import type { RepositoryMode } from './config.ts';
+
+export interface LooseObject {
+  readonly checksum: string;
+  /** Of the file's name: an ObjectType, or that of what accompanies objects, such as `commitmeta`. */
+  readonly extension: string;
+}
+
+/** The two digits by which objects are spread over directories. */
+export const OBJECT_PREFIXES: readonly string[] = Array.from({ length: 256 }, (_, index) =>
+  index.toString(16).padStart(2, '0'),
+);
+
+/** All of one directory; what is not named like an object is left out. */
+export function listLooseObjects(repository: string, prefix: string): readonly LooseObject[] {
+  let names: readonly string[];
+  try {
+    names = readdirSync(join(repository, 'objects', prefix));
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw ioError(`list the objects of ${repository}`, error);
+  }
+  return names.flatMap((name) => {
+    const dot = name.indexOf('.');
+    const checksum = `${prefix}${name.slice(0, dot)}`;
+    return isChecksum(checksum) ? [{ checksum, extension: name.slice(dot + 1) }] : [];
+  });
+}
+
+/** The type of object that files of this extension are in a repository of `mode`; undefined for what is no object. */
+export function objectTypeOf(extension: string, mode: RepositoryMode): ObjectType | undefined {
+  switch (extension) {
+    case 'commit':
+    case 'dirtree':
+    case 'dirmeta':
+      return extension;
+    case 'file':
+      return mode === 'archive' ? undefined : 'file';
+    case 'filez':
+      return mode === 'archive' ? 'file' : undefined;
+    default:
+      return undefined;
+  }
+}

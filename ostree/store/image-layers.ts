@@ -1,0 +1,75 @@
+/** An image's layers with what its history says about each, and how two images differ in them. */
+import type { ImageConfig, ImageManifest } from '../../registry/index.ts';
+
+export interface DescribedLayer {
+  readonly digest: string;
+  /** Compressed bytes. */
+  readonly size: number;
+  /** Digest of the uncompressed tar, if the config names it. */
+  readonly diffId?: string;
+  readonly created?: string;
+  readonly createdBy?: string;
+}
+
+/**
+ * The layers in order. History entries without a layer of their own (`ENV`, `LABEL`, …) are passed over; an image whose
+ * history is too short, which host tools refuse to list, has layers without a description at the end.
+ */
+export function describeLayers(image: {
+  readonly manifest: ImageManifest;
+  readonly config: ImageConfig;
+}): readonly DescribedLayer[] {
+  const { manifest, config } = image;
+  const history = (config.history ?? []).filter((entry) => entry.empty_layer !== true);
+  return manifest.layers.map(({ digest, size }, index) => {
+    const diffId = config.rootfs.diff_ids[index];
+    const { created, created_by: createdBy } = history[index] ?? {};
+    return {
+      digest,
+      size,
+      ...(diffId !== undefined && { diffId }),
+      // `created` may be null in images of other builders.
+      ...(typeof created === 'string' && { created }),
+      ...(createdBy !== undefined && { createdBy }),
+    };
+  });
+}
+
+export interface LayerSum {
+  readonly layers: number;
+  /** Compressed bytes. */
+  readonly bytes: number;
+}
+
+export interface ImageComparison {
+  /** All of the new image. */
+  readonly total: LayerSum;
+  /** In the old image only. */
+  readonly removed: LayerSum;
+  /** In the new image only: what an update has to fetch. */
+  readonly added: LayerSum;
+  readonly addedLayers: readonly DescribedLayer[];
+  readonly removedLayers: readonly DescribedLayer[];
+}
+
+/** How an update from `before` to `after` changes the layers, each counted once, by the digest of its blob. */
+export function compareLayers(before: readonly DescribedLayer[], after: readonly DescribedLayer[]): ImageComparison {
+  const [old, current] = [distinct(before), distinct(after)];
+  const addedLayers = [...current.values()].filter(({ digest }) => !old.has(digest));
+  const removedLayers = [...old.values()].filter(({ digest }) => !current.has(digest));
+  return {
+    total: sum([...current.values()]),
+    removed: sum(removedLayers),
+    added: sum(addedLayers),
+    addedLayers,
+    removedLayers,
+  };
+}
+
+function distinct(layers: readonly DescribedLayer[]): ReadonlyMap<string, DescribedLayer> {
+  return new Map(layers.map((layer) => [layer.digest, layer]));
+}
+
+function sum(layers: readonly DescribedLayer[]): LayerSum {
+  return { layers: layers.length, bytes: layers.reduce((bytes, { size }) => bytes + size, 0) };
+}

@@ -1,0 +1,61 @@
+/**
+ * Garbage collection of the container store: the images that no deployment was made from, then their layers, then the
+ * objects. What a deployment, a staged deployment, a ref of any tool or a pull under way needs is kept.
+ *
+ * Source: ostree-rs-ext, container store: `prune-images`.
+ */
+import { formatImageReference, type ImageReference } from '../../registry/index.ts';
+import { pruneLayers } from '../import/layer-gc.ts';
+import { dropDeadGuards } from '../import/pull-guard.ts';
+import { GUARD_REF_PREFIX, IMAGE_REF_PREFIX, imageOfRef, imageRef, PULL_GUARD_PREFIX } from '../import/store-refs.ts';
+import { pruneObjects, type PrunedObjects } from '../repository/prune.ts';
+import type { Repository } from '../repository/repository.ts';
+import { readDeploymentRoots } from './deployment-roots.ts';
+
+/** How far to go; each includes those before it. */
+export type PruneExtent = 'images' | 'layers' | 'objects';
+
+export interface PruneImagesOptions {
+  /** The deployments of this sysroot are asked what they need. Lock it meanwhile. */
+  readonly sysroot: string;
+  /** Images to keep beside those that the deployments' origins name. */
+  readonly alsoKeep?: readonly ImageReference[];
+  readonly extent: PruneExtent;
+  readonly signal?: AbortSignal;
+}
+
+export interface PrunedImages extends PrunedObjects {
+  /** In display form. */
+  readonly images: readonly string[];
+  readonly layers: number;
+}
+
+/**
+ * @throws {OstreeError} `InvalidData` when a deployment cannot be understood, `CorruptObject` or `MissingObject` when a
+ *   commit cannot be read; nothing is deleted then.
+ */
+export async function pruneImages(repository: Repository, options: PruneImagesOptions): Promise<PrunedImages> {
+  const { sysroot, alsoKeep = [], extent, signal } = options;
+  const roots = readDeploymentRoots(sysroot);
+  const named = new Set([...roots.images, ...alsoKeep].map((image) => imageRef(image)));
+  // An image that is about to be deployed has a guard, and no origin names it yet.
+  const held = new Set([...roots.commits, ...guardedCommits(repository)]);
+  const unneeded = [...repository.listRefs(IMAGE_REF_PREFIX)].filter(
+    ([ref, commit]) => !named.has(ref) && !held.has(commit),
+  );
+  for (const [ref] of unneeded) await repository.setRef(ref, undefined);
+  const images = unneeded.map(([ref]) => formatImageReference(imageOfRef(ref)));
+  if (extent === 'images') return { images, layers: 0, objects: 0, bytes: 0 };
+  await dropDeadGuards(repository);
+  const layers = await pruneLayers(repository);
+  if (extent === 'layers') return { images, layers, objects: 0, bytes: 0 };
+  const pruned = await pruneObjects(repository, () => readDeploymentRoots(sysroot).commits, { signal });
+  return { images, layers, ...pruned };
+}
+
+/** Held by guards of ours that are no guards of pulls. */
+function guardedCommits(repository: Repository): readonly string[] {
+  return [...repository.listRefs(GUARD_REF_PREFIX)]
+    .filter(([ref]) => !ref.startsWith(`${PULL_GUARD_PREFIX}/`))
+    .map(([, commit]) => commit);
+}
