@@ -86,7 +86,7 @@ function findUnneeded(repository: Repository, isNeeded: (type: ObjectType, check
 /** A tombstone, where the repository wants them, tells mirrors that the commit was deleted and is not lost. */
 function removeCommitState(repository: Repository, checksum: string): void {
   if (repository.config.tombstoneCommits) {
-    const path = join(repository.path, 'objects', looseObjectPath(checksum, 'commit-tombstone'));
+    const path = join(repository.path, 'objects', looseObjectPath(checksum, 'tombstone-commit'));
     const name = Buffer.from(`${checksum}\0`, 'latin1');
     writeFileSync(path, encodeDictionary([['commit', variant.bytes(name)]]));
   }
