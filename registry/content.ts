@@ -19,6 +19,8 @@ export interface Document {
 export interface ContentStore extends AsyncDisposable {
   /** The image as a person would name it, for messages: `quay.io/a/os:v2`. */
   readonly label: string;
+  /** Layers are kept uncompressed, under their diff-ids, whatever the manifest calls them. */
+  readonly storesUncompressed?: boolean;
   /** The manifest or index that the reference points at. */
   top(signal?: AbortSignal): Promise<Document>;
   /** A manifest by digest, size and digest verified. */

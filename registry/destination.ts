@@ -1,13 +1,13 @@
 /** Opens a place for an image to be written to, whatever transport its reference names. */
 import { ArchiveDestination } from './archive-destination.ts';
-import type { ImageReference } from './image-reference.ts';
+import { formatImageReference, type ImageReference } from './image-reference.ts';
 import type { ImageDestination } from './image-source.ts';
 import { parseLayoutName } from './layout-content.ts';
 import { LayoutDestination } from './layout-destination.ts';
 import type { RegistryOptions } from './options.ts';
 import { RegistryDestination } from './registry-destination.ts';
 import { parseRegistryName } from './registry-name.ts';
-import { unsupportedTransport } from './source.ts';
+import { RegistryError } from './errors.ts';
 
 /**
  * Nothing is written before the first `putBlob`. Dispose of the destination when done; an `oci-archive:` whose manifest
@@ -27,6 +27,9 @@ export function openImageDestination(image: ImageReference, options: RegistryOpt
     case 'dir':
     case 'docker-daemon':
     default:
-      throw unsupportedTransport(image, 'written');
+      throw new RegistryError(
+        'UnsupportedTransport',
+        `${formatImageReference(image)} cannot be written: docker:// (a registry), oci: (a directory) and oci-archive: (a tar file) can; copy it from one of them with skopeo.`,
+      );
   }
 }

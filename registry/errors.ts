@@ -19,6 +19,7 @@
  * - `NoPlatform`: the image exists, but not for the wanted platform.
  * - `InvalidManifest`, `InvalidConfig`, `InvalidLayout`: malformed or hostile content.
  * - `TooLarge`: a document above its limit.
+ * - `ToolMissing`, `ToolFailed`: a program that has to read the image is not there, or says why it could not.
  * - `WriteFailed`: a local disk refused (full, read-only, no permission).
  */
 export type RegistryErrorCode =
@@ -43,6 +44,8 @@ export type RegistryErrorCode =
   | 'InvalidConfig'
   | 'InvalidLayout'
   | 'TooLarge'
+  | 'ToolMissing'
+  | 'ToolFailed'
   | 'WriteFailed';
 
 export class RegistryError extends Error {

@@ -33,8 +33,7 @@ export function isTransportToken(token: string): boolean {
 }
 
 /**
- * Parses `docker://NAME`, `registry:NAME`, `oci:PATH[:REF]`, `oci-archive:PATH[:REF]` and the transports that Treeline
- * knows by name only.
+ * Parses `docker://NAME`, `registry:NAME`, `oci:PATH[:REF]` and the other transports of containers-transports(5).
  * @throws RegistryError `InvalidReference`
  */
 export function parseImageReference(text: string): ImageReference {

@@ -13,6 +13,11 @@ export interface ResolvedImage {
   readonly digest: string;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
+  /**
+   * By digest in the manifest: what to give to `openBlob` instead of the manifest's descriptor, for layers whose stored
+   * bytes are of another media type or digest than the manifest says. Absent or empty when all is as it says.
+   */
+  readonly storedBlobs?: ReadonlyMap<string, Descriptor>;
 }
 
 export interface BlobReadOptions {

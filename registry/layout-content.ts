@@ -1,6 +1,5 @@
 /** An image in an OCI image layout (directory or archive) as a `ContentStore`. */
 import { type ContentStore, type Document, MANIFEST_MAX_BYTES } from './content.ts';
-import { refuseOutside } from './blob-range.ts';
 import { digestOf, hexOf } from './digest.ts';
 import { parseIndex, parseJsonObject } from './document.ts';
 import { printable, RegistryError } from './errors.ts';
@@ -8,7 +7,8 @@ import { formatImageReference, type ImageReference, invalid } from './image-refe
 import type { BlobReadOptions } from './image-source.ts';
 import type { LayoutFiles } from './layout-files.ts';
 import type { Descriptor } from './oci.ts';
-import { BlobVerifier, verifyDocument } from './verification.ts';
+import { readStoredBlob, readStoredPart } from './stored-blob.ts';
+import { verifyDocument } from './verification.ts';
 
 /** Index annotation under which an image layout keeps tags (OCI image spec, annotations). */
 export const REF_NAME = 'org.opencontainers.image.ref.name';
@@ -62,28 +62,12 @@ export class LayoutContent implements ContentStore {
     return { bytes, mediaType: descriptor.mediaType, digest: digestOf(bytes) };
   }
 
-  async *openBlob(descriptor: Descriptor, options: BlobReadOptions = {}): AsyncIterable<Buffer> {
-    const verifier = new BlobVerifier(descriptor, this.label);
-    for await (const chunk of this.#files.stream(blobPath(descriptor.digest), options.signal)) {
-      verifier.update(chunk);
-      options.onBytes?.(chunk.length);
-      yield chunk;
-    }
-    verifier.finish();
+  openBlob(descriptor: Descriptor, options?: BlobReadOptions): AsyncIterable<Buffer> {
+    return readStoredBlob(this.#files, blobPath(descriptor.digest), descriptor, this.label, options);
   }
 
-  async *openRange(
-    descriptor: Descriptor,
-    offset: number,
-    length: number,
-    options: BlobReadOptions = {},
-  ): AsyncIterable<Buffer> {
-    refuseOutside(descriptor, offset, length);
-    const part = { offset, length, of: descriptor.size };
-    for await (const chunk of this.#files.stream(blobPath(descriptor.digest), options.signal, part)) {
-      options.onBytes?.(chunk.length);
-      yield chunk;
-    }
+  openRange(descriptor: Descriptor, offset: number, length: number, options?: BlobReadOptions): AsyncIterable<Buffer> {
+    return readStoredPart(this.#files, blobPath(descriptor.digest), descriptor, offset, length, options);
   }
 
   #choose(entries: readonly Descriptor[]): Descriptor {

@@ -1,11 +1,13 @@
-/** The files of an OCI image layout, wherever they lie: in a directory, or inside a tar that is never unpacked. */
+/** The files of an image layout, wherever they lie: in a directory, or inside a tar that is never unpacked. */
 import { constants, type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { reasonOf, RegistryError } from './errors.ts';
+import { printable, reasonOf, RegistryError } from './errors.ts';
 import { indexTar, type TarMember } from './tar-index.ts';
 
 /** Large enough that reading costs little, small enough that many layers at once stay cheap. */
 const READ_BYTES = 256 * 1024;
+/** Enough to tell a compression by. */
+const HEAD_BYTES = 16;
 
 export interface LayoutFiles extends AsyncDisposable {
   /** The whole of a small file. @throws RegistryError `NotFound`, `TooLarge`, `InvalidLayout` */
@@ -77,6 +79,18 @@ export class ArchiveFiles implements LayoutFiles {
     yield* readRange(handle, member.offset + offset, length, label, signal);
   }
 
+  /** Bytes of a member as it is stored. */
+  async size(name: string): Promise<number> {
+    return (await this.#member(name)).member.size;
+  }
+
+  /** The first few bytes of a member. */
+  async head(name: string): Promise<Buffer> {
+    const { handle, member } = await this.#member(name);
+    const length = Math.min(HEAD_BYTES, member.size);
+    return await readWhole(handle, member.offset, length, HEAD_BYTES, `${this.#path}:${name}`);
+  }
+
   async #member(name: string): Promise<{ handle: FileHandle; member: TarMember }> {
     this.#opened ??= this.#open();
     const { handle, members } = await this.#opened;
@@ -84,7 +98,7 @@ export class ArchiveFiles implements LayoutFiles {
     if (member === undefined) {
       throw new RegistryError(
         'NotFound',
-        `The archive ${this.#path} has no ${name}: it is no complete OCI archive; write it again.`,
+        `The archive ${this.#path} has no ${printable(name)}: it is no complete image archive of this transport; write it again.`,
       );
     }
     return { handle, member };

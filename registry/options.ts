@@ -30,6 +30,10 @@ export interface RegistryOptions {
   readonly plainHttpHosts?: readonly string[];
   /** PEM certificates trusted in addition to the system's. */
   readonly certificateAuthority?: string;
+  /** Where images of local stores are copied to; `/var/tmp` by default, which is on a disk. */
+  readonly scratchDirectory?: string;
+  /** For the tools that read local stores; the process's own by default. */
+  readonly environment?: NodeJS.ProcessEnv;
   readonly userAgent?: string;
   readonly retry?: Partial<RetryPolicy>;
   /** Longest silence while connecting, waiting for an answer, or between two pieces of a body. */

@@ -4,6 +4,7 @@ import { convertDockerImage, isDockerManifest } from './docker-schema2.ts';
 import { parseConfig, parseIndex, parseJsonObject, parseManifest } from './document.ts';
 import { printable, RegistryError } from './errors.ts';
 import type { Platform, ResolvedImage } from './image-source.ts';
+import { refuseUnreadableLayers, uncompressedBlobs } from './layer-types.ts';
 import { documentKind } from './media-type.ts';
 import { type Descriptor, type ImageManifest, MEDIA_TYPE } from './oci.ts';
 
@@ -62,10 +63,14 @@ export async function readImage(store: ContentStore, document: Document, signal?
       `${store.label} is an artifact of type ${printable(manifest.config.mediaType)}, not a container image: name an OS image.`,
     );
   }
+  refuseUnreadableLayers(manifest, store.label);
   const configBytes = await readConfig(store, manifest, signal);
-  if (isDockerManifest(manifest))
-    return { digest: document.digest, ...convertDockerImage(manifest, configBytes, store.label) };
-  return { digest: document.digest, manifest, config: parseConfig(configBytes, store.label) };
+  const image = isDockerManifest(manifest)
+    ? convertDockerImage(manifest, configBytes, store.label)
+    : { manifest, config: parseConfig(configBytes, store.label) };
+  const diffIds = image.config.rootfs.diff_ids;
+  const storedBlobs = uncompressedBlobs(image.manifest.layers, diffIds, store.storesUncompressed ?? false);
+  return { digest: document.digest, ...image, ...(storedBlobs.size === 0 ? {} : { storedBlobs }) };
 }
 
 async function readConfig(

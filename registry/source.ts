@@ -1,19 +1,26 @@
 /** Opens an image for reading, whatever transport its reference names. */
 import type { ContentStore } from './content.ts';
-import { RegistryError } from './errors.ts';
 import { formatImageReference, type ImageReference } from './image-reference.ts';
 import type { BlobReadOptions, ImageSource, Platform, ResolvedImage } from './image-source.ts';
+import { DirectoryContent } from './directory-content.ts';
+import { DockerArchiveContent } from './docker-archive.ts';
+import { parseDockerArchiveName } from './docker-archive-index.ts';
 import { LayoutContent, parseLayoutName } from './layout-content.ts';
 import { ArchiveFiles, DirectoryFiles } from './layout-files.ts';
 import type { Descriptor } from './oci.ts';
+import { LocalStoreContent } from './local-store.ts';
+import { Skopeo } from './skopeo.ts';
 import type { RegistryOptions } from './options.ts';
 import { RegistryContent } from './registry-content.ts';
 import { parseRegistryName } from './registry-name.ts';
 import { resolvePlatform } from './resolution.ts';
 
+/** Not `/tmp`, which may be memory: a copy of an operating system is gigabytes. */
+const SCRATCH_DIRECTORY = '/var/tmp';
+
 /**
  * Nothing is contacted before the first `resolve` or `openBlob`. Dispose of the source to close its connections.
- * @throws RegistryError `InvalidReference`, `UnsupportedTransport`
+ * @throws RegistryError `InvalidReference`
  */
 export function openImageSource(image: ImageReference, options: RegistryOptions = {}): ImageSource {
   return new StoreImageSource(openContentStore(image, options));
@@ -33,19 +40,18 @@ export function openContentStore(image: ImageReference, options: RegistryOptions
       return new LayoutContent(new ArchiveFiles(path), ref, formatImageReference(image));
     }
     case 'docker-archive':
-    case 'containers-storage':
+      return new DockerArchiveContent(parseDockerArchiveName(image), formatImageReference(image));
     case 'dir':
+      return new DirectoryContent(image.name, formatImageReference(image));
+    case 'containers-storage':
     case 'docker-daemon':
     default:
-      throw unsupportedTransport(image, 'read');
+      return new LocalStoreContent(
+        image,
+        new Skopeo(image, options.environment ?? process.env),
+        options.scratchDirectory ?? SCRATCH_DIRECTORY,
+      );
   }
-}
-
-export function unsupportedTransport(image: ImageReference, verb: 'read' | 'written'): RegistryError {
-  return new RegistryError(
-    'UnsupportedTransport',
-    `${formatImageReference(image)} cannot be ${verb}: of the transports, docker:// (a registry), oci: (a directory) and oci-archive: (a tar file) are supported; copy it to one of them with skopeo.`,
-  );
 }
 
 class StoreImageSource implements ImageSource {

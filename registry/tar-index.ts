@@ -1,15 +1,19 @@
 /**
  * Where the members of a tar file lie, found by reading headers alone: an archive of gigabytes is opened with a few
- * hundred small reads. Only what OCI archives hold is understood: regular files under ustar, GNU or pax headers.
+ * hundred small reads. Only what image archives hold is understood: regular files, and links to them (`docker save` links
+ * equal layers), under ustar, GNU or pax headers.
  */
 import type { FileHandle } from 'node:fs/promises';
+import { posix } from 'node:path';
 import { RegistryError } from './errors.ts';
 
 export const TAR_BLOCK_BYTES = 512;
-/** An OCI archive has a member per layer; more than this is something else. */
+/** An image archive has a few members per layer; more than this is something else. */
 const MEMBERS_MAX = 100_000;
-/** Names and pax records of an OCI archive are short. */
+/** Names and pax records of an image archive are short. */
 const EXTENSION_MAX_BYTES = 64 * 1024;
+/** A link to a link to a link is somebody's game. */
+const LINKS_MAX = 8;
 
 export interface TarMember {
   /** Of the first content byte, in the file. */
@@ -18,14 +22,17 @@ export interface TarMember {
 }
 
 /**
- * Regular members by name, without a leading `./`; the last of a name wins, as when unpacking.
+ * Regular members by name, without a leading `./`, and links to them under their own; the last of a name wins, as when
+ * unpacking.
  * @throws RegistryError `InvalidLayout`
  */
 export async function indexTar(file: FileHandle, label: string): Promise<ReadonlyMap<string, TarMember>> {
   const members = new Map<string, TarMember>();
+  const links = new Map<string, string>();
   const header = Buffer.alloc(TAR_BLOCK_BYTES);
   let longName: string | undefined;
   let longSize: number | undefined;
+  let longLink: string | undefined;
   for (let position = 0, count = 0; ; count++) {
     const { bytesRead } = await file.read(header, 0, TAR_BLOCK_BYTES, position);
     if (bytesRead === 0 || (bytesRead === TAR_BLOCK_BYTES && header.every((byte) => byte === 0))) break;
@@ -34,20 +41,36 @@ export async function indexTar(file: FileHandle, label: string): Promise<Readonl
     const type = String.fromCharCode(header[156] ?? 0);
     const size = longSize ?? sizeField(header, label);
     const offset = position + TAR_BLOCK_BYTES;
-    if (type === 'x' || type === 'L') {
-      const text = await extension(file, offset, size, label);
-      if (type === 'L') longName = text.replace(/\0.*$/s, '');
-      else ({ longName, longSize } = paxRecords(text, label, longName));
+    if (type === 'x' || type === 'L' || type === 'K') {
+      const content = await extension(file, offset, size, label);
+      if (type === 'L') longName = content.replace(/\0.*$/s, '');
+      else if (type === 'K') longLink = content.replace(/\0.*$/s, '');
+      else ({ longName, longSize, longLink } = paxRecords(content, label, longName, longLink));
     } else {
-      if (type === '0' || type === '\0' || type === '7')
-        members.set(normalise(longName ?? nameField(header)), { offset, size });
+      const name = normalise(longName ?? nameField(header));
+      if (type === '0' || type === '\0' || type === '7') members.set(name, { offset, size });
+      else if (type === '1') links.set(name, normalise(longLink ?? text(header, 157, 100)));
+      else if (type === '2') links.set(name, posix.join(posix.dirname(name), longLink ?? text(header, 157, 100)));
       longName = undefined;
       longSize = undefined;
+      longLink = undefined;
     }
     position = offset + Math.ceil(size / TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES;
     if (!Number.isSafeInteger(position)) throw invalid(label, 'has a member of impossible size');
   }
+  followLinks(links, members);
   return members;
+}
+
+/** Link by link, at most as many as there are: what leads in a circle or out of the archive leads nowhere. */
+function followLinks(links: ReadonlyMap<string, string>, members: Map<string, TarMember>): void {
+  for (const [name, first] of links) {
+    let target: string | undefined = first;
+    for (let hops = 0; hops < LINKS_MAX && target !== undefined && !members.has(target); hops++)
+      target = links.get(target);
+    const member = target === undefined ? undefined : members.get(target);
+    if (member !== undefined && !members.has(name)) members.set(name, member);
+  }
 }
 
 async function extension(file: FileHandle, offset: number, size: number, label: string): Promise<string> {
@@ -62,19 +85,22 @@ function paxRecords(
   text: string,
   label: string,
   name: string | undefined,
-): { longName: string | undefined; longSize: number | undefined } {
+  link: string | undefined,
+): { longName: string | undefined; longSize: number | undefined; longLink: string | undefined } {
   let longName = name;
+  let longLink = link;
   let longSize: number | undefined;
-  // Lengths count bytes, and our two keys are ASCII up to the value's end: split by line instead.
+  // Lengths count bytes, and our three keys are ASCII up to the value's end: split by line instead.
   for (const line of text.split('\n')) {
-    const record = /^\d+ (path|size)=(.*)$/.exec(line);
+    const record = /^\d+ (path|linkpath|size)=(.*)$/.exec(line);
     if (record?.[1] === 'path') longName = record[2];
+    if (record?.[1] === 'linkpath') longLink = record[2];
     if (record?.[1] === 'size') {
       longSize = Number(record[2]);
       if (!Number.isSafeInteger(longSize) || longSize < 0) throw invalid(label, 'has a malformed pax size');
     }
   }
-  return { longName, longSize };
+  return { longName, longSize, longLink };
 }
 
 function nameField(header: Buffer): string {
@@ -117,5 +143,5 @@ function notTar(label: string, header: Buffer): RegistryError {
 }
 
 function invalid(label: string, problem: string): RegistryError {
-  return new RegistryError('InvalidLayout', `The archive ${label} ${problem}: it cannot be read as an OCI archive.`);
+  return new RegistryError('InvalidLayout', `The archive ${label} ${problem}: it cannot be read as an image archive.`);
 }

@@ -35,6 +35,7 @@ export class ImageFetch {
   /** Layer commits by blob digest: found at the start, or imported since. */
   readonly #commits = new Map<string, string>();
   readonly #missing: readonly ImageLayer[];
+  #storedBlobs: ResolvedImage['storedBlobs'];
   /** Compressed bytes that have to be fetched. */
   readonly bytesMissing: number;
 
@@ -66,6 +67,7 @@ export class ImageFetch {
   /** Fetches what is missing and merges. Call `claimReused` before. */
   async run(image: ResolvedImage, ref: string): Promise<FetchedImage> {
     const { repository, layout, progress } = this.#options;
+    this.#storedBlobs = image.storedBlobs;
     const layers = this.#layers();
     progress.update({
       stage: 'Pulling',
@@ -151,11 +153,12 @@ export class ImageFetch {
       ref: blobRef(descriptor.digest),
       role,
     };
+    const stored = this.#storedBlobs?.get(descriptor.digest) ?? descriptor;
     const blob: LayerBlob = {
       digest: descriptor.digest,
       diffId,
-      compression: compressionOf(descriptor.mediaType),
-      bytes: source.openBlob(descriptor, { signal, onBytes: (count) => progress.addBytes(count) }),
+      compression: compressionOf(stored.mediaType),
+      bytes: source.openBlob(stored, { signal, onBytes: (count) => progress.addBytes(count) }),
     };
     const { commit, dropped } = await thread.importLayer(task, blob, signal);
     this.#commits.set(descriptor.digest, commit);

@@ -205,16 +205,14 @@ describe('an OCI archive', () => {
   });
 });
 
-describe('a transport that Treeline does not have', () => {
-  it('is refused with those that it has', () => {
+describe('a transport that Treeline cannot write', () => {
+  it('is refused with those that it can', () => {
     for (const text of ['dir:/x', 'docker-archive:/x', 'containers-storage:x', 'docker-daemon:x:y']) {
       const reference = parseImageReference(text);
-      for (const open of [() => openImageSource(reference), () => openImageDestination(reference)]) {
-        assert.throws(
-          open,
-          /docker:\/\/ \(a registry\), oci: \(a directory\) and oci-archive: \(a tar file\) are supported/,
-        );
-      }
+      assert.throws(
+        () => openImageDestination(reference),
+        /cannot be written: docker:\/\/ \(a registry\), oci: \(a directory\) and oci-archive: \(a tar file\) can/,
+      );
     }
     assert.throws(() => openImageSource(parseImageReference('oci::v1')), /must be oci:PATH or oci:PATH:REF/);
   });
