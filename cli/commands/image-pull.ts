@@ -11,7 +11,7 @@ export const imagePull = defineCommand({
     'Fetches only the layers that the repository lacks, checks every digest, and writes the merge commit and refs by which rpm-ostree, bootc and `ostree` recognise the image. A pull that was cut off goes on where it ended.',
   ],
   args: {
-    REF: 'The image: host/name:tag, docker://…, oci:DIR[:TAG], oci-archive:FILE[:TAG], or an OSTree container reference such as ostree-unverified-registry:host/name:tag.',
+    REF: 'The image: host/name:tag, docker://…, oci:DIR[:TAG], another transport of containers-transports(5), or an OSTree container reference such as ostree-unverified-registry:host/name:tag.',
   },
   flags: {
     repo: { type: 'string', value: 'DIR', required: true, description: 'The OSTree repository, of mode bare.' },

@@ -13,7 +13,7 @@ export const rebase = defineCommand({
     "Pulls the image into the host's repository and records it as what the host follows. A booted host gets it staged for the next boot; an unbooted sysroot gets it deployed as the default. The deployment before it is kept for `treeline rollback`. Changes under /etc are carried over by libostree.",
   ],
   args: {
-    REF: 'The image: host/name:tag, docker://…, oci:DIR[:TAG], oci-archive:FILE[:TAG], or an OSTree container reference such as ostree-unverified-registry:host/name:tag.',
+    REF: 'The image: host/name:tag, docker://…, oci:DIR[:TAG], another transport of containers-transports(5), or an OSTree container reference such as ostree-unverified-registry:host/name:tag.',
   },
   flags: {
     ...TARGET_FLAGS,
