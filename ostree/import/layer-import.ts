@@ -76,6 +76,8 @@ async function importBase(
   task: LayerTask,
   tar: AsyncIterable<Buffer>,
 ): Promise<LayerResult> {
+  // The ref comes after the transaction: a prune in between would take the commit that it is to name.
+  using _lock = await repository.lock('shared');
   let marked: string | undefined;
   const onCommit = (checksum: string): void => {
     // A commit that was complete before stays so; any other may be seen half-imported by `ostree fsck`.

@@ -179,5 +179,9 @@ function stagedDirectory(type: ObjectType, checksum: string): string {
 }
 
 function exists(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    throw ioError(`look for ${path}`, error);
+  }
 }

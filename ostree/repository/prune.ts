@@ -8,7 +8,7 @@ import { ioError, systemErrorCode } from '../errors.ts';
 import { variant } from '../gvariant/value.ts';
 import { encodeDictionary } from '../objects/commit.ts';
 import { looseObjectPath, type ObjectType } from '../objects/object-name.ts';
-import { syncFileSystem } from '../posix/sync.ts';
+import { DurableFileSystem } from '../posix/sync.ts';
 import type { LockOptions } from './lock.ts';
 import { listLooseObjects, OBJECT_PREFIXES, objectTypeOf } from './loose-objects.ts';
 import { reachableObjects } from './reachability.ts';
@@ -36,6 +36,7 @@ export async function pruneObjects(
   options: LockOptions = {},
 ): Promise<PrunedObjects> {
   using _lock = await repository.lock('exclusive', options);
+  using fileSystem = new DurableFileSystem(repository.path);
   const needed = reachableObjects(repository, [...repository.listAllRefs().values(), ...roots()]);
   const found = findUnneeded(repository, (type, checksum) => needed[type].has(checksum));
   let objects = 0;
@@ -44,13 +45,15 @@ export async function pruneObjects(
     objects++;
     bytes += deleteFile(join(repository.path, 'objects', looseObjectPath(checksum, extension)));
   };
+  // A power cut must not bring back a deleted ref without its commit,
+  if (found.commit.length > 0) await fileSystem.sync();
   for (const type of TYPES) {
     for (const { checksum, extension } of found[type]) {
       if (type === 'commit') removeCommitState(repository, checksum);
       remove(checksum, extension);
     }
-    // A power cut must not bring back a commit without bringing back what it refers to.
-    if (type === 'commit' && found.commit.length > 0) await syncFileSystem(repository.path);
+    // nor a commit without what it refers to.
+    if (type === 'commit' && found.commit.length > 0) await fileSystem.sync();
   }
   for (const { checksum, extension } of found.detached) {
     if (!repository.hasObject('commit', checksum)) remove(checksum, extension);

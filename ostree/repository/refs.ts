@@ -1,19 +1,11 @@
 /** Refs on disk: files under `refs/` that hold one checksum and a newline. ostree-refs(1). */
-import {
-  type Dirent,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  utimesSync,
-  writeFileSync,
-  renameSync,
-  mkdirSync,
-} from 'node:fs';
-import { open } from 'node:fs/promises';
+import { type Dirent, readdirSync, readFileSync, rmSync, utimesSync, renameSync, mkdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { assertChecksum, isChecksum } from '../objects/object-name.ts';
+import { syncDirectory } from '../posix/sync.ts';
 import { assertRefName } from './ref-name.ts';
 
 /** `refs/heads/<name>`, or `refs/remotes/<remote>/<name>` for `remote:name`. */
@@ -83,24 +75,30 @@ function isRefName(name: string): boolean {
   }
 }
 
-/** Points a ref at a checksum, atomically and, unless `durable` is false, surviving a power cut. */
-export async function writeRef(repository: string, name: string, checksum: string, durable = true): Promise<void> {
+/**
+ * Points a ref at a checksum, atomically and, unless `durable` is false, surviving a power cut.
+ *
+ * @param staging a directory of the caller's own, on the repository's file system, that is deleted if it is killed
+ */
+export async function writeRef(
+  repository: string,
+  staging: string,
+  name: string,
+  checksum: string,
+  durable = true,
+): Promise<void> {
   assertChecksum(checksum);
   const path = refPath(repository, name);
-  const temporary = join(repository, 'tmp', `ref-${randomBytes(8).toString('hex')}`);
+  const temporary = join(staging, `ref-${randomBytes(8).toString('hex')}`);
   try {
-    mkdirSync(dirname(path), { recursive: true });
-    if (durable) {
-      await using handle = await open(temporary, 'wx', 0o644);
-      await handle.write(`${checksum}\n`);
-      await handle.datasync();
-    } else {
-      writeFileSync(temporary, `${checksum}\n`, { flag: 'wx', mode: 0o644 });
-    }
+    const firstMade = mkdirSync(dirname(path), { recursive: true });
+    await writeFile(temporary, `${checksum}\n`, { flag: 'wx', mode: 0o644, flush: durable });
     renameSync(temporary, path);
-    if (durable) await syncDirectoryOf(path);
+    if (durable) {
+      await syncDirectory(dirname(path));
+      await syncParents(dirname(path), firstMade);
+    }
   } catch (error) {
-    rmSync(temporary, { force: true });
     const code = systemErrorCode(error);
     if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'EISDIR' || code === 'ENOTEMPTY') {
       throw new OstreeError('InvalidRef', `The ref ${name} collides with another ref of which one is a directory`, {
@@ -111,9 +109,17 @@ export async function writeRef(repository: string, name: string, checksum: strin
   }
 }
 
-async function syncDirectoryOf(path: string): Promise<void> {
-  await using handle = await open(dirname(path));
-  await handle.sync();
+/** A directory that was made is found again only if its parent remembers it. */
+async function syncParents(directory: string, firstMade: string | undefined): Promise<void> {
+  if (firstMade === undefined) return;
+  for (let made = directory; made.length >= firstMade.length; made = dirname(made)) await syncDirectory(dirname(made));
+}
+
+/** Deletes a ref, for good unless `durable` is false: what it kept may be deleted next. Returns whether it was there. */
+export async function removeRef(repository: string, name: string, durable = true): Promise<boolean> {
+  const found = deleteRef(repository, name);
+  if (found && durable) await syncDirectory(dirname(refPath(repository, name)));
+  return found;
 }
 
 /** Deletes a ref. Returns whether it was there. */

@@ -11,7 +11,8 @@ import { isChecksum, looseObjectPath, type MetadataType, type ObjectType } from 
 import type { LockKind } from '../posix/file-lock.ts';
 import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
-import { announceChange, deleteRef, listAllRefs, listRefs, readRef, writeRef } from './refs.ts';
+import { announceChange, deleteRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
+import { createStagingDirectory, readBootId } from './staging-directory.ts';
 import { openStoredFile, type StoredFile } from './stored-file.ts';
 import { Transaction } from './transaction.ts';
 
@@ -77,7 +78,11 @@ export class Repository {
   }
 
   hasObject(type: ObjectType, checksum: string): boolean {
-    return lstatSync(this.objectPath(type, checksum), { throwIfNoEntry: false }) !== undefined;
+    try {
+      return lstatSync(this.objectPath(type, checksum), { throwIfNoEntry: false }) !== undefined;
+    } catch (error) {
+      throw ioError(`look for the object ${checksum}.${type}`, error);
+    }
   }
 
   /** The bytes of a metadata object, verified against their checksum. Throws MissingObject or CorruptObject. */
@@ -140,8 +145,19 @@ export class Repository {
   /** Sets, or with undefined deletes, one ref outside any transaction, under the repository's lock. */
   async setRef(name: string, checksum: string | undefined, options?: LockOptions): Promise<void> {
     using _lock = await this.lock('shared', options);
-    if (checksum === undefined) deleteRef(this.path, name);
-    else await writeRef(this.path, name, checksum, this.config.fsync);
+    if (checksum === undefined) {
+      await removeRef(this.path, name, this.config.fsync);
+    } else {
+      const staging = createStagingDirectory(this.path, readBootId());
+      try {
+        await writeRef(this.path, staging.path, name, checksum, this.config.fsync);
+      } catch (error) {
+        // The next writer deletes what is left; why we stop matters more than that we could not.
+        staging.release();
+        throw error;
+      }
+      await staging.remove();
+    }
     announceChange(this.path, new Date());
   }
 

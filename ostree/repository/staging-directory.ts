@@ -15,13 +15,18 @@ import {
 } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ioError, systemErrorCode } from '../errors.ts';
+import { ioError } from '../errors.ts';
 import { tryLock } from '../posix/file-lock.ts';
+import { keepSoundObjects } from './staged-objects.ts';
+
+const LOCK_SUFFIX = '-lock';
 
 export interface StagingDirectory {
   readonly path: string;
   /** Deletes the directory with all that is still in it, and lets go of it. */
   remove(): Promise<void>;
+  /** Lets go of it as it is: the next writer takes it over. */
+  release(): void;
 }
 
 /** Identifies this boot: what an earlier one staged may never have reached the disk. random(4). */
@@ -33,70 +38,90 @@ export function readBootId(): string {
  * Takes over the staging directory of a writer that was killed since `bootId` began, with the objects that it had
  * completed, or makes a new one. Those that nobody uses any more are deleted on the way.
  */
-export async function acquireStagingDirectory(repository: string, bootId: string): Promise<StagingDirectory> {
+export async function acquireStagingDirectory(
+  repository: string,
+  mode: 'bare' | 'bare-user',
+  bootId: string,
+): Promise<StagingDirectory> {
   const tmp = join(repository, 'tmp');
-  const prefix = `staging-${bootId}-`;
+  let taken: StagingDirectory | undefined;
   try {
-    for (const entry of readdirSync(tmp, { withFileTypes: true })) {
-      if (!entry.isDirectory() || !entry.name.startsWith('staging-')) continue;
-      const staging = tryAcquire(join(tmp, entry.name));
+    for (const name of abandonable(tmp)) {
+      const staging = tryAcquire(join(tmp, name));
       if (staging === undefined) continue;
-      if (entry.name.startsWith(prefix)) {
-        dropUnfinished(staging.path);
-        return staging;
-      }
-      await staging.remove();
+      if (taken === undefined && name.startsWith(prefixOf(bootId))) taken = staging;
+      else await staging.remove();
     }
-    for (;;) {
-      const staging = tryAcquire(mkdtempSync(join(tmp, prefix)));
-      if (staging !== undefined) return staging;
-    }
+    if (taken === undefined) return createStagingDirectory(repository, bootId);
+    await keepSoundObjects(taken.path, mode);
+    return taken;
   } catch (error) {
+    taken?.release();
     throw ioError(`stage objects in ${tmp}`, error);
   }
 }
 
-function tryAcquire(path: string): StagingDirectory | undefined {
-  const lockPath = `${path}-lock`;
-  const fd = openSync(lockPath, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o660);
-  // Between our look and our lock, the owner may have finished and deleted both.
-  if (!tryLock(fd, 'exclusive') || fstatSync(fd).nlink === 0 || !existsSync(path)) {
-    closeSync(fd);
-    return undefined;
+/** A staging directory of one's own, for what is not to be mixed with what others have left. */
+export function createStagingDirectory(repository: string, bootId: string): StagingDirectory {
+  const tmp = join(repository, 'tmp');
+  try {
+    for (;;) {
+      const staging = tryAcquire(mkdtempSync(join(tmp, prefixOf(bootId))));
+      if (staging !== undefined) return staging;
+    }
+  } catch (error) {
+    throw ioError(`create a directory in ${tmp}`, error);
   }
+}
+
+function prefixOf(bootId: string): string {
+  return `staging-${bootId}-`;
+}
+
+/** Staging directories, in use or not, and those of which a killed writer has deleted all but the lock. */
+function abandonable(tmp: string): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const { name } of readdirSync(tmp, { withFileTypes: true })) {
+    if (name.startsWith('staging-')) names.add(name.endsWith(LOCK_SUFFIX) ? name.slice(0, -LOCK_SUFFIX.length) : name);
+  }
+  return names;
+}
+
+function tryAcquire(path: string): StagingDirectory | undefined {
+  const lockPath = `${path}${LOCK_SUFFIX}`;
+  const fd = openSync(lockPath, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o660);
+  try {
+    // Between our look and our lock, the owner may have finished and deleted both.
+    if (tryLock(fd, 'exclusive') && fstatSync(fd).nlink > 0) {
+      if (existsSync(path)) return held(path, lockPath, fd);
+      rmSync(lockPath, { force: true });
+    }
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  closeSync(fd);
+  return undefined;
+}
+
+function held(path: string, lockPath: string, fd: number): StagingDirectory {
+  let open = true;
+  const release = (): void => {
+    if (open) closeSync(fd);
+    open = false;
+  };
   return {
     path,
+    release,
     remove: async () => {
       try {
         await rm(path, { recursive: true, force: true });
         rmSync(lockPath, { force: true });
+      } catch (error) {
+        throw ioError(`delete ${path}`, error);
       } finally {
-        closeSync(fd);
+        release();
       }
     },
   };
-}
-
-/**
- * Objects are complete as soon as they have a name, but a commit speaks for all that it refers to, and of those the
- * killed writer may not have had all.
- */
-function dropUnfinished(path: string): void {
-  for (const prefix of readdirSync(path)) {
-    const directory = join(path, prefix);
-    if (prefix.length !== 2) {
-      rmSync(directory, { recursive: true, force: true });
-      continue;
-    }
-    for (const name of readDirectory(directory)) if (name.endsWith('.commit')) rmSync(join(directory, name));
-  }
-}
-
-function readDirectory(path: string): readonly string[] {
-  try {
-    return readdirSync(path);
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOTDIR') return [];
-    throw error;
-  }
 }

@@ -36,8 +36,7 @@ export interface StoredFile extends Disposable {
 export function openStoredFile(repository: string, mode: RepositoryMode, checksum: string): StoredFile {
   const path = `${repository}/objects/${looseObjectPath(checksum, mode === 'archive' ? 'filez' : 'file')}`;
   try {
-    if (mode === 'bare') return openBare(path);
-    return mode === 'archive' ? openArchive(path) : openBareUser(path);
+    return openStoredFileAt(path, mode);
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') {
       throw new OstreeError(
@@ -59,6 +58,12 @@ export function openStoredFile(repository: string, mode: RepositoryMode, checksu
     }
     throw ioError(`read the object ${checksum}.file`, error);
   }
+}
+
+/** The same for an object wherever it lies. Throws InvalidData for what is none, and the system's errors. */
+export function openStoredFileAt(path: string, mode: RepositoryMode): StoredFile {
+  if (mode === 'bare') return openBare(path);
+  return mode === 'archive' ? openArchive(path) : openBareUser(path);
 }
 
 function openBare(path: string): StoredFile {

@@ -7,12 +7,12 @@ import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { assertChecksum } from '../objects/object-name.ts';
-import { syncDirectory, syncFileSystem } from '../posix/sync.ts';
+import { DurableFileSystem, syncDirectory } from '../posix/sync.ts';
 import type { RepositoryConfig } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { ObjectWriter, STAGED_COMMIT_PREFIX } from './object-writer.ts';
 import { assertRefName } from './ref-name.ts';
-import { announceChange, deleteRef, writeRef } from './refs.ts';
+import { announceChange, removeRef, writeRef } from './refs.ts';
 import { acquireStagingDirectory, readBootId, type StagingDirectory } from './staging-directory.ts';
 
 /** From so many directories on, one sync of the file system is quicker than one of each of them. */
@@ -22,6 +22,7 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
   readonly #config: RepositoryConfig;
   readonly #lock: HeldLock;
   readonly #staging: StagingDirectory;
+  readonly #fileSystem: DurableFileSystem;
   readonly #refs = new Map<string, string | undefined>();
   #done = false;
 
@@ -31,11 +32,13 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     config: RepositoryConfig,
     lock: HeldLock,
     staging: StagingDirectory,
+    fileSystem: DurableFileSystem,
   ) {
     super({ repositoryPath: path, mode, stagingPath: staging.path, reserve: config.reserve });
     this.#config = config;
     this.#lock = lock;
     this.#staging = staging;
+    this.#fileSystem = fileSystem;
   }
 
   /** Takes the repository's lock, shared, and a staging directory. Throws UnsupportedMode for an archive repository. */
@@ -45,9 +48,13 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
       throw new OstreeError('UnsupportedMode', `The repository ${path} is an archive; write to one of mode bare`);
     }
     const lock = await lockRepository(path, config, 'shared', options);
+    let fileSystem: DurableFileSystem | undefined;
     try {
-      return new Transaction(path, mode, config, lock, await acquireStagingDirectory(path, readBootId()));
+      fileSystem = new DurableFileSystem(path);
+      const staging = await acquireStagingDirectory(path, mode, readBootId());
+      return new Transaction(path, mode, config, lock, staging, fileSystem);
     } catch (error) {
+      fileSystem?.[Symbol.dispose]();
       lock.release();
       throw error;
     }
@@ -65,14 +72,14 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     this.#assertOpen();
     const path = this.handle.repositoryPath;
     try {
-      if (this.#config.fsync) await syncFileSystem(path);
+      if (this.#config.fsync) await this.#fileSystem.sync();
       // Commits last: one must never be seen without what it refers to, not even after a power cut.
       const directories = readdirSync(this.handle.stagingPath);
       await this.#publish(directories.filter((name) => name.length === 2));
       await this.#publish(directories.filter((name) => name.startsWith(STAGED_COMMIT_PREFIX)));
       for (const [name, checksum] of this.#refs) {
-        if (checksum === undefined) deleteRef(path, name);
-        else await writeRef(path, name, checksum, this.#config.fsync);
+        if (checksum === undefined) await removeRef(path, name, this.#config.fsync);
+        else await writeRef(path, this.handle.stagingPath, name, checksum, this.#config.fsync);
       }
       if (this.#refs.size > 0) announceChange(path, new Date());
     } catch (error) {
@@ -86,8 +93,11 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     if (!this.#done) await this.#end();
   }
 
+  /** As `abort`, but for what cannot be deleted: the next transaction does that, and why we stop matters more. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.abort();
+    await this.abort().catch((error: unknown) => {
+      if (!(error instanceof OstreeError)) throw error;
+    });
   }
 
   async #publish(stagedDirectories: readonly string[]): Promise<void> {
@@ -102,7 +112,7 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     }
     if (!this.#config.fsync || touched.length === 0) return;
     if (touched.length >= MANY_DIRECTORIES) {
-      await syncFileSystem(objects);
+      await this.#fileSystem.sync();
     } else {
       for (const directory of [...touched, objects]) await syncDirectory(directory);
     }
@@ -114,6 +124,7 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     try {
       await this.#staging.remove();
     } finally {
+      this.#fileSystem[Symbol.dispose]();
       this.#lock.release();
     }
   }

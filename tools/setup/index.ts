@@ -15,7 +15,7 @@ export type { Say } from './say.ts';
 
 /**
  * `cluster`: tests on the control plane. `interop`: tests against the host's ostree, a registry and the peer. `faults`:
- * both without the peer. `demo`: what `npm run demo` needs. `bench`: what the benchmarks need.
+ * both. `demo`: what `npm run demo` needs. `bench`: what the benchmarks need.
  */
 export type Tier = 'cluster' | 'interop' | 'faults' | 'demo' | 'bench';
 export const TIERS: readonly Tier[] = ['cluster', 'interop', 'faults', 'demo', 'bench'];
@@ -43,6 +43,13 @@ const PACKAGES: readonly TieredPackage[] = [
   { name: 'skopeo', reason: 'a judge of the images that Treeline writes', tiers: ['interop', 'bench'] },
   { name: 'openssl', reason: 'it makes the certificate of a registry that speaks TLS', tiers: ['interop'] },
   { name: 'umoci', reason: 'it makes derived images that are not of our own making', tiers: ['interop'] },
+  {
+    name: 'xfsprogs',
+    reason: 'it makes the file systems of disks that fail or lose power',
+    tiers: ['interop', 'faults'],
+  },
+  { name: 'btrfs-progs', reason: 'it makes the file systems of disks that lose power', tiers: ['faults'] },
+  { name: 'strace', reason: 'it kills an import at a chosen system call', tiers: ['faults'] },
   { name: 'attr', reason: 'it sets and reads the extended attributes that imports must keep', tiers: ['interop'] },
 ];
 
@@ -59,5 +66,5 @@ export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promi
   if (wanted.has('cluster') || wanted.has('faults') || wanted.has('demo')) {
     await ensureControlPlane(say);
   }
-  if (wanted.has('interop') || wanted.has('bench')) await ensurePeer(say);
+  if (wanted.has('interop') || wanted.has('faults') || wanted.has('bench')) await ensurePeer(say);
 }

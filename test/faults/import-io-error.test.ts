@@ -1,0 +1,114 @@
+/**
+ * The disk fails in the middle of an import: for a moment or for good, from a random write or flush on. Afterwards it is
+ * well again, and mounted anew; that no reboot lay between is the harder case, because what was staged is then trusted.
+ */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ImportError, OstreeError } from '../../ostree/index.ts';
+import { copyDiskImage, type FileSystem, makeDiskImage, mountDiskImage } from '../../testbed/disk-image.ts';
+import { FaultDisk } from '../../testbed/fault-disk.ts';
+import { LayoutRegistry } from '../../testbed/layout-registry.ts';
+import { MountNamespace } from '../../testbed/mount-namespace.ts';
+import {
+  assertCompletes,
+  assertSound,
+  atMoment,
+  contentChecksum,
+  IMAGE,
+  initialiseRepository,
+  makeFaultImage,
+  momentsOf,
+  pullFrom,
+  SEED,
+  seededRandom,
+} from './import-harness.ts';
+
+const MOMENTS: Readonly<Record<FileSystem, number>> = { ext4: 25, xfs: 15, btrfs: 0 };
+
+describe(`an import whose disk fails (seed ${SEED})`, function () {
+  this.timeout(900_000);
+  let folder: string;
+  let namespace: MountNamespace;
+  let registry: LayoutRegistry;
+  let expected: string;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'treeline-faults-'));
+    namespace = await MountNamespace.create('2g');
+    registry = await LayoutRegistry.start({ layouts: { [IMAGE]: await makeFaultImage(folder) } });
+    const whole = join(folder, 'whole');
+    await initialiseRepository(whole);
+    const { mergeCommit } = await pullFrom(registry, whole);
+    expected = await contentChecksum(whole, mergeCommit);
+  });
+
+  after(async () => {
+    await registry?.[Symbol.asyncDispose]();
+    await namespace?.[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  for (const kind of ['ext4', 'xfs'] as const) {
+    const moments = momentsOf(MOMENTS[kind]);
+    it(`says so on ${kind}, at ${moments} random moments, and completes once the disk is well`, async () => {
+      const random = seededRandom(SEED);
+      const image = join(namespace.folder, `${kind}.img`);
+      const mountPoint = join(namespace.folder, kind);
+      const repository = namespace.outside(join(mountPoint, 'repo'));
+      await makeDiskImage(namespace, image, kind);
+      {
+        await using _mounted = await mountDiskImage(namespace, image, kind, mountPoint);
+        await initialiseRepository(repository);
+      }
+      const span = await importOn(image, async (disk, start) => {
+        await pullFrom(registry, repository);
+        return (await disk.count()) - start;
+      });
+      let failed = 0;
+      for (let moment = 0; moment < moments; moment++) {
+        const after = Math.floor(((moment + random()) / moments) * span);
+        const times = [1, 3, undefined][moment % 3];
+        const attempt = `failing ${times ?? 'all'} after ${after} of ${span} events`;
+        await atMoment(attempt, async () => {
+          const copy = `${image}.failing`;
+          const outcome = await importOn(copy, async (disk) => {
+            await disk.failAfter(after, times);
+            const refused = await pullFrom(registry, repository).then(
+              () => undefined,
+              (error: unknown) => error,
+            );
+            await disk.heal();
+            return refused;
+          });
+          if (outcome !== undefined) failed++;
+          assertNamed(outcome);
+          await using _mounted = await mountDiskImage(namespace, copy, kind, mountPoint);
+          await assertSound(repository);
+          await assertCompletes(registry, repository, expected);
+        });
+      }
+      assert.ok(failed > moments / 3, `only ${failed} of ${moments} faults were felt`);
+
+      /** Runs `use` while a copy of the prepared image, `copy`, is mounted from a fault disk. */
+      async function importOn<Result>(
+        copy: string,
+        use: (disk: FaultDisk, start: number) => Promise<Result>,
+      ): Promise<Result> {
+        if (copy !== image) await copyDiskImage(namespace, image, copy);
+        const target = copy === image ? `${image}.first` : copy;
+        if (copy === image) await copyDiskImage(namespace, image, target);
+        await using disk = await FaultDisk.start(namespace, target);
+        await using _mounted = await mountDiskImage(namespace, disk.path, kind, mountPoint);
+        return await use(disk, await disk.count());
+      }
+    });
+  }
+});
+
+/** A person can do something about the error: it has a class and a code of ours. */
+function assertNamed(error: unknown): void {
+  if (error === undefined) return;
+  if (!(error instanceof OstreeError || error instanceof ImportError)) throw error;
+}
