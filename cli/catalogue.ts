@@ -87,6 +87,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/image-clear-cached-update.ts')).imageClearCachedUpdate,
   },
   {
+    name: 'fsck',
+    summary: 'Verify an OSTree repository with its images, and repair it.',
+    load: async () => (await import('./commands/fsck.ts')).fsck,
+  },
+  {
     name: 'encapsulate',
     summary: 'Write an OSTree commit as a container image.',
     load: async () => (await import('./commands/encapsulate.ts')).encapsulate,

@@ -14,6 +14,8 @@ export interface Progress {
   readonly layersTotal: number;
   readonly bytesDone: number;
   readonly bytesTotal: number;
+  /** Stands in place of the words about bytes and layers. */
+  readonly detail?: string;
 }
 
 /** A terminal is not repainted more often: more is flicker, and time that the import needs. */
@@ -72,6 +74,7 @@ function percentOf({ bytesDone, bytesTotal }: Progress): number {
 }
 
 function describe(progress: Progress): string {
+  if (progress.detail !== undefined) return progress.detail;
   if (progress.layersTotal === 0) return '…';
   const layers = `${progress.layersDone} of ${progress.layersTotal} layers`;
   if (progress.bytesTotal === 0) return `${layers} present`;

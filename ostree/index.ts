@@ -3,6 +3,8 @@ export { OstreeError } from './errors.ts';
 export { Repository } from './repository/repository.ts';
 export { lockSysroot } from './repository/lock.ts';
 export { encapsulate, type EncapsulateOptions } from './encapsulate/encapsulate.ts';
+export { examine, type Examination } from './fsck/examination.ts';
+export { repair } from './fsck/repair.ts';
 export { ImportError } from './import/errors.ts';
 export { setGuardRef } from './import/guard-ref.ts';
 export type { ImportProgress } from './import/import-progress.ts';

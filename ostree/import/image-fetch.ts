@@ -162,6 +162,8 @@ export class ImageFetch {
     };
     const { commit, dropped } = await thread.importLayer(task, blob, signal);
     this.#commits.set(descriptor.digest, commit);
+    // `fsck` may have found it damaged before.
+    this.#options.repository.setPartial(commit, false);
     progress.layerDone();
     const paths = Object.entries(dropped).map(([toplevel, count]) => `${toplevel}: ${count}`);
     if (paths.length > 0) {

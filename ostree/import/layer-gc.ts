@@ -6,7 +6,7 @@
  * count; here a commit under any ref does, a plain branch too.
  */
 import type { Repository } from '../repository/repository.ts';
-import { deployedCommits } from '../store/deployment-roots.ts';
+import { deploymentsOf } from '../store/deployment-roots.ts';
 import { isImageCommit, readImageMetadata } from './merge-commit.ts';
 import { blobRef, BLOB_REF_PREFIX } from './store-refs.ts';
 
@@ -25,7 +25,7 @@ export async function pruneLayers(repository: Repository): Promise<number> {
 
 function unneededLayerRefs(repository: Repository): readonly string[] {
   const layers: string[] = [];
-  const commits = new Set(deployedCommits(repository.path));
+  const commits = new Set(deploymentsOf(repository.path).map(({ commit }) => commit));
   for (const [path, commit] of repository.listAllRefs()) {
     const ref = path.slice('heads/'.length);
     if (path.startsWith('heads/') && ref.startsWith(`${BLOB_REF_PREFIX}/`)) layers.push(ref);

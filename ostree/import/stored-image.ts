@@ -81,16 +81,22 @@ export function listImages(
 export function requireImage(repository: Repository, image: ImageReference): StoredImage {
   const mergeCommit = repository.readRef(imageRef(image));
   if (mergeCommit !== undefined) return readStoredImage(repository, mergeCommit);
-  throw new OstreeError(
+  throw noImage(repository, image);
+}
+
+/** The error for a name under which nothing is stored. */
+export function noImage(repository: Repository, ...images: readonly ImageReference[]): OstreeError {
+  const names = images.map((image) => formatImageReference(image)).join(', ');
+  return new OstreeError(
     'RefNotFound',
-    `${repository.path} holds no image ${formatImageReference(image)}; list those that it holds with \`treeline image list\``,
+    `${repository.path} holds no image ${names}; list those that it holds with \`treeline image list\``,
   );
 }
 
 /** The image under a ref, or undefined when there is none or it cannot be used: then it is as good as absent. */
 export function findImage(repository: Repository, ref: string): StoredImage | undefined {
   const mergeCommit = repository.readRef(ref);
-  if (mergeCommit === undefined) return undefined;
+  if (mergeCommit === undefined || repository.isPartial(mergeCommit)) return undefined;
   try {
     return readStoredImage(repository, mergeCommit);
   } catch (error) {

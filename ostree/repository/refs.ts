@@ -138,8 +138,14 @@ export function announceChange(repository: string, now: Date): void {
   utimesSync(repository, now, now);
 }
 
-/** Every ref below `refs/`, by its path there: `heads/…`, `remotes/REMOTE/…`, `mirrors/COLLECTION/…`. */
-export function listAllRefs(repository: string): ReadonlyMap<string, string> {
+/**
+ * Every ref below `refs/`, by its path there: `heads/…`, `remotes/REMOTE/…`, `mirrors/COLLECTION/…`. `onInvalid` gets the
+ * paths of those that hold no checksum.
+ */
+export function listAllRefs(
+  repository: string,
+  onInvalid: (path: string) => void = () => undefined,
+): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   const visit = (path: string): void => {
     for (const entry of readdirIfThere(join(repository, 'refs', path))) {
@@ -148,6 +154,7 @@ export function listAllRefs(repository: string): ReadonlyMap<string, string> {
       else {
         const checksum = readChecksum(join(repository, 'refs', child));
         if (checksum !== undefined) found.set(child, checksum);
+        else if (isRefName(child)) onInvalid(child);
       }
     }
   };

@@ -138,8 +138,8 @@ export class Repository {
   }
 
   /** All refs of any kind, by their path below `refs`: local ones, those of remotes, and mirrored collections. */
-  listAllRefs(): ReadonlyMap<string, string> {
-    return listAllRefs(this.path);
+  listAllRefs(onInvalid?: (path: string) => void): ReadonlyMap<string, string> {
+    return listAllRefs(this.path, onInvalid);
   }
 
   /** Sets, or with undefined deletes, one ref outside any transaction, under the repository's lock. */
@@ -198,11 +198,15 @@ export class Repository {
     return existsSync(this.#partialPath(commit));
   }
 
-  /** Marks a commit as incomplete, or as complete again. Idempotent. */
-  setPartial(commit: string, partial: boolean): void {
+  /**
+   * Marks a commit as incomplete, or as complete again. Idempotent. Of one that is marked as `damaged`, `ostree fsck`
+   * goes on to complain.
+   */
+  setPartial(commit: string, partial: boolean | 'damaged'): void {
     const path = this.#partialPath(commit);
     try {
-      if (partial) writeFileSync(path, '');
+      if (partial === 'damaged') writeFileSync(path, 'f');
+      else if (partial) writeFileSync(path, '');
       else rmSync(path, { force: true });
     } catch (error) {
       throw ioError(`mark the commit ${commit}`, error);

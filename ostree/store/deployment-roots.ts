@@ -15,11 +15,12 @@ import { decodeDictionary } from '../objects/commit.ts';
 import { isChecksum } from '../objects/object-name.ts';
 import { parseKeyFile } from '../repository/key-file.ts';
 
-export interface DeploymentRoots {
-  /** Deployed or staged. */
-  readonly commits: ReadonlySet<string>;
-  /** Named by an origin file. */
-  readonly images: readonly ImageReference[];
+export interface DeploymentRoot {
+  /** `STATEROOT/CHECKSUM.SERIAL`, or `staged`. */
+  readonly name: string;
+  readonly commit: string;
+  /** Named by its origin file. */
+  readonly image?: ImageReference;
 }
 
 const DEPLOYMENT = /^([0-9a-f]{64})\.\d+(\.origin)?$/;
@@ -29,28 +30,27 @@ const REFERENCE_KEY = 'container-image-reference';
  * @throws {OstreeError} `InvalidData` for an origin or a staged deployment that cannot be understood: what it needs is
  *   unknown then, so nothing may be deleted.
  */
-export function readDeploymentRoots(sysroot: string): DeploymentRoots {
-  const commits = new Set<string>();
-  const images: ImageReference[] = [];
+export function readDeploymentRoots(sysroot: string): readonly DeploymentRoot[] {
+  const roots = new Map<string, DeploymentRoot>();
   const deploy = join(sysroot, 'ostree/deploy');
   for (const stateroot of list(deploy)) {
     const directory = join(deploy, stateroot, 'deploy');
-    for (const name of list(directory)) {
-      const match = DEPLOYMENT.exec(name);
+    for (const entry of list(directory)) {
+      const match = DEPLOYMENT.exec(entry);
       if (match?.[1] === undefined) continue;
-      commits.add(match[1]);
-      const image = match[2] === undefined ? undefined : readOrigin(join(directory, name));
-      if (image !== undefined) images.push(image);
+      const name = `${stateroot}/${entry.replace(/\.origin$/, '')}`;
+      const image = match[2] === undefined ? undefined : readOrigin(join(directory, entry));
+      roots.set(name, { ...roots.get(name), name, commit: match[1], ...(image !== undefined && { image }) });
     }
   }
   const staged = readStaged(join(sysroot, 'run/ostree/staged-deployment'));
-  if (staged !== undefined) commits.add(staged);
-  return { commits, images };
+  if (staged !== undefined) roots.set('staged', { name: 'staged', commit: staged });
+  return [...roots.values()];
 }
 
-/** The commits that the deployments of the sysroot need to which the repository belongs, if it belongs to one. */
-export function deployedCommits(repositoryPath: string): ReadonlySet<string> {
-  return readDeploymentRoots(join(repositoryPath, '../..')).commits;
+/** The deployments of the sysroot to which the repository belongs, if it belongs to one. */
+export function deploymentsOf(repositoryPath: string): readonly DeploymentRoot[] {
+  return readDeploymentRoots(join(repositoryPath, '../..'));
 }
 
 function readOrigin(path: string): ImageReference | undefined {

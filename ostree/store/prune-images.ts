@@ -37,20 +37,22 @@ export interface PrunedImages extends PrunedObjects {
 export async function pruneImages(repository: Repository, options: PruneImagesOptions): Promise<PrunedImages> {
   const { sysroot, alsoKeep = [], extent, signal } = options;
   const roots = readDeploymentRoots(sysroot);
-  const named = new Set([...roots.images, ...alsoKeep].map((image) => imageRef(image)));
+  const images = [...roots.flatMap(({ image }) => image ?? []), ...alsoKeep];
+  const named = new Set(images.map((image) => imageRef(image)));
   // An image that is about to be deployed has a guard, and no origin names it yet.
-  const held = new Set([...roots.commits, ...guardedCommits(repository)]);
+  const held = new Set([...roots.map(({ commit }) => commit), ...guardedCommits(repository)]);
   const unneeded = [...repository.listRefs(IMAGE_REF_PREFIX)].filter(
     ([ref, commit]) => !named.has(ref) && !held.has(commit),
   );
   for (const [ref] of unneeded) await repository.setRef(ref, undefined);
-  const images = unneeded.map(([ref]) => formatImageReference(imageOfRef(ref)));
-  if (extent === 'images') return { images, layers: 0, objects: 0, bytes: 0 };
+  const removed = unneeded.map(([ref]) => formatImageReference(imageOfRef(ref)));
+  if (extent === 'images') return { images: removed, layers: 0, objects: 0, bytes: 0 };
   await dropDeadGuards(repository);
   const layers = await pruneLayers(repository);
-  if (extent === 'layers') return { images, layers, objects: 0, bytes: 0 };
-  const pruned = await pruneObjects(repository, () => readDeploymentRoots(sysroot).commits, { signal });
-  return { images, layers, ...pruned };
+  if (extent === 'layers') return { images: removed, layers, objects: 0, bytes: 0 };
+  const deployed = () => readDeploymentRoots(sysroot).map(({ commit }) => commit);
+  const pruned = await pruneObjects(repository, deployed, { signal });
+  return { images: removed, layers, ...pruned };
 }
 
 /** Held by guards of ours that are no guards of pulls. */

@@ -1,8 +1,8 @@
 /** Takes images out of the store by name. */
-import { formatImageReference, type ImageReference } from '../../registry/index.ts';
-import { OstreeError } from '../errors.ts';
+import type { ImageReference } from '../../registry/index.ts';
 import { pruneLayers } from '../import/layer-gc.ts';
 import { imageRef } from '../import/store-refs.ts';
+import { noImage } from '../import/stored-image.ts';
 import type { Repository } from '../repository/repository.ts';
 
 export interface RemoveImagesOptions {
@@ -21,17 +21,12 @@ export async function removeImages(
   images: readonly ImageReference[],
   options: RemoveImagesOptions = {},
 ): Promise<number> {
-  const absent: string[] = [];
+  const absent: ImageReference[] = [];
   for (const image of images) {
     const ref = imageRef(image);
-    if (repository.readRef(ref) === undefined) absent.push(formatImageReference(image));
+    if (repository.readRef(ref) === undefined) absent.push(image);
     else await repository.setRef(ref, undefined);
   }
-  if (absent.length > 0) {
-    throw new OstreeError(
-      'RefNotFound',
-      `${repository.path} holds no image ${absent.join(', ')}; list those that it holds with \`treeline image list\``,
-    );
-  }
+  if (absent.length > 0) throw noImage(repository, ...absent);
   return options.skipGc === true ? 0 : await pruneLayers(repository);
 }
