@@ -45,7 +45,7 @@ export interface Command<F extends Flags = Flags, P extends string = string> {
   /** Arguments in order, all required: name to description. */
   readonly args: Readonly<Record<P, string>>;
   /** Takes further arguments after those: how help shows them, and how many there may be. */
-  readonly more?: { readonly synopsis: string; readonly max: number };
+  readonly more?: { readonly synopsis?: string; readonly max: number };
   readonly flags: F;
   readonly examples: readonly string[];
   /** Returns the exit status; nothing means 0. */

@@ -11,7 +11,7 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
-export type CliErrorCode = 'Usage' | 'NotRoot' | 'NoDeployment' | 'FileUnreadable' | 'Interrupted';
+export type CliErrorCode = 'Usage' | 'NotRoot' | 'NoDeployment' | 'FileUnreadable' | 'FileUnwritable' | 'Interrupted';
 
 export class CliError extends Error {
   override readonly name = 'CliError';

@@ -44,7 +44,7 @@ export function commandHelp(command: Command): string {
     ...required.map(([name, flag]) => `--${name} ${flag.value ?? ''}`.trim()),
     '[flag…]',
     ...args.map(([name]) => name),
-    ...(command.more === undefined ? [] : [command.more.synopsis]),
+    ...(command.more?.synopsis === undefined ? [] : [command.more.synopsis]),
   ].join(' ');
   return [
     `Usage: ${synopsis}`,

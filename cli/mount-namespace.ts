@@ -3,6 +3,7 @@
  * more in a mount namespace of its own, where the remount is seen by nobody else (unshare(1), mount_namespaces(7)).
  */
 import { spawn } from 'node:child_process';
+import { realpathSync } from 'node:fs';
 import { once } from 'node:events';
 import process from 'node:process';
 import { isReadOnly } from '../node-agent/index.ts';
@@ -10,17 +11,18 @@ import { EXIT } from './errors.ts';
 
 /** Set for the second run, so that a remount that does not help ends in an error instead of a loop. */
 const MARK = 'TREELINE_MOUNT_NAMESPACE';
+/** By either path, as `/ostree` links to `sysroot/ostree`. */
+const HOST_REPOSITORIES: ReadonlySet<string> = new Set(['/ostree/repo', '/sysroot/ostree/repo']);
 const SCRIPT = 'mount -o remount,rw /sysroot && exec "$@"';
 
 /** Runs `work` here if the sysroot is writable or not ours to remount; else in the second run, whose status it returns. */
 export async function inWritableNamespace(
   sysroot: string,
   environment: NodeJS.ProcessEnv,
-  work: () => Promise<void>,
+  work: () => Promise<number | void>,
 ): Promise<number> {
   if (sysroot !== '/' || environment[MARK] !== undefined || !(await isReadOnly(sysroot))) {
-    await work();
-    return EXIT.ok;
+    return (await work()) ?? EXIT.ok;
   }
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const child = spawn('unshare', ['--mount', '--', 'sh', '-c', SCRIPT, 'sh', ...again], {
@@ -29,4 +31,23 @@ export async function inWritableNamespace(
   });
   const [code] = (await once(child, 'exit')) as [number | null];
   return code ?? EXIT.failure;
+}
+
+/** The same for a command that is given a repository, which may be the booted host's own. */
+export async function inWritableRepository(
+  repository: string,
+  environment: NodeJS.ProcessEnv,
+  work: () => Promise<number | void>,
+): Promise<number> {
+  return await inWritableNamespace(isHostRepository(repository) ? '/' : repository, environment, work);
+}
+
+function isHostRepository(path: string): boolean {
+  try {
+    return HOST_REPOSITORIES.has(realpathSync(path));
+  } catch (error) {
+    // Whoever opens it says it better.
+    if (error instanceof Error && 'code' in error) return false;
+    throw error;
+  }
 }

@@ -12,6 +12,8 @@ export interface PullRequest {
   readonly registry: RegistryOptions;
   readonly requireBootable: boolean;
   readonly architecture?: string;
+  /** Show neither progress nor remarks. */
+  readonly quiet?: boolean;
 }
 
 /** Keeps the pulled commit from other tools' clean-up while `use` deploys it. */
@@ -28,8 +30,12 @@ export async function pull(request: PullRequest, output: Output, signal: AbortSi
     reference: request.reference,
     platform: { os: 'linux', architecture: request.architecture ?? ociArchitecture() },
     requireBootable: request.requireBootable,
-    onProgress: (progress) => display.update(progress),
-    onWarning: (message) => output.remark(`Note: ${message}.`),
+    onProgress: (progress) => {
+      if (request.quiet !== true) display.update(progress);
+    },
+    onWarning: (message) => {
+      if (request.quiet !== true) output.remark(`Note: ${message}.`);
+    },
     signal,
   });
 }

@@ -5,6 +5,7 @@ import { openImageSource, parseAnyImageReference } from '../../registry/index.ts
 import { defineCommand } from '../command.ts';
 import { EXIT } from '../errors.ts';
 import { formatBytes } from '../format.ts';
+import { inWritableRepository } from '../mount-namespace.ts';
 import type { Output } from '../output.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { REPOSITORY_FLAG } from '../repository-flag.ts';
@@ -34,26 +35,28 @@ export const fsck = defineCommand({
   ],
   run: async ({ flags, output, signal, environment }) => {
     const registry = await registryOptions(flags, environment);
-    const repository = Repository.open(flags.repo);
     const image = flags.image === undefined ? undefined : parseAnyImageReference(flags.image).image;
-    const options = { repository, signal, ...(image !== undefined && { image }) };
-    const first = await withProgress(output, (onProgress) => examine({ ...options, onProgress }));
-    if (!flags.repair || first.problems.length === 0) return report(output, flags.repo, first);
-    for (const { message } of first.problems) output.remark(`Found: ${message}.`);
-    const steps: string[] = [];
-    const last = await withProgress(output, (onProgress) =>
-      repair(first, {
-        ...options,
-        onProgress,
-        architecture: ociArchitecture(),
-        openSource: (reference) => openImageSource(reference, registry),
-        onStep: (step) => {
-          steps.push(step);
-          output.remark(step);
-        },
-      }),
-    );
-    return report(output, flags.repo, last, { before: first, steps });
+    const work = async (): Promise<number> => {
+      const options = { repository: Repository.open(flags.repo), signal, ...(image !== undefined && { image }) };
+      const first = await withProgress(output, (onProgress) => examine({ ...options, onProgress }));
+      if (!flags.repair || first.problems.length === 0) return report(output, flags.repo, first);
+      for (const { message } of first.problems) output.remark(`Found: ${message}.`);
+      const steps: string[] = [];
+      const last = await withProgress(output, (onProgress) =>
+        repair(first, {
+          ...options,
+          onProgress,
+          architecture: ociArchitecture(),
+          openSource: (reference) => openImageSource(reference, registry),
+          onStep: (step) => {
+            steps.push(step);
+            output.remark(step);
+          },
+        }),
+      );
+      return report(output, flags.repo, last, { before: first, steps });
+    };
+    return flags.repair ? await inWritableRepository(flags.repo, environment, work) : await work();
   },
 });
 

@@ -1,11 +1,10 @@
 /** `treeline image check`. */
-import { ociArchitecture } from '../../node-agent/index.ts';
-import { checkForUpdate, Repository, type UpdateCheck } from '../../ostree/index.ts';
-import { formatOstreeImageReference, openImageSource, parseAnyImageReference } from '../../registry/index.ts';
+import { formatOstreeImageReference, parseAnyImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
-import { formatBytes, shortDigest } from '../format.ts';
+import { inWritableRepository } from '../mount-namespace.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { REPOSITORY_FLAG, STORED_IMAGE_ARGUMENT } from '../repository-flag.ts';
+import { check, describeCheck } from '../update-check.ts';
 
 export const imageCheck = defineCommand({
   name: 'image check',
@@ -31,24 +30,12 @@ export const imageCheck = defineCommand({
   run: async ({ flags, args, output, signal, environment }) => {
     const reference = parseAnyImageReference(args.IMGREF);
     const registry = await registryOptions(flags, environment);
-    const repository = Repository.open(flags.repo);
-    await using source = openImageSource(reference.image, registry);
-    const platform = { os: 'linux', architecture: flags.architecture ?? ociArchitecture() };
-    const check = await checkForUpdate({ repository, source, reference, platform, signal });
-    const { manifest: _manifest, ...shown } = check;
-    const image = formatOstreeImageReference(reference);
-    output.result({ image, ...shown }, describeCheck(image, check));
-    return 0;
+    return await inWritableRepository(flags.repo, environment, async () => {
+      const request = { repository: flags.repo, reference, registry, architecture: flags.architecture };
+      const found = await check(request, signal);
+      const { manifest: _manifest, ...shown } = found;
+      const image = formatOstreeImageReference(reference);
+      output.result({ image, ...shown }, describeCheck(image, found));
+    });
   },
 });
-
-function describeCheck(image: string, check: UpdateCheck): string {
-  const version = check.version === undefined ? '' : ` (version ${check.version})`;
-  const now = `${shortDigest(check.manifestDigest)}${version}`;
-  if (check.status === 'UpToDate') return `${image} is up to date: ${now}.`;
-  const layers = check.layersMissing === 1 ? 'layer' : 'layers';
-  const cost = `${check.layersMissing} of ${check.layersTotal} ${layers} to fetch, ${formatBytes(check.bytesMissing)}`;
-  return check.status === 'NotPulled'
-    ? `${image} has not been pulled: ${now}, ${cost}.`
-    : `${image} has an update: ${now}, ${cost}.`;
-}

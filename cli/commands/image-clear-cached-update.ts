@@ -2,6 +2,7 @@
 import { Repository, requireImage, writeCachedUpdate } from '../../ostree/index.ts';
 import { formatImageReference, parseAnyImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
+import { inWritableRepository } from '../mount-namespace.ts';
 import { REPOSITORY_FLAG, STORED_IMAGE_ARGUMENT } from '../repository-flag.ts';
 
 export const imageClearCachedUpdate = defineCommand({
@@ -11,16 +12,16 @@ export const imageClearCachedUpdate = defineCommand({
   args: { IMGREF: STORED_IMAGE_ARGUMENT },
   flags: REPOSITORY_FLAG,
   examples: ['treeline image clear-cached-update --repo /ostree/repo quay.io/example/os:stable'],
-  run: async ({ flags, args, output }) => {
-    const repository = Repository.open(flags.repo);
-    const { image } = parseAnyImageReference(args.IMGREF);
-    const { mergeCommit } = requireImage(repository, image);
-    const cleared = await writeCachedUpdate(repository, mergeCommit, undefined);
-    const name = formatImageReference(image);
-    output.result(
-      { image: name, cleared },
-      cleared ? `Forgot the cached update of ${name}.` : `${name} has no cached update.`,
-    );
-    return 0;
-  },
+  run: async ({ flags, args, output, environment }) =>
+    inWritableRepository(flags.repo, environment, async () => {
+      const repository = Repository.open(flags.repo);
+      const { image } = parseAnyImageReference(args.IMGREF);
+      const { mergeCommit } = requireImage(repository, image);
+      const cleared = await writeCachedUpdate(repository, mergeCommit, undefined);
+      const name = formatImageReference(image);
+      output.result(
+        { image: name, cleared },
+        cleared ? `Forgot the cached update of ${name}.` : `${name} has no cached update.`,
+      );
+    }),
 });

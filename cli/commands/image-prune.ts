@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { lockSysroot, pruneImages, pruneLayers, Repository, type PruneExtent } from '../../ostree/index.ts';
 import { type Command, defineCommand } from '../command.ts';
 import { formatBytes } from '../format.ts';
-import { inWritableNamespace } from '../mount-namespace.ts';
+import { inWritableNamespace, inWritableRepository } from '../mount-namespace.ts';
 import { REPOSITORY_FLAG } from '../repository-flag.ts';
 
 export const imagePrune = pruneCommand('image prune');
@@ -58,9 +58,9 @@ export const imagePruneLayers = defineCommand({
   args: {},
   flags: REPOSITORY_FLAG,
   examples: ['treeline image prune-layers --repo /ostree/repo'],
-  run: async ({ flags, output }) => {
-    const layers = await pruneLayers(Repository.open(flags.repo));
-    output.result({ layers }, `Removed layers: ${layers}`);
-    return 0;
-  },
+  run: async ({ flags, output, environment }) =>
+    inWritableRepository(flags.repo, environment, async () => {
+      const layers = await pruneLayers(Repository.open(flags.repo));
+      output.result({ layers }, `Removed layers: ${layers}`);
+    }),
 });

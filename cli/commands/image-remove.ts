@@ -2,6 +2,7 @@
 import { Repository, removeImages } from '../../ostree/index.ts';
 import { formatImageReference, parseAnyImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
+import { inWritableRepository } from '../mount-namespace.ts';
 import { REPOSITORY_FLAG, STORED_IMAGE_ARGUMENT } from '../repository-flag.ts';
 
 /** More images than a repository ever holds. */
@@ -21,14 +22,14 @@ export const imageRemove = defineCommand({
     'skip-gc': { type: 'boolean', description: 'Leave the layers alone.' },
   },
   examples: ['treeline image remove --repo /ostree/repo quay.io/example/os:1 quay.io/example/os:2'],
-  run: async ({ flags, args, more, output }) => {
-    const images = [args.IMGREF, ...more].map((text) => parseAnyImageReference(text).image);
-    const layers = await removeImages(Repository.open(flags.repo), images, { skipGc: flags['skip-gc'] });
-    const removed = images.map((image) => formatImageReference(image));
-    output.result(
-      { removed, layers },
-      [...removed.map((name) => `Removed: ${name}`), `Removed layers: ${layers}`].join('\n'),
-    );
-    return 0;
-  },
+  run: async ({ flags, args, more, output, environment }) =>
+    inWritableRepository(flags.repo, environment, async () => {
+      const images = [args.IMGREF, ...more].map((text) => parseAnyImageReference(text).image);
+      const layers = await removeImages(Repository.open(flags.repo), images, { skipGc: flags['skip-gc'] });
+      const removed = images.map((image) => formatImageReference(image));
+      output.result(
+        { removed, layers },
+        [...removed.map((name) => `Removed: ${name}`), `Removed layers: ${layers}`].join('\n'),
+      );
+    }),
 });

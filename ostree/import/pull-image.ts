@@ -14,6 +14,7 @@ import {
   type ResolvedImage,
 } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
+import { writeCachedUpdate } from '../store/cached-update.ts';
 import { SpaceBudget } from '../repository/free-space.ts';
 import type { Repository } from '../repository/repository.ts';
 import { ImportError } from './errors.ts';
@@ -69,6 +70,9 @@ export async function pullImage(options: PullOptions): Promise<PulledImage> {
   if (stored !== undefined && stored.manifestDigest === pinned) return presentImage(stored, options);
   const resolved = await source.resolve(platform, signal);
   if (stored !== undefined && stored.manifestDigest === resolved.digest) return presentImage(stored, options);
+  if (stored !== undefined) {
+    await writeCachedUpdate(repository, stored.mergeCommit, { ...resolved, manifestDigest: resolved.digest });
+  }
   return await fetchImage(options, resolved, progress);
 }
 

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, mkdirSync, openSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { ioError } from '../errors.ts';
+import { ioError, systemErrorCode } from '../errors.ts';
 import { pollForLock, tryLock, type LockKind } from '../posix/file-lock.ts';
 import type { RepositoryConfig } from './config.ts';
 
@@ -32,7 +32,7 @@ export async function lockRepository(
 ): Promise<HeldLock> {
   if (!config.locking) return held(undefined, () => undefined);
   const file = join(path, '.lock');
-  const fd = openLock(file, 0o660, 'lock the repository');
+  const fd = openLock(file, 0o660, 'lock the repository', kind);
   try {
     await pollForLock(
       `The repository ${path}`,
@@ -74,9 +74,16 @@ function tryLockSysroot(file: string): number | undefined {
   return undefined;
 }
 
-function openLock(file: string, mode: number, doing: string): number {
+function openLock(file: string, mode: number, doing: string, kind: LockKind = 'exclusive'): number {
+  const flags = constants.O_NOCTTY | constants.O_NOFOLLOW;
   try {
-    return openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOCTTY | constants.O_NOFOLLOW, mode);
+    return openSync(file, constants.O_RDWR | constants.O_CREAT | flags, mode);
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EROFS' || kind !== 'shared') throw ioError(`${doing} with ${file}`, error);
+  }
+  // Read-only for us: a booted host's own tools may still write, in mount namespaces of theirs.
+  try {
+    return openSync(file, constants.O_RDONLY | flags);
   } catch (error) {
     throw ioError(`${doing} with ${file}`, error);
   }

@@ -226,6 +226,44 @@ describe('the commands about stored images', () => {
     assert.deepEqual(compared['added'], { layers: 1, bytes: manifest.layers.at(-1)!.size });
   });
 
+  it('pull as the peer spells it, and leave files for scripts', async () => {
+    await run('ostree', `--repo=${repo}`, 'init', '--mode=bare');
+    const moving = join(folder, 'moving');
+    await cp(base, moving, { recursive: true });
+    const [manifestFile, digestFile] = [join(folder, 'manifest.json'), join(folder, 'commit')];
+    const looked = await treeline(['image', 'pull', '--check', manifestFile, repo, referenceTo(moving)]);
+    assert.equal(looked.status, 0, looked.stderr);
+    assert.deepEqual(JSON.parse(await readFile(manifestFile, 'utf8')), (await readLayout(base)).manifest);
+    assert.equal((await refsOf(repo, 'ostree/container')).size, 0, 'nothing was pulled');
+    const pulled = await treeline([
+      'image',
+      'pull',
+      '--quiet',
+      '--ostree-digestfile',
+      digestFile,
+      repo,
+      referenceTo(moving),
+    ]);
+    assert.deepEqual([pulled.status, pulled.stderr], [0, '']);
+    const first = await readFile(digestFile, 'utf8');
+    assert.equal(first, stored(moving).mergeCommit);
+    await rm(manifestFile);
+    await treeline(['image', 'pull', '--check', manifestFile, repo, referenceTo(moving)]);
+    await assert.rejects(readFile(manifestFile), { code: 'ENOENT' }, 'no update, no file');
+
+    await rm(moving, { recursive: true });
+    await cp(derived, moving, { recursive: true });
+    await treeline(['image', 'pull', repo, referenceTo(moving)]);
+    const { manifestDigest } = stored(moving);
+    assert.equal(
+      readStoredImage(Repository.open(repo), first).cachedUpdate?.manifestDigest,
+      manifestDigest,
+      'a deployment of the old image shows what was pulled since',
+    );
+    const nowhere = await treeline(['image', 'pull', '--check', join(folder, 'no/such'), repo, referenceTo(base)]);
+    assertFails(nowhere, /no\/such cannot be written/);
+  });
+
   async function digestOf(layout: string): Promise<string> {
     const index = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8')) as { manifests: { digest: string }[] };
     return index.manifests[0]!.digest;

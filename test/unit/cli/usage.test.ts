@@ -50,7 +50,7 @@ describe('the command line', () => {
   const mistakes: readonly (readonly [string[], RegExp])[] = [
     [['frobnicate'], /^treeline: There is no command frobnicate; `treeline --help` lists them\.\n$/],
     [['image', 'frobnicate'], /no command image frobnicate; `treeline image --help`/],
-    [['image', 'pull'], /--repo DIR is missing; `treeline image pull --help`/],
+    [['image', 'pull', 'a'], /--repo DIR is missing; `treeline image pull --help`/],
     [['image', 'pull', '--repo', 'r'], /REF is missing/],
     [['image', 'pull', '--repo', 'r', 'a', 'b'], /b is one argument too many/],
     [['image', 'pull', '--repo', 'r', '--frob', 'a'], /Unknown option '--frob'; `treeline image pull --help`/],
