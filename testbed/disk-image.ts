@@ -19,7 +19,7 @@ const MEBIBYTE = 1024 * 1024;
 const RECIPES: Readonly<Record<FileSystem, Recipe>> = {
   ext4: {
     bytes: 192 * MEBIBYTE,
-    make: ['mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', '-J', 'size=8', '-m', '0'],
+    make: ['mkfs.ext4', '-q', '-b', '4096', '-E', 'lazy_itable_init=0,lazy_journal_init=0', '-J', 'size=8', '-m', '0'],
     mountOptions: 'loop',
   },
   // The smallest that mkfs.xfs makes. nouuid: its copies are mounted, too.

@@ -35,6 +35,8 @@ const INIT_ASYNC_READ = 1;
 const INIT_BIG_WRITES = 1 << 5;
 const INIT_MAX_PAGES = 1 << 22;
 
+const OPEN_DIRECT_IO = 1;
+
 export type FuseRequest =
   | { readonly kind: 'init'; readonly unique: bigint; readonly maxReadahead: number; readonly flags: number }
   | { readonly kind: 'attributes' | 'open' | 'fsync' | 'acknowledge' | 'destroy'; readonly unique: bigint }
@@ -140,8 +142,11 @@ export function attributesReply(size: number): Buffer {
   return body;
 }
 
+/** Opened so that nothing is cached on the way, and no write is taken apart where a page ends. */
 export function openReply(): Buffer {
-  return Buffer.alloc(16);
+  const body = Buffer.alloc(16);
+  body.writeUInt32LE(OPEN_DIRECT_IO, 8);
+  return body;
 }
 
 export function writeReply(bytes: number): Buffer {
