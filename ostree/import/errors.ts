@@ -9,7 +9,7 @@ export type TarErrorCode =
   | 'TooLarge'
   /** A name cannot be stored in OSTree, which keeps names as UTF-8. */
   | 'NotUtf8'
-  /** Sparse files, in any of their encodings. */
+  /** A sparse file in an unknown encoding. */
   | 'Sparse'
   /** Entry types, or combinations of type and size, on which readers disagree. */
   | 'Unsupported';

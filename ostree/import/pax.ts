@@ -7,6 +7,7 @@
  * Source: POSIX.1-2017 pax(1) "pax Extended Header"; `SCHILY.xattr.` from star(5).
  */
 import { TarError } from './errors.ts';
+import { applySparseRecord, type SparseRecords } from './sparse-map.ts';
 import { utf8Text } from './tar-header.ts';
 
 /** Records of one extended header that apply to the entry that follows it. */
@@ -18,6 +19,8 @@ export interface PaxRecords {
   gid?: number;
   mtime?: number;
   xattrs?: Map<string, Buffer>;
+  /** Set when the entry is a sparse file. */
+  sparse?: SparseRecords;
 }
 
 const XATTR_PREFIX = 'SCHILY.xattr.';
@@ -27,7 +30,7 @@ const MAX_LENGTH_DIGITS = 8;
 /**
  * Parses the body of a PAX header.
  *
- * @throws {TarError} `CorruptHeader` for a malformed record, `Sparse` for any of GNU tar's sparse formats.
+ * @throws {TarError} `CorruptHeader` for a malformed record, `Sparse` for a sparse format that GNU tar never wrote.
  */
 export function parsePaxRecords(body: Buffer): PaxRecords {
   const records: PaxRecords = {};
@@ -56,7 +59,9 @@ function applyRecord(records: PaxRecords, keyBytes: Buffer, value: Buffer): void
     return;
   }
   if (key.startsWith('GNU.sparse.')) {
-    throw new TarError('Sparse', 'tar entry is a sparse file, which no image layer may contain');
+    const text = key === 'GNU.sparse.name' ? name(value) : '';
+    applySparseRecord((records.sparse ??= {}), key, value, text);
+    return;
   }
   switch (key) {
     case 'path':

@@ -24,7 +24,7 @@ export interface TarEntry {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** Bytes of content that follow; 0 for everything but files. */
+  /** Bytes of content that the consumer gets, holes of sparse files included; 0 for everything but files. */
   readonly size: number;
   /** Whole seconds since the epoch; may be negative. */
   readonly mtime: number;
@@ -95,8 +95,8 @@ function verifyChecksum(block: Buffer, offset: number): void {
   }
 }
 
-/** Octal text, or base-256 when the top bit of the first byte is set (GNU tar manual, "Extensions"). */
-function decodeNumber(block: Buffer, offset: number, length: number, field: string): number {
+/** The number field of `length` bytes at `offset`: octal text, or base-256 when the top bit of the first byte is set (GNU tar manual, "Extensions"). */
+export function decodeNumber(block: Buffer, offset: number, length: number, field: string): number {
   const first = block[offset] ?? 0;
   if ((first & 0x80) !== 0) return decodeBase256(block, offset, length, field);
   let at = offset;

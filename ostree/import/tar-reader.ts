@@ -6,9 +6,12 @@
  */
 import { TarError } from './errors.ts';
 import { type PaxRecords, parsePaxRecords } from './pax.ts';
+import { SparseExpander } from './sparse-expander.ts';
+import { readOldMap, type SparseLayout, type SparseSegment, sparseLayoutOf } from './sparse-map.ts';
 import {
   BLOCK_SIZE,
   decodeHeader,
+  decodeNumber,
   isZeroBlock,
   type RawHeader,
   type TarEntry,
@@ -27,14 +30,20 @@ export interface TarConsumer {
 /** Larger extended headers are refused: the kernel allows 64 KiB of attributes for a file, a path 4 KiB. */
 const MAX_PAX_BYTES = 1024 * 1024;
 const MAX_LONG_NAME_BYTES = 64 * 1024;
+/** Holes of all sparse files of an archive: zeros that are hashed and written although nobody sent them. */
+const MAX_HOLE_BYTES = 8 * 1024 ** 3;
+/** Of GNU tar's old sparse header: its map of 4 entries, the mark that blocks with 21 more follow, the file's size. */
+const OLD_SPARSE = { map: 386, entries: 4, extended: 482, realSize: 483 } as const;
+const OLD_SPARSE_EXTENSION = { entries: 21, extended: 504 } as const;
 const NO_XATTRS: ReadonlyMap<string, Buffer> = new Map();
 
-type State = 'header' | 'data' | 'padding' | 'extension' | 'ended';
+type State = 'header' | 'sparse-map' | 'data' | 'padding' | 'extension' | 'ended';
 
 const ENTRY_TYPES: Readonly<Record<string, TarEntryType>> = {
   '\0': 'file',
   '0': 'file',
   '7': 'file',
+  S: 'file',
   '1': 'hardlink',
   '2': 'symlink',
   '3': 'character-device',
@@ -59,6 +68,10 @@ export class TarReader {
   #pax: PaxRecords | undefined;
   #longName: string | undefined;
   #longLink: string | undefined;
+  /** An old GNU sparse file whose map goes on in the next block. */
+  #oldSparse: { readonly raw: RawHeader; readonly realSize: number; readonly segments: SparseSegment[] } | undefined;
+  #expander: SparseExpander | undefined;
+  #holeBytes = 0;
 
   constructor(consumer: TarConsumer) {
     this.#consumer = consumer;
@@ -70,6 +83,7 @@ export class TarReader {
     while (at < chunk.length) {
       switch (this.#state) {
         case 'header':
+        case 'sparse-map':
           at = this.#readBlock(chunk, at);
           break;
         case 'data':
@@ -118,6 +132,10 @@ export class TarReader {
   }
 
   #header(block: Buffer, offset: number): void {
+    if (this.#state === 'sparse-map') {
+      this.#continueOldMap(block, offset);
+      return;
+    }
     if (block[offset] === 0 && isZeroBlock(block, offset)) {
       this.#zeroBlocks++;
       if (this.#zeroBlocks === 2) this.#state = 'ended';
@@ -134,9 +152,38 @@ export class TarReader {
       case 'K':
         this.#startExtension(raw, MAX_LONG_NAME_BYTES);
         return;
+      case 'S':
+        this.#startOldSparse(raw, block, offset);
+        return;
       default:
         this.#startEntry(raw);
     }
+  }
+
+  #startOldSparse(raw: RawHeader, block: Buffer, offset: number): void {
+    const segments: SparseSegment[] = [];
+    const realSize = decodeNumber(block, offset + OLD_SPARSE.realSize, 12, 'sparse size');
+    readOldMap(block, offset + OLD_SPARSE.map, OLD_SPARSE.entries, segments, decodeMapNumber);
+    if (block[offset + OLD_SPARSE.extended] === 0) {
+      this.#startEntry(raw, { kind: 'known', realSize, segments });
+    } else {
+      this.#oldSparse = { raw, realSize, segments };
+      this.#state = 'sparse-map';
+    }
+  }
+
+  #continueOldMap(block: Buffer, offset: number): void {
+    const sparse = this.#oldSparse;
+    if (sparse === undefined) throw new Error('a sparse map without its header');
+    const { raw, realSize, segments } = sparse;
+    const full = readOldMap(block, offset, OLD_SPARSE_EXTENSION.entries, segments, decodeMapNumber);
+    if (block[offset + OLD_SPARSE_EXTENSION.extended] !== 0) {
+      if (!full) throw new TarError('CorruptHeader', `tar entry ${raw.path} has a sparse map with gaps`);
+      return;
+    }
+    this.#oldSparse = undefined;
+    this.#state = 'header';
+    this.#startEntry(raw, { kind: 'known', realSize, segments });
   }
 
   #startExtension(raw: RawHeader, limit: number): void {
@@ -182,9 +229,11 @@ export class TarReader {
     this.#extension = Buffer.alloc(0);
   }
 
-  #startEntry(raw: RawHeader): void {
+  #startEntry(raw: RawHeader, oldSparse?: SparseLayout): void {
     const pax = this.#pax;
-    const path = pax?.path ?? this.#longName ?? raw.path;
+    const path = pax?.sparse?.name ?? pax?.path ?? this.#longName ?? raw.path;
+    const sparse = pax?.sparse === undefined ? oldSparse : sparseLayoutOf(pax.sparse);
+    const storedSize = pax?.size ?? raw.size;
     const entry: TarEntry = {
       type: entryType(raw.typeFlag, path),
       path,
@@ -192,27 +241,49 @@ export class TarReader {
       mode: raw.mode,
       uid: identifier(pax?.uid ?? raw.uid, 'uid', path),
       gid: identifier(pax?.gid ?? raw.gid, 'gid', path),
-      size: pax?.size ?? raw.size,
+      size: sparse?.realSize ?? storedSize,
       mtime: pax?.mtime ?? raw.mtime,
       xattrs: pax?.xattrs ?? NO_XATTRS,
     };
     this.#pax = undefined;
     this.#longName = undefined;
     this.#longLink = undefined;
-    checkEntry(entry);
+    checkEntry(entry, storedSize);
+    if (sparse !== undefined) this.#startSparse(entry, sparse, storedSize);
     this.#consumer.entry(entry);
-    this.#remaining = entry.size;
-    this.#padding = paddingOf(entry.size);
-    if (entry.size === 0) this.#consumer.entryEnd();
+    this.#remaining = storedSize;
+    this.#padding = paddingOf(storedSize);
+    if (storedSize === 0) this.#finishEntry();
     else this.#state = 'data';
+  }
+
+  #startSparse(entry: TarEntry, layout: SparseLayout, storedSize: number): void {
+    if (entry.type !== 'file') throw new TarError('Sparse', `tar entry ${entry.path} is a sparse ${entry.type}`);
+    this.#holeBytes += Math.max(0, entry.size - storedSize);
+    if (this.#holeBytes > MAX_HOLE_BYTES) {
+      throw new TarError(
+        'TooLarge',
+        `tar entry ${entry.path} is a sparse file of ${entry.size} bytes; at most ${MAX_HOLE_BYTES} bytes of holes are ` +
+          'accepted in a layer',
+      );
+    }
+    this.#expander = new SparseExpander(layout, storedSize, (bytes) => this.#consumer.data(bytes));
+  }
+
+  #finishEntry(): void {
+    this.#expander?.finish();
+    this.#expander = undefined;
+    this.#consumer.entryEnd();
   }
 
   #readData(chunk: Buffer, at: number): number {
     const count = Math.min(this.#remaining, chunk.length - at);
-    this.#consumer.data(chunk.subarray(at, at + count));
+    const bytes = chunk.subarray(at, at + count);
+    if (this.#expander === undefined) this.#consumer.data(bytes);
+    else this.#expander.write(bytes);
     this.#remaining -= count;
     if (this.#remaining === 0) {
-      this.#consumer.entryEnd();
+      this.#finishEntry();
       this.#state = this.#padding > 0 ? 'padding' : 'header';
     }
     return at + count;
@@ -222,20 +293,23 @@ export class TarReader {
 function entryType(flag: string, path: string): TarEntryType {
   const type = ENTRY_TYPES[flag];
   if (type === undefined) {
-    if (flag === 'S')
-      throw new TarError('Sparse', `tar entry ${path} is a sparse file, which no image layer may contain`);
     throw new TarError('Unsupported', `tar entry ${path} has the unknown type ${JSON.stringify(flag)}`);
   }
   // Archives from before POSIX mark a directory by its trailing slash alone.
   return type === 'file' && path.endsWith('/') ? 'directory' : type;
 }
 
-function checkEntry(entry: TarEntry): void {
+function decodeMapNumber(block: Buffer, offset: number, length: number): number {
+  return decodeNumber(block, offset, length, 'sparse map');
+}
+
+function checkEntry(entry: TarEntry, storedSize: number): void {
   if (entry.path === '') throw new TarError('CorruptHeader', 'tar entry has an empty name');
-  if (entry.size < 0) throw new TarError('CorruptHeader', `tar entry ${entry.path} has a negative size`);
+  if (entry.size < 0 || storedSize < 0)
+    throw new TarError('CorruptHeader', `tar entry ${entry.path} has a negative size`);
   // Readers disagree whether content follows such a header, and the disagreement can hide entries from one of them.
-  if (entry.type !== 'file' && entry.size !== 0) {
-    throw new TarError('Unsupported', `tar entry ${entry.path} is a ${entry.type} with ${entry.size} bytes of content`);
+  if (entry.type !== 'file' && storedSize !== 0) {
+    throw new TarError('Unsupported', `tar entry ${entry.path} is a ${entry.type} with ${storedSize} bytes of content`);
   }
   if ((entry.type === 'hardlink' || entry.type === 'symlink') && entry.linkPath === '') {
     throw new TarError('CorruptHeader', `tar entry ${entry.path} is a ${entry.type} without a target`);
