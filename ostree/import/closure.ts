@@ -1,5 +1,5 @@
 /** Proof that a tree can be checked out: every object that it refers to is there. */
-import type { Repository } from '../repository/repository.ts';
+import type { ObjectSource } from '../repository/staged-objects.ts';
 import type { TreeReference } from '../tree/tree-directory.ts';
 import { ImportError } from './errors.ts';
 
@@ -9,14 +9,14 @@ import { ImportError } from './errors.ts';
  *
  * @throws {ImportError} `IncompleteImage` naming the first object that is missing, or OstreeError for a corrupt one.
  */
-export function verifyClosure(repository: Repository, root: TreeReference): void {
+export function verifyClosure(source: ObjectSource, root: TreeReference): void {
   const seen = new Set<string>();
   const waiting: TreeReference[] = [root];
   const require = (type: 'file' | 'dirtree' | 'dirmeta', checksum: string): boolean => {
     const key = `${checksum}.${type}`;
     if (seen.has(key)) return false;
     seen.add(key);
-    if (repository.hasObject(type, checksum)) return true;
+    if (source.hasObject(type, checksum)) return true;
     throw new ImportError(
       'IncompleteImage',
       `the image lacks the object ${key}, which its commit refers to; have it built again`,
@@ -25,7 +25,7 @@ export function verifyClosure(repository: Repository, root: TreeReference): void
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     require('dirmeta', next.dirmeta);
     if (!require('dirtree', next.dirtree)) continue;
-    const { files, directories } = repository.readDirtree(next.dirtree);
+    const { files, directories } = source.readDirtree(next.dirtree);
     for (const { checksum } of files) require('file', checksum);
     waiting.push(...directories);
   }

@@ -1,18 +1,33 @@
-/** The part of a pull that moves bytes: which layers, in which order, through which threads. */
+/**
+ * The part of a pull that moves bytes: which layers, in which order, through which threads, and when they become part of
+ * the repository. Layers are fetched and imported side by side; what they wrote is committed in groups.
+ */
+import { availableParallelism } from 'node:os';
 import type { ImageSource, ResolvedImage } from '../../registry/index.ts';
+import { GroupCommit } from '../repository/group-commit.ts';
+import type { WriterHandle } from '../repository/object-writer.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { Transaction } from '../repository/transaction.ts';
+import { decodeDictionary } from '../objects/commit.ts';
 import { compressionOf } from './decompress.ts';
+import { FetchSlots } from './fetch-slots.ts';
 import { allowsNonUsr, hostRetainsVar } from './host-features.ts';
-import { ImportPool, type ImportThread } from './import-pool.ts';
+import { ImportPool } from './import-pool.ts';
 import type { ProgressCounter } from './import-progress.ts';
-import type { LayerTask } from './layer-import.ts';
+import type { LayerContent, LayerTask } from './layer-import.ts';
 import type { LayerBlob } from './layer-tar.ts';
 import { LayerIndex } from './layer-index.ts';
 import type { ImageLayer, ImageLayout } from './layout.ts';
+import type { ImageMetadata } from './merge-commit.ts';
+import type { ImportedCommit } from './object-layer.ts';
 import { blobRef } from './store-refs.ts';
 
-/** Layers imported at the same time. Two keep network, decompression and disk busy; memory grows with each. */
-const PARALLEL_LAYERS = 2;
+/** More threads than this write no faster on any disk, but each takes memory. */
+const MAX_THREADS = 4;
+/** Layers fetched at once beyond one for each thread: while one waits for the network, another keeps the thread busy. */
+const SPARE_FETCHES = 1;
+/** Compressed bytes from which on all threads share a layer: below it, messages cost more than they bring. */
+const SHARED_LAYER_BYTES = 48 * 1024 * 1024;
 
 export interface ImageFetchOptions {
   readonly repository: Repository;
@@ -30,12 +45,26 @@ export interface FetchedImage {
   readonly unlabelled: boolean;
 }
 
+interface Means {
+  readonly pool: ImportPool;
+  readonly slots: FetchSlots;
+}
+
+/** The image whose own commit is to be written, and its ref. */
+interface Merge {
+  readonly image: ImageMetadata;
+  readonly ref: string;
+}
+
 export class ImageFetch {
   readonly #options: ImageFetchOptions;
   /** Layer commits by blob digest: found at the start, or imported since. */
   readonly #commits = new Map<string, string>();
   readonly #missing: readonly ImageLayer[];
   #storedBlobs: ResolvedImage['storedBlobs'];
+  readonly #group = new GroupCommit();
+  /** Staging directories of layers that are imported and wait to be committed. */
+  readonly #staged = new Set<string>();
   /** Compressed bytes that have to be fetched. */
   readonly bytesMissing: number;
 
@@ -66,7 +95,7 @@ export class ImageFetch {
 
   /** Fetches what is missing and merges. Call `claimReused` before. */
   async run(image: ResolvedImage, ref: string): Promise<FetchedImage> {
-    const { repository, layout, progress } = this.#options;
+    const { repository, layout, progress, signal } = this.#options;
     this.#storedBlobs = image.storedBlobs;
     const layers = this.#layers();
     progress.update({
@@ -75,24 +104,28 @@ export class ImageFetch {
       layersDone: layers.length - this.#missing.length,
       bytesTotal: this.bytesMissing,
     });
-    await using pool = new ImportPool(repository.path, PARALLEL_LAYERS);
-    // Chunks before the commit that refers to their objects: a commit in the repository is a complete one.
-    await this.#importAll(pool, layout.chunks, { kind: 'chunk' });
-    await this.#importAll(pool, [layout.base], { kind: 'base' });
+    const threads = Math.min(availableParallelism(), MAX_THREADS);
+    await using pool = new ImportPool(repository.path, threads);
+    const slots = new FetchSlots(threads + SPARE_FETCHES);
+    const merging = { ...image, manifestDigest: image.digest };
+    // Without derived layers the base's tree is the image's, and all can be committed at once.
+    const merged = await this.#importBase(
+      { pool, slots },
+      layout.derived.length === 0 ? { image: merging, ref } : undefined,
+    );
     const base = this.#commit(layout.base);
     if (layout.derived.some((layer) => this.#isMissing(layer))) {
-      await this.#importAll(pool, layout.derived, { kind: 'derived', ...(await this.#derivedOptions(base)) });
+      const role = { kind: 'derived', ...(await this.#derivedOptions(base)) } as const;
+      await this.#together(layout.derived, (layer, aborted) =>
+        this.#importLayer({ pool, slots }, layer, role, aborted),
+      );
     }
     progress.update({ stage: 'Importing', layersDone: layers.length });
-    const task = {
-      image: { ...image, manifestDigest: image.digest },
-      base,
-      derived: layout.derived.map((layer) => this.#commit(layer)),
-      ref,
-      now: Date.now(),
-    };
-    this.#options.signal?.throwIfAborted();
-    const { commit, unlabelled } = await pool.withThread((thread) => thread.merge(task));
+    signal?.throwIfAborted();
+    if (merged !== undefined) return { mergeCommit: merged, layersFetched: this.#missing.length, unlabelled: false };
+    const derived = layout.derived.map((layer) => this.#commit(layer));
+    const task = { image: merging, base, derived, ref, now: Date.now() };
+    const { commit, unlabelled } = await pool.run({ kind: 'merge', task });
     return { mergeCommit: commit, layersFetched: this.#missing.length, unlabelled };
   }
 
@@ -119,55 +152,175 @@ export class ImageFetch {
     };
   }
 
-  async #importAll(pool: ImportPool, layers: readonly ImageLayer[], role: LayerTask['role']): Promise<void> {
+  /** Runs an import for each layer that is missing. All have to stop before it throws; the first reason is the one it throws. */
+  async #together(
+    layers: readonly ImageLayer[],
+    run: (layer: ImageLayer, aborted: AbortSignal) => Promise<void>,
+  ): Promise<void> {
     const failure = new AbortController();
     const signals = this.#options.signal === undefined ? [] : [this.#options.signal];
-    const signal = AbortSignal.any([failure.signal, ...signals]);
+    const aborted = AbortSignal.any([failure.signal, ...signals]);
     const distinct = new Map(layers.map((layer) => [layer.descriptor.digest, layer]));
     const imports = [...distinct.values()]
       .filter((layer) => this.#isMissing(layer))
       .map(async (layer) => {
         try {
-          await pool.withThread((thread) => this.#importLayer(thread, layer, role, signal));
+          await run(layer, aborted);
         } catch (error) {
           failure.abort(error);
           throw error;
         }
       });
-    // All have to stop before the pool may be disposed of; the first reason is the one to report.
     await Promise.allSettled(imports);
     if (failure.signal.aborted) throw failure.signal.reason;
   }
 
+  /**
+   * Imports the layers that hold the commit and its objects. The commit becomes part of the repository last, when every
+   * object that it refers to is there or is committed with it. With `merge`, so does the image's own commit; returns it.
+   */
+  async #importBase(means: Means, merge: Merge | undefined): Promise<string | undefined> {
+    const { base, chunks } = this.#options.layout;
+    const waiting = new Set(
+      chunks.filter((layer) => this.#isMissing(layer)).map(({ descriptor }) => descriptor.digest),
+    );
+    const chunksStaged = Promise.withResolvers<undefined>();
+    const staged = (digest?: string): void => {
+      if (digest !== undefined) waiting.delete(digest);
+      if (waiting.size === 0) chunksStaged.resolve(undefined);
+    };
+    staged();
+    let merged: string | undefined;
+    await this.#together([...chunks, base], async (layer, aborted) => {
+      if (layer !== base) {
+        await this.#importLayer(means, layer, { kind: 'chunk' }, aborted, staged);
+        return;
+      }
+      const { transaction, contents } = await this.#stage(means, layer, { kind: 'base' }, aborted);
+      await using _abortedUnlessCommitted = transaction;
+      const [content] = contents;
+      if (content?.kind !== 'base' || content.commit === undefined) throw new Error('the base layer gave no commit');
+      await settledUnlessAborted(chunksStaged.promise, aborted);
+      merged = await this.#commitBase(means.pool, transaction, content.commit, merge);
+      this.#commits.set(layer.descriptor.digest, content.commit.checksum);
+      this.#options.progress.layerDone();
+    });
+    if (merged !== undefined || merge === undefined) return merged;
+    // The base was there before.
+    await using transaction = await this.#begin(this.#options.signal);
+    return await this.#commitBase(means.pool, transaction, { checksum: this.#commit(base) }, merge);
+  }
+
+  /** Proves that the base commit is complete, and commits it with what else is ready. */
+  async #commitBase(
+    pool: ImportPool,
+    transaction: Transaction,
+    { checksum, detachedMetadata }: ImportedCommit,
+    merge: Merge | undefined,
+  ): Promise<string | undefined> {
+    const { repository, layout } = this.#options;
+    const { handle } = transaction;
+    const task = {
+      commit: checksum,
+      stagingPaths: [...this.#staged, handle.stagingPath],
+      ...(merge !== undefined && { image: merge.image }),
+      now: Date.now(),
+    };
+    const { mergeCommit } = await pool.run({ kind: 'base', handle, task });
+    const detached = detachedMetadata === undefined ? [] : decodeDictionary(Buffer.from(detachedMetadata));
+    // Before the ref: what has a ref is never fetched again.
+    if (detached.length > 0) repository.writeDetachedMetadata(checksum, detached);
+    transaction.setRef(blobRef(layout.base.descriptor.digest), checksum);
+    if (merge !== undefined && mergeCommit !== undefined) transaction.setRef(merge.ref, mergeCommit);
+    await this.#group.commit(transaction);
+    repository.setPartial(checksum, false);
+    return mergeCommit;
+  }
+
+  /** Imports a chunk or a derived layer and commits it. @param staged called when its objects are complete on disk */
   async #importLayer(
-    thread: ImportThread,
+    means: Means,
     layer: ImageLayer,
     role: LayerTask['role'],
-    signal: AbortSignal,
+    aborted: AbortSignal,
+    staged: (digest: string) => void = () => undefined,
   ): Promise<void> {
-    signal.throwIfAborted();
-    const { descriptor, diffId } = layer;
-    const { source, progress, onWarning } = this.#options;
-    const task: LayerTask = {
-      digest: descriptor.digest,
-      ref: blobRef(descriptor.digest),
-      role,
-    };
-    const stored = this.#storedBlobs?.get(descriptor.digest) ?? descriptor;
-    const blob: LayerBlob = {
-      digest: descriptor.digest,
-      diffId,
-      compression: compressionOf(stored.mediaType),
-      bytes: source.openBlob(stored, { signal, onBytes: (count) => progress.addBytes(count) }),
-    };
-    const { commit, dropped } = await thread.importLayer(task, blob, signal);
-    this.#commits.set(descriptor.digest, commit);
+    const { digest } = layer.descriptor;
+    const { transaction, contents } = await this.#stage(means, layer, role, aborted);
+    await using _abortedUnlessCommitted = transaction;
+    const { handle } = transaction;
+    const commit = await layerCommit(means.pool, handle, contents);
+    transaction.setRef(blobRef(digest), commit);
+    this.#staged.add(handle.stagingPath);
+    const committed = this.#group.commit(transaction);
+    staged(digest);
+    await committed;
+    this.#staged.delete(handle.stagingPath);
+    this.#commits.set(digest, commit);
     // `fsck` may have found it damaged before.
     this.#options.repository.setPartial(commit, false);
-    progress.layerDone();
+    this.#options.progress.layerDone();
+    for (const content of contents) if (content.kind === 'derived') this.#warnOfDropped(digest, content.dropped);
+  }
+
+  /** Fetches a layer and writes its objects into the staging directory of a transaction of its own. */
+  async #stage(
+    { pool, slots }: Means,
+    { descriptor, diffId }: ImageLayer,
+    role: LayerTask['role'],
+    aborted: AbortSignal,
+  ): Promise<{ readonly transaction: Transaction; readonly contents: readonly LayerContent[] }> {
+    const { source, progress } = this.#options;
+    using _slot = await slots.take(aborted);
+    const transaction = await this.#begin(aborted);
+    try {
+      const stored = this.#storedBlobs?.get(descriptor.digest) ?? descriptor;
+      const blob: LayerBlob = {
+        digest: descriptor.digest,
+        // Objects are verified one by one, and the blob by its digest; for what a derived layer holds nothing else vouches.
+        ...(role.kind === 'derived' && { diffId }),
+        compression: compressionOf(stored.mediaType),
+        bytes: source.openBlob(stored, { signal: aborted, onBytes: (count) => progress.addBytes(count) }),
+      };
+      const shared = role.kind !== 'derived' && descriptor.size >= SHARED_LAYER_BYTES;
+      const task = { digest: descriptor.digest, role };
+      return { transaction, contents: await pool.importLayer(task, transaction.handle, blob, shared) };
+    } catch (error) {
+      await transaction.abort();
+      throw error;
+    }
+  }
+
+  #begin(signal: AbortSignal | undefined): Promise<Transaction> {
+    return this.#options.repository.beginTransaction({ signal });
+  }
+
+  #warnOfDropped(digest: string, dropped: Readonly<Record<string, number>>): void {
     const paths = Object.entries(dropped).map(([toplevel, count]) => `${toplevel}: ${count}`);
     if (paths.length > 0) {
-      onWarning?.(`layer ${descriptor.digest} has file paths that OSTree does not keep: ${paths.join(', ')}`);
+      this.#options.onWarning?.(`layer ${digest} has file paths that OSTree does not keep: ${paths.join(', ')}`);
     }
+  }
+}
+
+/** The commit of a chunk or a derived layer. */
+async function layerCommit(pool: ImportPool, handle: WriterHandle, contents: readonly LayerContent[]): Promise<string> {
+  const objects: string[] = [];
+  for (const content of contents) {
+    if (content.kind === 'derived') return content.commit;
+    if (content.kind === 'chunk') objects.push(...content.objects);
+  }
+  return await pool.run({ kind: 'seal', handle, objects });
+}
+
+async function settledUnlessAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    signal.throwIfAborted();
+    await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }

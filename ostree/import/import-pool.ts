@@ -1,190 +1,179 @@
 /**
- * Import threads, seen from the thread that pulls: work goes to whichever is free, and no more bytes are under way
- * than a thread has room for, so that memory does not grow with the image or with a slow disk.
+ * Import threads, seen from the thread that pulls: layers and jobs go to the least busy, a large layer to all of them.
+ * No more bytes are under way than a layer's ring has room for, so memory does not grow with the image or a slow disk.
  */
 import { Worker } from 'node:worker_threads';
+import type { WriterHandle } from '../repository/object-writer.ts';
 import { ImportError } from './errors.ts';
-import type { LayerResult, LayerTask } from './layer-import.ts';
-import { readLayerTar, type LayerBlob } from './layer-tar.ts';
-import type { MergeResult, MergeTask } from './merge-image.ts';
 import type { ImportWorkerData } from './import-worker.ts';
-import { fromPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
-
-/** Sent to a thread and not yet taken in by it. Two would do; more rides out a slow moment of the disk. */
-const WINDOW_PIECES = 8;
-/** The tar stream is sent in pieces of this size: few messages, and every one can be transferred. */
-const PIECE_BYTES = 256 * 1024;
+import type { LayerContent, LayerTask } from './layer-import.ts';
+import { readLayerTar, type LayerBlob } from './layer-tar.ts';
+import { PieceRing } from './piece-ring.ts';
+import { fromPortable, type Job, type JobResults, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
 /** Of each thread's heap: what is large lies outside it, and with V8's default two threads take 25 MB more. */
 const WORKER_YOUNG_SPACE_MB = 8;
 
-/** A fixed number of threads. Dispose of it to end them. */
-export class ImportPool implements AsyncDisposable {
-  readonly #idle: ImportThread[];
-  readonly #all: readonly ImportThread[];
-  readonly #waiting: ((thread: ImportThread) => void)[] = [];
-
-  constructor(repositoryPath: string, size: number) {
-    this.#all = Array.from({ length: size }, () => new ImportThread(repositoryPath));
-    this.#idle = [...this.#all];
-  }
-
-  /** Runs `use` with a thread of its own, when one is free. */
-  async withThread<Result>(use: (thread: ImportThread) => Promise<Result>): Promise<Result> {
-    const thread = this.#idle.pop() ?? (await this.#next());
-    try {
-      return await use(thread);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#idle.push(thread);
-      else next(thread);
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#all.map((thread) => thread.stop()));
-  }
-
-  #next(): Promise<ImportThread> {
-    const { promise, resolve } = Promise.withResolvers<ImportThread>();
-    this.#waiting.push(resolve);
-    return promise;
-  }
+/** Whoever waits for what a thread makes of a layer or a job. */
+interface Waiting {
+  readonly taken?: (offset: number) => void;
+  readonly settle: PromiseWithResolvers<WorkerReply>;
 }
 
-/** One thread, doing one thing at a time. */
-export class ImportThread {
-  readonly #repositoryPath: string;
-  #worker: Worker | undefined;
-  #finished: PromiseWithResolvers<WorkerReply> | undefined;
-  /** Pieces that exist, and those of them that are here and empty. */
-  #pieces = 0;
-  readonly #returned: ArrayBuffer[] = [];
-  #roomMade: (() => void) | undefined;
+/** A fixed number of threads, started at once. Dispose of it to end them. */
+export class ImportPool implements AsyncDisposable {
+  readonly #threads: readonly ImportThread[];
+  readonly #rings: PieceRing[] = [];
+  #lastId = 0;
 
-  constructor(repositoryPath: string) {
-    this.#repositoryPath = repositoryPath;
+  constructor(repositoryPath: string, size: number) {
+    this.#threads = Array.from({ length: size }, () => new ImportThread(repositoryPath));
   }
 
   /**
-   * Imports a layer from its blob. What is wrong with the blob itself wins over what its content led to.
+   * Imports a layer from its blob into the staging directory behind `handle`. What is wrong with the blob itself wins over
+   * what its content led to.
+   *
+   * @param shared whether all threads work on it
+   * @returns what each thread made of its share
    */
-  async importLayer(task: LayerTask, blob: LayerBlob, signal?: AbortSignal): Promise<LayerResult> {
-    const outcome = this.#start({ kind: 'layer', task });
-    let settled = false;
-    const settle = outcome.then(
-      () => (settled = true),
-      () => (settled = true),
+  async importLayer(
+    task: LayerTask,
+    handle: WriterHandle,
+    blob: LayerBlob,
+    shared: boolean,
+  ): Promise<readonly LayerContent[]> {
+    const threads = shared ? this.#threads : [this.#leastBusy()];
+    const id = ++this.#lastId;
+    const ring = this.#rings.pop() ?? new PieceRing();
+    const outcomes = threads.map((thread, index) =>
+      thread.begin(
+        { kind: 'layer', id, handle, task, share: { index, of: threads.length }, ring: ring.memory },
+        (offset) => ring.taken(offset),
+      ),
     );
+    const outcome = Promise.all(outcomes);
+    let failed = false;
+    outcome.catch(() => {
+      failed = true;
+      ring.giveUp();
+    });
+    const tell = (request: WorkerRequest): void => threads.forEach((thread) => thread.post(request));
     try {
-      await this.#send(blob, () => settled, signal);
+      for await (const piece of ring.fill(
+        readLayerTar(blob, () => failed),
+        threads.length,
+      )) {
+        if (!failed) tell({ kind: 'piece', id, ...piece });
+      }
+      tell({ kind: 'end', id });
+      const replies = await outcome;
+      // Only now is nobody reading from it any more.
+      this.#rings.push(ring);
+      return replies.flatMap((reply) => (reply.kind === 'layer' ? [reply.content] : []));
     } catch (error) {
-      this.#post({ kind: 'abort' });
-      await settle;
+      tell({ kind: 'abort', id });
       throw error;
-    }
-    const reply = await outcome;
-    if (reply.kind !== 'layer') throw new Error(`import thread answered ${reply.kind} to a layer`);
-    return reply.result;
-  }
-
-  async merge(task: MergeTask): Promise<MergeResult> {
-    const reply = await this.#start({ kind: 'merge', task });
-    if (reply.kind !== 'merge') throw new Error(`import thread answered ${reply.kind} to a merge`);
-    return reply.result;
-  }
-
-  async stop(): Promise<void> {
-    await this.#worker?.terminate();
-    this.#worker = undefined;
-  }
-
-  async #send(blob: LayerBlob, settled: () => boolean, signal: AbortSignal | undefined): Promise<void> {
-    let piece: Uint8Array<ArrayBuffer> | undefined;
-    let filled = 0;
-    const flush = (): void => {
-      // A thread that has failed takes nothing more.
-      if (piece !== undefined && filled > 0 && !settled()) {
-        this.#post({ kind: 'bytes', bytes: piece.buffer, length: filled }, [piece.buffer]);
-        piece = undefined;
-      }
-      filled = 0;
-    };
-    for await (const chunk of readLayerTar(blob, settled)) {
-      signal?.throwIfAborted();
-      for (let at = 0; at < chunk.length;) {
-        piece ??= await this.#emptyPiece();
-        const count = Math.min(PIECE_BYTES - filled, chunk.length - at);
-        piece.set(chunk.subarray(at, at + count), filled);
-        filled += count;
-        at += count;
-        if (filled === PIECE_BYTES) flush();
-      }
-    }
-    signal?.throwIfAborted();
-    flush();
-    this.#post({ kind: 'end' });
-  }
-
-  /** Memory for the next piece: a new one until the window is full, then those that come back. */
-  async #emptyPiece(): Promise<Uint8Array<ArrayBuffer>> {
-    for (;;) {
-      const returned = this.#returned.pop();
-      if (returned !== undefined) return new Uint8Array(returned);
-      if (this.#pieces < WINDOW_PIECES || this.#finished === undefined) {
-        this.#pieces++;
-        return new Uint8Array(PIECE_BYTES);
-      }
-      const room = Promise.withResolvers<undefined>();
-      this.#roomMade = () => room.resolve(undefined);
-      await room.promise;
+    } finally {
+      threads.forEach((thread) => thread.forget(id));
     }
   }
 
-  #start(request: WorkerRequest): Promise<WorkerReply> {
-    this.#worker ??= this.#launch();
-    // Pieces that a failed layer has kept are replaced.
-    this.#pieces = this.#returned.length;
-    this.#finished = Promise.withResolvers<WorkerReply>();
-    this.#post(request);
-    return this.#finished.promise;
+  /** Has a job done. Throws what it throws. */
+  async run<Kind extends Job['kind']>(job: Job & { readonly kind: Kind }): Promise<JobResults[Kind]> {
+    const id = ++this.#lastId;
+    const reply = await this.#leastBusy().begin({ kind: 'job', id, job });
+    if (reply.kind !== 'job') throw new Error(`an import thread answered ${reply.kind} to a job`);
+    return reply.result as JobResults[Kind];
   }
 
-  #post(request: WorkerRequest, transfer: readonly ArrayBuffer[] = []): void {
-    this.#worker?.postMessage(request, [...transfer]);
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.stop()));
   }
 
-  #launch(): Worker {
-    const workerData: ImportWorkerData = { repositoryPath: this.#repositoryPath };
-    const worker = new Worker(new URL('./import-worker.ts', import.meta.url), {
+  #leastBusy(): ImportThread {
+    const [first, ...others] = this.#threads;
+    if (first === undefined) throw new Error('an import needs at least one thread');
+    return others.reduce((best, thread) => (thread.load < best.load ? thread : best), first);
+  }
+}
+
+class ImportThread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  /** Why the thread is gone, once it is. */
+  #gone: Error | undefined;
+
+  constructor(repositoryPath: string) {
+    const workerData: ImportWorkerData = { repositoryPath };
+    this.#worker = new Worker(new URL('./import-worker.ts', import.meta.url), {
       workerData,
       resourceLimits: { maxYoungGenerationSizeMb: WORKER_YOUNG_SPACE_MB },
     });
-    worker.on('message', (reply: WorkerReply) => {
-      if (reply.kind === 'taken') {
-        this.#returned.push(reply.bytes);
-        this.#roomMade?.();
-      } else if (reply.kind === 'failed') {
-        this.#finish((finished) => finished.reject(fromPortable(reply.error)));
-      } else {
-        this.#finish((finished) => finished.resolve(reply));
-      }
-    });
-    const ended = (error: Error): void => {
-      this.#worker = undefined;
-      this.#finish((finished) => finished.reject(error));
-    };
-    worker.on('error', (error) => ended(new ImportError('ThreadFailed', 'an import thread failed', { cause: error })));
-    worker.on('exit', (code) =>
-      ended(new ImportError('ThreadFailed', `an import thread ended with exit code ${code}`)),
+    this.#worker.on('message', (reply: WorkerReply) => this.#receive(reply));
+    this.#worker.on('error', (error) =>
+      this.#end(new ImportError('ThreadFailed', 'an import thread failed', { cause: error })),
     );
-    return worker;
+    this.#worker.on('exit', (code) =>
+      this.#end(new ImportError('ThreadFailed', `an import thread ended with exit code ${code}`)),
+    );
   }
 
-  #finish(settle: (finished: PromiseWithResolvers<WorkerReply>) => void): void {
-    const finished = this.#finished;
-    this.#finished = undefined;
-    if (finished !== undefined) settle(finished);
-    this.#roomMade?.();
+  /** Layers and jobs at work. */
+  get load(): number {
+    return this.#waiting.size;
+  }
+
+  /** Sends a layer or a job; resolves with its answer, rejects when it failed or the thread is gone. */
+  begin(
+    request: Extract<WorkerRequest, { kind: 'layer' | 'job' }>,
+    taken?: (offset: number) => void,
+  ): Promise<WorkerReply> {
+    const settle = Promise.withResolvers<WorkerReply>();
+    if (this.#gone !== undefined) {
+      settle.reject(this.#gone);
+    } else {
+      this.#waiting.set(request.id, { settle, ...(taken !== undefined && { taken }) });
+      this.post(request);
+    }
+    return settle.promise;
+  }
+
+  post(request: WorkerRequest): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+    this.#worker.postMessage(request);
+  }
+
+  /** Nobody waits for it any more. */
+  forget(id: number): void {
+    this.#waiting.delete(id);
+  }
+
+  /** Asks the thread to end, and waits: to end it from outside while it loads native code would end the whole process. */
+  async stop(): Promise<void> {
+    if (this.#gone !== undefined) return;
+    const exited = Promise.withResolvers<undefined>();
+    this.#worker.once('exit', () => exited.resolve(undefined));
+    this.post({ kind: 'stop' });
+    await exited.promise;
+  }
+
+  #receive(reply: WorkerReply): void {
+    const waiting = this.#waiting.get(reply.id);
+    if (waiting === undefined) return;
+    if (reply.kind === 'taken') {
+      waiting.taken?.(reply.offset);
+      return;
+    }
+    if (reply.kind === 'failed') waiting.settle.reject(fromPortable(reply.error));
+    else waiting.settle.resolve(reply);
+    // A layer that failed goes on giving back its pieces.
+    if (reply.kind !== 'failed') this.#waiting.delete(reply.id);
+  }
+
+  #end(error: Error): void {
+    this.#gone = error;
+    for (const { settle } of this.#waiting.values()) settle.reject(error);
+    this.#waiting.clear();
   }
 }

@@ -1,94 +1,107 @@
 /**
  * The thread that imports: tar, hashing and thousands of small synchronous writes happen here, so that the thread with
- * the network, the heartbeats and the signals is never late.
+ * the network, the heartbeats and the signals is never late. Several layers may be at work at once, piece by piece.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import { ObjectWriter } from '../repository/object-writer.ts';
 import { Repository } from '../repository/repository.ts';
-import { importLayer } from './layer-import.ts';
+import { proveBase } from './base-commit.ts';
+import { LayerImport, sealChunk } from './layer-import.ts';
 import { mergeImage } from './merge-image.ts';
-import { toPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
+import { type Job, type JobResults, toPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
 /** Set as the thread's `workerData`. */
 export interface ImportWorkerData {
   readonly repositoryPath: string;
 }
 
-/** The tar stream of the layer at work, as it arrives. */
-class ArrivingTar implements AsyncIterable<Buffer> {
-  readonly #arrived: Buffer[] = [];
-  readonly #taken: (bytes: ArrayBuffer) => void;
-  #over: 'ended' | 'aborted' | undefined;
-  #wake: (() => void) | undefined;
+class ImportServer {
+  readonly #reply: (message: WorkerReply) => void;
+  readonly #repositoryPath: string;
+  readonly #layers = new Map<number, { readonly layer: LayerImport; readonly ring: SharedArrayBuffer }>();
 
-  constructor(taken: (bytes: ArrayBuffer) => void) {
-    this.#taken = taken;
+  readonly #stop: () => void;
+
+  constructor(reply: (message: WorkerReply) => void, stop: () => void, repositoryPath: string) {
+    this.#stop = stop;
+    this.#reply = reply;
+    this.#repositoryPath = repositoryPath;
   }
 
-  push(bytes: ArrayBuffer, length: number): void {
-    this.#arrived.push(Buffer.from(bytes, 0, length));
-    this.#wake?.();
-  }
-
-  finish(how: 'ended' | 'aborted'): void {
-    this.#over = how;
-    this.#wake?.();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
-    for (;;) {
-      if (this.#over === 'aborted') throw new Error('the layer was not received completely');
-      const bytes = this.#arrived.shift();
-      if (bytes !== undefined) {
-        yield bytes;
-        // Whoever asks for more has done with this piece: it goes back to be filled again.
-        this.#taken(bytes.buffer as ArrayBuffer);
-      } else if (this.#over === 'ended') {
-        return;
-      } else {
-        const woken = Promise.withResolvers<undefined>();
-        this.#wake = () => woken.resolve(undefined);
-        await woken.promise;
-      }
-    }
-  }
-}
-
-function serve(port: NonNullable<typeof parentPort>, { repositoryPath }: ImportWorkerData): void {
-  let tar: ArrivingTar | undefined;
-  const reply = (message: WorkerReply): void => port.postMessage(message);
-  const work = async (request: Extract<WorkerRequest, { kind: 'layer' | 'merge' }>): Promise<void> => {
-    try {
-      const repository = Repository.open(repositoryPath);
-      if (request.kind === 'merge') {
-        reply({ kind: 'merge', result: await mergeImage(repository, request.task) });
-      } else {
-        tar = new ArrivingTar((bytes) => port.postMessage({ kind: 'taken', bytes } satisfies WorkerReply, [bytes]));
-        reply({ kind: 'layer', result: await importLayer(repository, request.task, tar) });
-      }
-    } catch (error) {
-      reply({ kind: 'failed', error: toPortable(error) });
-    } finally {
-      tar = undefined;
-    }
-  };
-  port.on('message', (request: WorkerRequest) => {
+  receive(request: WorkerRequest): void {
     switch (request.kind) {
-      case 'layer':
-      case 'merge':
-        void work(request);
+      case 'layer': {
+        const { id, handle, task, share, ring } = request;
+        this.#attempt(id, () => {
+          this.#layers.set(id, { layer: new LayerImport(new ObjectWriter(handle), task, share), ring });
+        });
         break;
-      // After a failure the sender may still be sending: there is nothing left to do with it.
-      case 'bytes':
-        tar?.push(request.bytes, request.length);
+      }
+      case 'piece': {
+        const { id, offset, length } = request;
+        const at = this.#layers.get(id);
+        if (at !== undefined) this.#attempt(id, () => at.layer.write(Buffer.from(at.ring, offset, length)));
+        // After a failure, too: the sender may be waiting for room.
+        this.#reply({ kind: 'taken', id, offset });
         break;
-      case 'end':
-        tar?.finish('ended');
+      }
+      case 'end': {
+        const { id } = request;
+        const at = this.#layers.get(id);
+        if (at !== undefined) this.#attempt(id, () => this.#reply({ kind: 'layer', id, content: at.layer.finish() }));
+        this.#layers.delete(id);
         break;
+      }
       case 'abort':
-        tar?.finish('aborted');
+        this.#layers.get(request.id)?.layer.abort();
+        this.#layers.delete(request.id);
+        break;
+      case 'job':
+        void this.#work(request.id, request.job);
+        break;
+      case 'stop':
+        this.#stop();
         break;
     }
-  });
+  }
+
+  async #work(id: number, job: Job): Promise<void> {
+    try {
+      this.#reply({ kind: 'job', id, result: await this.#resultOf(job) });
+    } catch (error) {
+      this.#reply({ kind: 'failed', id, error: toPortable(error) });
+    }
+  }
+
+  #resultOf(job: Job): JobResults[Job['kind']] | Promise<JobResults[Job['kind']]> {
+    const repository = Repository.open(this.#repositoryPath);
+    switch (job.kind) {
+      case 'seal':
+        return sealChunk(new ObjectWriter(job.handle), job.objects);
+      case 'base':
+        return proveBase(repository, job.handle, job.task);
+      case 'merge':
+        return mergeImage(repository, job.task);
+    }
+  }
+
+  #attempt(id: number, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#layers.delete(id);
+      this.#reply({ kind: 'failed', id, error: toPortable(error) });
+    }
+  }
 }
 
-if (parentPort !== null) serve(parentPort, workerData as ImportWorkerData);
+if (parentPort !== null) {
+  const port = parentPort;
+  const { repositoryPath } = workerData as ImportWorkerData;
+  const server = new ImportServer(
+    (message) => port.postMessage(message),
+    () => port.close(),
+    repositoryPath,
+  );
+  port.on('message', (request: WorkerRequest) => server.receive(request));
+}

@@ -1,119 +1,119 @@
 /**
- * Imports one layer: a tar stream in, a layer commit and its ref out. One transaction per layer, so that an interrupted pull
- * resumes at the layer it was in; the ref comes last, after the blob's digest was verified, so that a ref is a promise.
+ * Imports one layer: pieces of a tar stream in, objects in a staging directory out. Nothing of it is part of the repository
+ * before its transaction is committed, which happens only after the blob's digest was verified.
  *
  * Source: ostree-rs-ext, container store: layer commits.
  */
 import { variant } from '../gvariant/value.ts';
-import { decodeDictionary, encodeCommit, type Commit } from '../objects/commit.ts';
+import { encodeCommit, type Commit } from '../objects/commit.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
 import { encodeDirtree } from '../objects/dirtree.ts';
 import { S_IFDIR } from '../objects/file-header.ts';
 import { NO_XATTRS } from '../objects/xattrs.ts';
-import type { Repository } from '../repository/repository.ts';
-import type { Transaction } from '../repository/transaction.ts';
-import type { TreeReference } from '../tree/tree-directory.ts';
-import { verifyClosure } from './closure.ts';
 import type { DerivedFilterOptions } from './derived-filter.ts';
 import { DerivedLayer } from './derived-layer.ts';
 import { ImportError, TarError } from './errors.ts';
 import { IMPORTER_VERSION, IMPORTER_VERSION_KEY } from './merge-commit.ts';
-import { ObjectLayer } from './object-layer.ts';
+import { ObjectLayer, type ImportedCommit } from './object-layer.ts';
+import type { ObjectSink } from './object-sink.ts';
+import type { Share } from './share.ts';
 import { TarReader, type TarConsumer } from './tar-reader.ts';
 
 /** Which layer to import and as what. Plain data: it is sent to a worker thread. */
 export interface LayerTask {
   /** Of the blob, for messages. */
   readonly digest: string;
-  /** The ref to set. */
-  readonly ref: string;
   readonly role:
     | { readonly kind: 'base' }
     | { readonly kind: 'chunk' }
     | ({ readonly kind: 'derived' } & DerivedFilterOptions);
 }
 
-export interface LayerResult {
-  /** The layer commit: for the base layer the commit that was encapsulated. */
-  readonly commit: string;
-  /** Entries that a derived layer had for paths that OSTree does not keep, by toplevel. */
-  readonly dropped: Readonly<Record<string, number>>;
-}
+/** What a layer held, as far as it went into objects of this thread's share. */
+export type LayerContent =
+  /** `detachedMetadata` is the raw `a{sv}`, unverified. Absent in all but the first share. */
+  | { readonly kind: 'base'; readonly commit?: ImportedCommit }
+  /** Checksums of the file objects. */
+  | { readonly kind: 'chunk'; readonly objects: readonly string[] }
+  | {
+      readonly kind: 'derived';
+      /** The layer commit. */
+      readonly commit: string;
+      /** Entries for paths that OSTree does not keep, by toplevel. */
+      readonly dropped: Readonly<Record<string, number>>;
+    };
 
-/**
- * Imports one layer from `tar`, which must end only after the digests of blob and stream were verified, and must throw
- * otherwise.
- *
- * @throws {ImportError} `InvalidLayer`, `IncompleteImage`; OstreeError for what the repository refuses.
- */
-export async function importLayer(
-  repository: Repository,
-  task: LayerTask,
-  tar: AsyncIterable<Buffer>,
-  signal?: AbortSignal,
-): Promise<LayerResult> {
-  await using transaction = await repository.beginTransaction({ signal });
-  switch (task.role.kind) {
-    case 'base':
-      return await importBase(repository, transaction, task, tar);
-    case 'chunk': {
-      const layer = new ObjectLayer(transaction, { kind: 'chunk' });
-      await readLayer(task, tar, layer);
-      return await commitLayer(transaction, task, objectSetCommit(transaction, layer.finishChunk()));
-    }
-    case 'derived': {
-      const layer = new DerivedLayer(transaction, task.role);
-      await readLayer(task, tar, layer);
-      const commit = derivedCommit(layer.finish());
-      return { ...(await commitLayer(transaction, task, commit)), dropped: Object.fromEntries(layer.dropped) };
-    }
+/** One layer at work. Synchronous throughout: whoever calls owns the time. */
+export class LayerImport {
+  readonly #task: LayerTask;
+  readonly #sink: ObjectSink;
+  readonly #consumer: { readonly layer: TarConsumer & { abort(): void }; readonly finish: () => LayerContent };
+  readonly #reader: TarReader;
+
+  constructor(sink: ObjectSink, task: LayerTask, share: Share) {
+    this.#task = task;
+    this.#sink = sink;
+    this.#consumer = this.#begin(task, share);
+    this.#reader = new TarReader(this.#consumer.layer);
   }
-}
 
-async function importBase(
-  repository: Repository,
-  transaction: Transaction,
-  task: LayerTask,
-  tar: AsyncIterable<Buffer>,
-): Promise<LayerResult> {
-  // The ref comes after the transaction: a prune in between would take the commit that it is to name.
-  using _lock = await repository.lock('shared');
-  let marked: string | undefined;
-  const onCommit = (checksum: string): void => {
-    // A commit that was complete before stays so; any other may be seen half-imported by `ostree fsck`.
-    if (repository.hasObject('commit', checksum) && !repository.isPartial(checksum)) return;
-    repository.setPartial(checksum, true);
-    marked = checksum;
-  };
-  try {
-    const layer = new ObjectLayer(transaction, { kind: 'commit', onCommit });
-    await readLayer(task, tar, layer);
-    const { checksum, detachedMetadata } = layer.finishCommit();
-    const detached = detachedMetadata === undefined ? [] : decodeDictionary(detachedMetadata);
-    await transaction.commit();
-    verifyClosure(repository, repository.readCommit(checksum));
-    if (detached.length > 0) repository.writeDetachedMetadata(checksum, detached);
-    repository.setPartial(checksum, false);
-    await repository.setRef(task.ref, checksum);
-    return { commit: checksum, dropped: {} };
-  } catch (error) {
-    if (marked !== undefined && !repository.hasObject('commit', marked)) repository.setPartial(marked, false);
-    throw inLayer(task, error);
+  /** @param piece valid only during the call. @throws {ImportError} `InvalidLayer`; OstreeError for what is refused on disk. */
+  write(piece: Buffer): void {
+    this.#attempt(() => this.#reader.write(piece));
   }
-}
 
-async function readLayer(
-  task: LayerTask,
-  tar: AsyncIterable<Buffer>,
-  layer: TarConsumer & { abort(): void },
-): Promise<void> {
-  const reader = new TarReader(layer);
-  try {
-    for await (const chunk of tar) reader.write(chunk);
-    reader.end();
-  } catch (error) {
-    layer.abort();
-    throw inLayer(task, error);
+  /** After the last piece, and only once the blob has been verified. Throws as `write` does. */
+  finish(): LayerContent {
+    return this.#attempt(() => {
+      this.#reader.end();
+      return this.#consumer.finish();
+    });
+  }
+
+  /** Drops a file that is half-written. */
+  abort(): void {
+    this.#consumer.layer.abort();
+  }
+
+  #begin(
+    { role }: LayerTask,
+    share: Share,
+  ): {
+    readonly layer: TarConsumer & { abort(): void };
+    readonly finish: () => LayerContent;
+  } {
+    if (role.kind === 'derived') {
+      const layer = new DerivedLayer(this.#sink, role);
+      return {
+        layer,
+        finish: () => {
+          const commit = derivedCommit(layer.finish());
+          return {
+            kind: 'derived',
+            commit: this.#sink.writeMetadata('commit', encodeCommit(commit)),
+            dropped: Object.fromEntries(layer.dropped),
+          };
+        },
+      };
+    }
+    const { kind } = role;
+    const layer = new ObjectLayer(this.#sink, kind === 'base' ? 'commit' : 'chunk', share);
+    return {
+      layer,
+      finish: () => {
+        if (kind === 'chunk') return { kind, objects: layer.finishChunk() };
+        return share.index === 0 ? { kind, commit: layer.finishCommit() } : { kind };
+      },
+    };
+  }
+
+  #attempt<Result>(act: () => Result): Result {
+    try {
+      return act();
+    } catch (error) {
+      this.abort();
+      throw inLayer(this.#task, error);
+    }
   }
 }
 
@@ -129,30 +129,29 @@ function inLayer(task: LayerTask, error: unknown): unknown {
   return error;
 }
 
-async function commitLayer(transaction: Transaction, task: LayerTask, commit: Commit): Promise<LayerResult> {
-  const checksum = transaction.writeMetadata('commit', encodeCommit(commit));
-  transaction.setRef(task.ref, checksum);
-  await transaction.commit();
-  return { commit: checksum, dropped: {} };
-}
-
-/** A chunk as a commit: a flat directory in which each object is named by its checksum, equal wherever it is made. */
-function objectSetCommit(transaction: Transaction, objects: readonly string[]): Commit {
+/**
+ * Writes a chunk's layer commit and returns its checksum: a flat directory in which each object is named by its checksum,
+ * equal wherever it is made.
+ *
+ * @param objects of all shares, in any order
+ */
+export function sealChunk(sink: ObjectSink, objects: readonly string[]): string {
   const files = objects.map((checksum) => ({ name: checksum, checksum }));
-  const dirtree = transaction.writeMetadata('dirtree', encodeDirtree({ files, directories: [] }));
+  const dirtree = sink.writeMetadata('dirtree', encodeDirtree({ files, directories: [] }));
   const directory = { uid: 0, gid: 0, mode: S_IFDIR | 0o755, xattrs: NO_XATTRS };
-  const dirmeta = transaction.writeMetadata('dirmeta', encodeDirectoryMetadata(directory));
-  return { metadata: [], subject: '', body: '', timestamp: 0, dirtree, dirmeta };
+  const dirmeta = sink.writeMetadata('dirmeta', encodeDirectoryMetadata(directory));
+  const commit = { metadata: [], subject: '', body: '', timestamp: 0, dirtree, dirmeta };
+  return sink.writeMetadata('commit', encodeCommit(commit));
 }
 
-function derivedCommit(root: TreeReference): Commit {
+function derivedCommit({ dirtree, dirmeta }: { readonly dirtree: string; readonly dirmeta: string }): Commit {
   // Time zero, not the clock: the same layer is the same commit on every node.
   return {
     metadata: [[IMPORTER_VERSION_KEY, variant.string(IMPORTER_VERSION)]],
     subject: '',
     body: '',
     timestamp: 0,
-    dirtree: root.dirtree,
-    dirmeta: root.dirmeta,
+    dirtree,
+    dirmeta,
   };
 }

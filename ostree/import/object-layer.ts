@@ -15,6 +15,7 @@ import { ImportError } from './errors.ts';
 import { parseStorePath, parseXattrsTarget, type StoreEntry } from './object-path.ts';
 import { expectChecksum, type ObjectSink } from './object-sink.ts';
 import type { TarEntry } from './tar-header.ts';
+import { isInShare, type Share, WHOLE } from './share.ts';
 import type { TarConsumer } from './tar-reader.ts';
 
 /** Limits of the format: larger objects are refused by other importers too. */
@@ -30,16 +31,14 @@ export interface ImportedCommit {
   readonly detachedMetadata?: Buffer;
 }
 
-/** Called once, before anything of the commit but itself is written: it is incomplete until the layer is. */
-export type OnCommit = (checksum: string) => void;
-
 /** Which of the two kinds of layer this is. */
-export type ObjectLayerMode = { readonly kind: 'commit'; readonly onCommit: OnCommit } | { readonly kind: 'chunk' };
+type ObjectLayerKind = 'commit' | 'chunk';
 
 /** Consumes one layer; `finish` after the archive's end. */
 export class ObjectLayer implements TarConsumer {
   readonly #sink: ObjectSink;
-  readonly #mode: ObjectLayerMode;
+  readonly #kind: ObjectLayerKind;
+  readonly #share: Share;
   readonly #content: ContentWriter;
   readonly #xattrs = new XattrsCache();
   readonly #files = new Set<string>();
@@ -51,9 +50,11 @@ export class ObjectLayer implements TarConsumer {
   #commit: { checksum: string; detachedMetadata?: Buffer } | undefined;
   #afterCommit = false;
 
-  constructor(sink: ObjectSink, mode: ObjectLayerMode) {
+  /** @param share the objects to write; all are read */
+  constructor(sink: ObjectSink, kind: ObjectLayerKind, share: Share = WHOLE) {
     this.#sink = sink;
-    this.#mode = mode;
+    this.#kind = kind;
+    this.#share = share;
     this.#content = new ContentWriter(sink);
   }
 
@@ -63,6 +64,7 @@ export class ObjectLayer implements TarConsumer {
     const object = parseStorePath(entry.path);
     if (object === undefined) return;
     this.#checkOrder(object);
+    if (!this.#isOurs(object)) return;
     switch (object.kind) {
       case 'file':
         this.#beginFile(entry, object.checksum);
@@ -141,9 +143,17 @@ export class ObjectLayer implements TarConsumer {
     }
   }
 
+  /** Attribute lists are for all shares, metadata for the first, files for the one that their checksum belongs to. */
+  #isOurs({ kind, checksum }: StoreEntry): boolean {
+    if (this.#share.of === 1 || kind === 'xattrs') return true;
+    if (kind === 'file' || kind === 'xattrs-link') return isInShare(checksum, this.#share);
+    if (kind === 'commit') this.#commit ??= { checksum };
+    return this.#share.index === 0;
+  }
+
   #checkOrder(object: StoreEntry): void {
     const metadata = object.kind === 'dirtree' || object.kind === 'dirmeta' || object.kind === 'commitmeta';
-    if (this.#mode.kind === 'chunk') {
+    if (this.#kind === 'chunk') {
       if (metadata || object.kind === 'commit') {
         throw new ImportError('InvalidLayer', `found metadata object ${object.checksum}.${object.kind} in a chunk`);
       }
@@ -160,7 +170,6 @@ export class ObjectLayer implements TarConsumer {
 
   #writeCommit(checksum: string): void {
     this.#commit = { checksum };
-    if (this.#mode.kind === 'commit') this.#mode.onCommit(checksum);
     this.#writeMetadata('commit', checksum);
   }
 
@@ -170,10 +179,10 @@ export class ObjectLayer implements TarConsumer {
 
   #beginFile(entry: TarEntry, checksum: string): void {
     const xattrs = this.#takeXattrs(checksum);
-    if (this.#mode.kind === 'chunk' && this.#files.has(checksum)) {
+    if (this.#kind === 'chunk' && this.#files.has(checksum)) {
       throw new ImportError('InvalidLayer', `duplicate object: ${checksum}.file`);
     }
-    if (this.#mode.kind === 'chunk') this.#files.add(checksum);
+    if (this.#kind === 'chunk') this.#files.add(checksum);
     this.#writesContent = false;
     // What is here was verified when it was written; the same name means the same content. For small files the writer's
     // own look is enough: hashing them costs less than another one.

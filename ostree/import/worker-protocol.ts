@@ -1,25 +1,54 @@
-/** What the pulling thread and an import thread say to each other. Bytes travel by transfer, never by copy. */
+/**
+ * What the pulling thread and an import thread say to each other. A layer's tar stream goes through a ring of shared
+ * memory, so that it is written once, by the decompressor, and read where it lies by however many threads share the layer.
+ */
 import { OstreeError, type OstreeErrorCode } from '../errors.ts';
+import type { WriterHandle } from '../repository/object-writer.ts';
 import { ImportError, type ImportErrorCode } from './errors.ts';
-import type { LayerResult, LayerTask } from './layer-import.ts';
+import type { LayerContent, LayerTask } from './layer-import.ts';
+import type { BaseProof, BaseTask } from './base-commit.ts';
 import type { MergeResult, MergeTask } from './merge-image.ts';
+import type { Share } from './share.ts';
+
+/** Work that is done when it is answered, in one go. */
+export type Job =
+  | { readonly kind: 'seal'; readonly handle: WriterHandle; readonly objects: readonly string[] }
+  | { readonly kind: 'base'; readonly handle: WriterHandle; readonly task: BaseTask }
+  | { readonly kind: 'merge'; readonly task: MergeTask };
+
+export interface JobResults {
+  /** The layer commit. */
+  readonly seal: string;
+  readonly base: BaseProof;
+  readonly merge: MergeResult;
+}
 
 export type WorkerRequest =
-  | { readonly kind: 'layer'; readonly task: LayerTask }
-  | { readonly kind: 'merge'; readonly task: MergeTask }
-  /** A piece of the tar stream of the layer at work: the first `length` of the bytes. */
-  | { readonly kind: 'bytes'; readonly bytes: ArrayBuffer; readonly length: number }
-  /** The layer is complete, and the digests of blob and stream are right. */
-  | { readonly kind: 'end' }
+  /** A layer begins; its pieces lie in `ring`. */
+  | {
+      readonly kind: 'layer';
+      readonly id: number;
+      readonly handle: WriterHandle;
+      readonly task: LayerTask;
+      readonly share: Share;
+      readonly ring: SharedArrayBuffer;
+    }
+  /** The next piece of a layer's tar stream. */
+  | { readonly kind: 'piece'; readonly id: number; readonly offset: number; readonly length: number }
+  /** The layer is complete, and its digest is right. */
+  | { readonly kind: 'end'; readonly id: number }
   /** The layer will not be completed. */
-  | { readonly kind: 'abort' };
+  | { readonly kind: 'abort'; readonly id: number }
+  | { readonly kind: 'job'; readonly id: number; readonly job: Job }
+  /** Nothing more will come. */
+  | { readonly kind: 'stop' };
 
 export type WorkerReply =
-  /** A piece was taken in; here is its memory for the next one. */
-  | { readonly kind: 'taken'; readonly bytes: ArrayBuffer }
-  | { readonly kind: 'layer'; readonly result: LayerResult }
-  | { readonly kind: 'merge'; readonly result: MergeResult }
-  | { readonly kind: 'failed'; readonly error: PortableError };
+  /** The piece was taken in: its memory may be written again. */
+  | { readonly kind: 'taken'; readonly id: number; readonly offset: number }
+  | { readonly kind: 'layer'; readonly id: number; readonly content: LayerContent }
+  | { readonly kind: 'job'; readonly id: number; readonly result: JobResults[keyof JobResults] }
+  | { readonly kind: 'failed'; readonly id: number; readonly error: PortableError };
 
 /** An error as plain data: structured cloning would lose its class and code. */
 export interface PortableError {

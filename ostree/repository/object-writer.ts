@@ -2,9 +2,9 @@
  * Writes objects into the staging directory of a transaction. All calls are synchronous and stateless between
  * objects, so any number of worker threads can each have one for the same transaction: they exchange a handle.
  */
-import { closeSync, fchmodSync, lchownSync, lstatSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { closeSync, fchmodSync, lchownSync, lstatSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
+import { ioError, OstreeError } from '../errors.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
 import { metadataChecksum } from '../objects/commit.ts';
 import { assertFileHeader, contentChecksum, isSymlink, type FileHeader } from '../objects/file-header.ts';
@@ -32,14 +32,10 @@ export interface WriterHandle {
 
 const METADATA_MODE = 0o644;
 
-/** In the staging directory, `commits-ab/` holds what becomes `objects/ab/….commit`. */
-export const STAGED_COMMIT_PREFIX = 'commits-';
-
 export class ObjectWriter {
   readonly handle: WriterHandle;
   readonly #budget: SpaceBudget;
   readonly #context: FileWriterContext;
-  readonly #directories = new Set<string>();
 
   /** For a transaction that is open, in this thread or another one, and stays so. */
   constructor(handle: WriterHandle) {
@@ -56,8 +52,11 @@ export class ObjectWriter {
 
   /** Whether the object is in the repository or has been written in this transaction. */
   has(type: ObjectType, checksum: string): boolean {
-    const path = looseObjectPath(checksum, type);
-    return exists(this.#stagedPath(type, checksum)) || exists(`${this.handle.repositoryPath}/objects/${path}`);
+    // In this order: while we look, a commit may be moving the object from the one place to the other.
+    return (
+      exists(stagedObjectPath(this.handle.stagingPath, type, checksum)) ||
+      exists(`${this.handle.repositoryPath}/objects/${looseObjectPath(checksum, type)}`)
+    );
   }
 
   /** Writes a metadata object and returns its checksum. Throws CorruptObject, and writes nothing, if it is not `expected`. */
@@ -124,8 +123,7 @@ export class ObjectWriter {
       symlinkSync(header.symlinkTarget, temporary);
       lchownSync(temporary, header.uid, header.gid);
       for (const { name, value } of header.xattrs) setLinkXattr(temporary, name, value);
-      this.#makeDirectory(stagedDirectory('file', checksum));
-      renameSync(temporary, this.#stagedPath('file', checksum));
+      renameSync(temporary, stagedObjectPath(this.handle.stagingPath, 'file', checksum));
     } catch (error) {
       rmSync(temporary, { force: true });
       throw ioError(`write the object ${checksum}.file`, error);
@@ -148,34 +146,17 @@ export class ObjectWriter {
   }
 
   #publish(fd: number, type: ObjectType, checksum: string): void {
-    this.#makeDirectory(stagedDirectory(type, checksum));
     // Equal names mean equal objects: whoever came first has done the work.
-    linkUnnamed(fd, this.#stagedPath(type, checksum));
-  }
-
-  #stagedPath(type: ObjectType, checksum: string): string {
-    const name = looseObjectPath(checksum, type).slice('ab/'.length);
-    return `${this.handle.stagingPath}/${stagedDirectory(type, checksum)}/${name}`;
-  }
-
-  #makeDirectory(name: string): void {
-    if (this.#directories.has(name)) return;
-    try {
-      mkdirSync(`${this.handle.stagingPath}/${name}`, 0o777);
-    } catch (error) {
-      if (systemErrorCode(error) !== 'EEXIST') throw error;
-    }
-    this.#directories.add(name);
+    linkUnnamed(fd, stagedObjectPath(this.handle.stagingPath, type, checksum));
   }
 }
 
 /**
- * Commits are staged apart, where libostree does not look: if it takes over what we leave behind, it must not make a
- * commit part of the repository of which not all objects had been written.
+ * Where an object waits for its transaction to be committed: all of them in one directory, not by prefix as libostree
+ * stages. It takes over what a killed writer leaves, and must find nothing of ours that the disk may not have.
  */
-function stagedDirectory(type: ObjectType, checksum: string): string {
-  const prefix = checksum.slice(0, 2);
-  return type === 'commit' ? `${STAGED_COMMIT_PREFIX}${prefix}` : prefix;
+export function stagedObjectPath(stagingPath: string, type: ObjectType, checksum: string): string {
+  return `${stagingPath}/${checksum}.${type}`;
 }
 
 function exists(path: string): boolean {

@@ -1,6 +1,14 @@
 /** Refs on disk: files under `refs/` that hold one checksum and a newline. ostree-refs(1). */
-import { type Dirent, readdirSync, readFileSync, rmSync, utimesSync, renameSync, mkdirSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import {
+  type Dirent,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
@@ -75,11 +83,50 @@ function isRefName(name: string): boolean {
   }
 }
 
+/** A ref that is written out and only has to be given its name. */
+export interface StagedRef {
+  /** Points the ref at its checksum, atomically; durable once the directories on the way to it are. */
+  publish(): void;
+  /** Makes the name durable. */
+  sync(): Promise<void>;
+}
+
 /**
- * Points a ref at a checksum, atomically and, unless `durable` is false, surviving a power cut.
+ * Writes a ref under a temporary name. To survive a power cut, its content has to reach the disk before `publish`.
  *
  * @param staging a directory of the caller's own, on the repository's file system, that is deleted if it is killed
  */
+export function stageRef(
+  repository: string,
+  staging: string,
+  name: string,
+  checksum: string,
+  flush: boolean,
+): StagedRef {
+  assertChecksum(checksum);
+  const path = refPath(repository, name);
+  const temporary = join(staging, `ref-${randomBytes(8).toString('hex')}`);
+  const attempt = <Result>(act: () => Result): Result => {
+    try {
+      return act();
+    } catch (error) {
+      throw refError(name, error);
+    }
+  };
+  const firstMade = attempt(() => {
+    writeFileSync(temporary, `${checksum}\n`, { flag: 'wx', mode: 0o644, flush });
+    return mkdirSync(dirname(path), { recursive: true });
+  });
+  return {
+    publish: () => attempt(() => renameSync(temporary, path)),
+    sync: async () => {
+      await syncDirectory(dirname(path));
+      await syncParents(dirname(path), firstMade);
+    },
+  };
+}
+
+/** Points a ref at a checksum, atomically and, unless `durable` is false, surviving a power cut. `staging` as above. */
 export async function writeRef(
   repository: string,
   staging: string,
@@ -87,26 +134,19 @@ export async function writeRef(
   checksum: string,
   durable = true,
 ): Promise<void> {
-  assertChecksum(checksum);
-  const path = refPath(repository, name);
-  const temporary = join(staging, `ref-${randomBytes(8).toString('hex')}`);
-  try {
-    const firstMade = mkdirSync(dirname(path), { recursive: true });
-    await writeFile(temporary, `${checksum}\n`, { flag: 'wx', mode: 0o644, flush: durable });
-    renameSync(temporary, path);
-    if (durable) {
-      await syncDirectory(dirname(path));
-      await syncParents(dirname(path), firstMade);
-    }
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'EISDIR' || code === 'ENOTEMPTY') {
-      throw new OstreeError('InvalidRef', `The ref ${name} collides with another ref of which one is a directory`, {
-        cause: error,
-      });
-    }
-    throw ioError(`write the ref ${name}`, error);
+  const ref = stageRef(repository, staging, name, checksum, durable);
+  ref.publish();
+  if (durable) await ref.sync();
+}
+
+function refError(name: string, error: unknown): OstreeError {
+  const code = systemErrorCode(error);
+  if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'EISDIR' || code === 'ENOTEMPTY') {
+    return new OstreeError('InvalidRef', `The ref ${name} collides with another ref of which one is a directory`, {
+      cause: error,
+    });
   }
+  return ioError(`write the ref ${name}`, error);
 }
 
 /** A directory that was made is found again only if its parent remembers it. */

@@ -1,63 +1,68 @@
-/**
- * What a writer that was killed has left in its staging directory, looked through before anybody relies on it. A name
- * says that an object was complete in memory, not that the disk has it: after an I/O error, and a new mount without a
- * new boot, files are there whose bytes are not.
- */
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { setImmediate as turn } from 'node:timers/promises';
-import { OstreeError, systemErrorCode } from '../errors.ts';
-import { metadataChecksum } from '../objects/commit.ts';
-import { contentHash } from '../objects/file-header.ts';
-import { openStoredFileAt } from './stored-file.ts';
+/** Objects of a repository together with those that wait in staging directories to become part of it. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
+import { decodeCommit, metadataChecksum, type Commit } from '../objects/commit.ts';
+import { decodeDirtree, type Dirtree } from '../objects/dirtree.ts';
+import type { MetadataType, ObjectType } from '../objects/object-name.ts';
+import { stagedObjectPath } from './object-writer.ts';
+import type { Repository } from './repository.ts';
 
-/** Commits are left out: one speaks for all that it refers to, and of those its writer may not have had all. */
-const STAGED_OBJECT = /^([0-9a-f]{62})\.(file|dirtree|dirmeta)$/;
+/** What a tree can be looked at in: a Repository, with or without what is staged for it. */
+export interface ObjectSource {
+  hasObject(type: ObjectType, checksum: string): boolean;
+  readDirtree(checksum: string): Dirtree;
+}
 
-/** Deletes everything from a staging directory but objects that are what their names say. */
-export async function keepSoundObjects(staging: string, mode: 'bare' | 'bare-user'): Promise<void> {
-  for (const prefix of readdirSync(staging)) {
-    const directory = join(staging, prefix);
-    const names = /^[0-9a-f]{2}$/.test(prefix) ? readDirectory(directory) : undefined;
-    if (names === undefined) {
-      rmSync(directory, { recursive: true });
-      continue;
+export class StagedObjects implements ObjectSource {
+  readonly #repository: Repository;
+  /** Staging directory by name of the object in it, as it was at the start: what is moved since is in the repository. */
+  readonly #staged = new Map<string, string>();
+
+  /** Throws what reading the staging directories throws. */
+  constructor(repository: Repository, stagingPaths: readonly string[]) {
+    this.#repository = repository;
+    for (const path of stagingPaths) {
+      for (const name of readDirectory(path)) this.#staged.set(name, path);
     }
-    for (const name of names) {
-      const path = join(directory, name);
-      const [, rest, type] = STAGED_OBJECT.exec(name) ?? [];
-      const sound =
-        rest !== undefined && (await checksumOf(path, type === 'file' ? mode : undefined)) === `${prefix}${rest}`;
-      if (!sound) rmSync(path, { recursive: true });
+  }
+
+  hasObject(type: ObjectType, checksum: string): boolean {
+    return this.#staged.has(`${checksum}.${type}`) || this.#repository.hasObject(type, checksum);
+  }
+
+  /** Throws MissingObject or CorruptObject. */
+  readCommit(checksum: string): Commit {
+    const bytes = this.#read('commit', checksum);
+    return bytes === undefined ? this.#repository.readCommit(checksum) : decodeCommit(bytes);
+  }
+
+  /** Throws MissingObject or CorruptObject. */
+  readDirtree(checksum: string): Dirtree {
+    const bytes = this.#read('dirtree', checksum);
+    return bytes === undefined ? this.#repository.readDirtree(checksum) : decodeDirtree(bytes);
+  }
+
+  #read(type: MetadataType, checksum: string): Buffer | undefined {
+    const stagingPath = this.#staged.get(`${checksum}.${type}`);
+    if (stagingPath === undefined) return undefined;
+    let bytes: Buffer;
+    try {
+      bytes = readFileSync(stagedObjectPath(stagingPath, type, checksum));
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return undefined;
+      throw ioError(`read the staged object ${checksum}.${type}`, error);
     }
+    if (metadataChecksum(bytes) === checksum) return bytes;
+    throw new OstreeError('CorruptObject', `The staged object ${checksum}.${type} is corrupt; pull the image again`);
   }
 }
 
-/** The names in a directory; undefined for anything else. */
-function readDirectory(path: string): readonly string[] | undefined {
+/** The names in a staging directory; none when its transaction has been committed in the meantime. */
+function readDirectory(path: string): readonly string[] {
   try {
     return readdirSync(path);
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOTDIR') return undefined;
-    throw error;
-  }
-}
-
-/** @param mode of the repository for a content object, undefined for a metadata object */
-async function checksumOf(path: string, mode: 'bare' | 'bare-user' | undefined): Promise<string | undefined> {
-  if (mode === undefined) return metadataChecksum(readFileSync(path));
-  try {
-    using file = openStoredFileAt(path, mode);
-    const hash = contentHash(file.header);
-    for await (const chunk of file.content()) {
-      hash.update(chunk);
-      // Reads are synchronous, and there may be gigabytes.
-      await turn();
-    }
-    return hash.digest('hex');
-  } catch (error) {
-    if (error instanceof OstreeError && (error.code === 'InvalidData' || error.code === 'CorruptObject'))
-      return undefined;
-    throw error;
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw ioError(`read the staging directory ${path}`, error);
   }
 }

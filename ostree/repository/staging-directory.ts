@@ -17,7 +17,6 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError } from '../errors.ts';
 import { tryLock } from '../posix/file-lock.ts';
-import { keepSoundObjects } from './staged-objects.ts';
 
 const LOCK_SUFFIX = '-lock';
 
@@ -25,7 +24,7 @@ export interface StagingDirectory {
   readonly path: string;
   /** Deletes the directory with all that is still in it, and lets go of it. */
   remove(): Promise<void>;
-  /** Lets go of it as it is: the next writer takes it over. */
+  /** Lets go of it as it is: the next writer deletes it. */
   release(): void;
 }
 
@@ -35,33 +34,20 @@ export function readBootId(): string {
 }
 
 /**
- * Takes over the staging directory of a writer that was killed since `bootId` began, with the objects that it had
- * completed, or makes a new one. Those that nobody uses any more are deleted on the way.
+ * Makes a new staging directory, and deletes those that nobody uses any more. What a killed writer has staged is not taken
+ * over: a name says that an object was complete in memory, not that the disk has it.
  */
-export async function acquireStagingDirectory(
-  repository: string,
-  mode: 'bare' | 'bare-user',
-  bootId: string,
-): Promise<StagingDirectory> {
+export async function acquireStagingDirectory(repository: string, bootId: string): Promise<StagingDirectory> {
   const tmp = join(repository, 'tmp');
-  let taken: StagingDirectory | undefined;
   try {
-    for (const name of abandonable(tmp)) {
-      const staging = tryAcquire(join(tmp, name));
-      if (staging === undefined) continue;
-      if (taken === undefined && name.startsWith(prefixOf(bootId))) taken = staging;
-      else await staging.remove();
-    }
-    if (taken === undefined) return createStagingDirectory(repository, bootId);
-    await keepSoundObjects(taken.path, mode);
-    return taken;
+    for (const name of abandonable(tmp)) await tryAcquire(join(tmp, name))?.remove();
   } catch (error) {
-    taken?.release();
-    throw ioError(`stage objects in ${tmp}`, error);
+    throw ioError(`tidy up ${tmp}`, error);
   }
+  return createStagingDirectory(repository, bootId);
 }
 
-/** A staging directory of one's own, for what is not to be mixed with what others have left. */
+/** A staging directory of one's own. */
 export function createStagingDirectory(repository: string, bootId: string): StagingDirectory {
   const tmp = join(repository, 'tmp');
   try {

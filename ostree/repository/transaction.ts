@@ -1,28 +1,28 @@
 /**
  * A transaction: objects collect in a staging directory and become part of the repository together, then the refs
- * follow. Killed at any point it leaves either a staging directory that the next transaction takes over, or complete
- * objects that no ref names yet.
+ * follow. Killed at any point it leaves a staging directory that the next transaction deletes, or complete objects that
+ * no ref names yet.
  */
 import { mkdirSync, readdirSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
+import { setImmediate as otherWork } from 'node:timers/promises';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { assertChecksum } from '../objects/object-name.ts';
-import { DurableFileSystem, syncDirectory } from '../posix/sync.ts';
+import { DurableFileSystem } from '../posix/sync.ts';
 import type { RepositoryConfig } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
-import { ObjectWriter, STAGED_COMMIT_PREFIX } from './object-writer.ts';
+import { ObjectWriter } from './object-writer.ts';
 import { assertRefName } from './ref-name.ts';
-import { announceChange, removeRef, writeRef } from './refs.ts';
+import { announceChange, removeRef, stageRef, type StagedRef } from './refs.ts';
 import { acquireStagingDirectory, readBootId, type StagingDirectory } from './staging-directory.ts';
 
-/** From so many directories on, one sync of the file system is quicker than one of each of them. */
-const MANY_DIRECTORIES = 8;
+/** Objects given their place before other work of this thread gets a turn: about a millisecond. */
+const RENAMES_PER_TURN = 200;
 
 export class Transaction extends ObjectWriter implements AsyncDisposable {
-  readonly #config: RepositoryConfig;
+  readonly config: RepositoryConfig;
   readonly #lock: HeldLock;
   readonly #staging: StagingDirectory;
-  readonly #fileSystem: DurableFileSystem;
+  readonly fileSystem: DurableFileSystem;
   readonly #refs = new Map<string, string | undefined>();
   #done = false;
 
@@ -35,10 +35,10 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     fileSystem: DurableFileSystem,
   ) {
     super({ repositoryPath: path, mode, stagingPath: staging.path, reserve: config.reserve });
-    this.#config = config;
+    this.config = config;
     this.#lock = lock;
     this.#staging = staging;
-    this.#fileSystem = fileSystem;
+    this.fileSystem = fileSystem;
   }
 
   /** Takes the repository's lock, shared, and a staging directory. Throws UnsupportedMode for an archive repository. */
@@ -51,13 +51,17 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     let fileSystem: DurableFileSystem | undefined;
     try {
       fileSystem = new DurableFileSystem(path);
-      const staging = await acquireStagingDirectory(path, mode, readBootId());
-      return new Transaction(path, mode, config, lock, staging, fileSystem);
+      return new Transaction(path, mode, config, lock, await acquireStagingDirectory(path, readBootId()), fileSystem);
     } catch (error) {
       fileSystem?.[Symbol.dispose]();
       lock.release();
       throw error;
     }
+  }
+
+  /** What the commit will do to refs: set, or with undefined delete. */
+  get refs(): ReadonlyMap<string, string | undefined> {
+    return this.#refs;
   }
 
   /** Has the ref written, or with undefined deleted, when the transaction is committed. */
@@ -69,28 +73,12 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
 
   /** Makes the objects durable and part of the repository, then sets the refs. All writers must have finished. */
   async commit(): Promise<void> {
-    this.#assertOpen();
-    const path = this.handle.repositoryPath;
-    try {
-      if (this.#config.fsync) await this.#fileSystem.sync();
-      // Commits last: one must never be seen without what it refers to, not even after a power cut.
-      const directories = readdirSync(this.handle.stagingPath);
-      await this.#publish(directories.filter((name) => name.length === 2));
-      await this.#publish(directories.filter((name) => name.startsWith(STAGED_COMMIT_PREFIX)));
-      for (const [name, checksum] of this.#refs) {
-        if (checksum === undefined) await removeRef(path, name, this.#config.fsync);
-        else await writeRef(path, this.handle.stagingPath, name, checksum, this.#config.fsync);
-      }
-      if (this.#refs.size > 0) announceChange(path, new Date());
-    } catch (error) {
-      throw ioError(`commit to the repository ${path}`, error);
-    }
-    await this.#end();
+    await commitTogether([this]);
   }
 
   /** Discards everything that has been staged. Does nothing after a commit. */
   async abort(): Promise<void> {
-    if (!this.#done) await this.#end();
+    if (!this.#done) await this.end();
   }
 
   /** As `abort`, but for what cannot be deleted: the next transaction does that, and why we stop matters more. */
@@ -100,44 +88,87 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     });
   }
 
-  async #publish(stagedDirectories: readonly string[]): Promise<void> {
-    const objects = join(this.handle.repositoryPath, 'objects');
-    const touched: string[] = [];
-    for (const name of stagedDirectories) {
-      const source = join(this.handle.stagingPath, name);
-      const target = join(objects, name.slice(-2));
-      makeDirectory(target);
-      touched.push(target);
-      for (const object of readdirSync(source)) renameSync(join(source, object), join(target, object));
-    }
-    if (!this.#config.fsync || touched.length === 0) return;
-    if (touched.length >= MANY_DIRECTORIES) {
-      await this.#fileSystem.sync();
-    } else {
-      for (const directory of [...touched, objects]) await syncDirectory(directory);
-    }
-  }
-
-  async #end(): Promise<void> {
-    this.#assertOpen();
+  /** Gives up the staging directory, with what is left in it, and the lock. */
+  async end(): Promise<void> {
+    this.assertOpen();
     this.#done = true;
     try {
       await this.#staging.remove();
     } finally {
-      this.#fileSystem[Symbol.dispose]();
+      this.fileSystem[Symbol.dispose]();
       this.#lock.release();
     }
   }
 
-  #assertOpen(): void {
+  assertOpen(): void {
     if (this.#done) throw new OstreeError('Io', 'The transaction has already been committed or aborted');
   }
 }
 
-function makeDirectory(path: string): void {
+/**
+ * Commits transactions of one repository with the syncs of one. Either all are committed, or it throws; then objects of
+ * each may be in the repository, but no ref that was to be set later than the one that failed. All writers must have finished.
+ *
+ * Durable is, in this order: every object's content; the objects' names; the commits' names; the refs. So after a power cut
+ * nothing is seen without what it refers to.
+ */
+export async function commitTogether(transactions: readonly Transaction[]): Promise<void> {
+  const [first] = transactions;
+  if (first === undefined) return;
+  const { repositoryPath } = first.handle;
+  const sync = async (whose: readonly Transaction[]): Promise<void> => {
+    for (const { config, fileSystem } of whose) if (config.fsync) await fileSystem.sync();
+  };
   try {
-    mkdirSync(path, 0o777);
+    for (const transaction of transactions) transaction.assertOpen();
+    // The first of these writes everything out; but each alone tells what went wrong since its transaction began.
+    await sync(transactions);
+    if (await publish(transactions, (name) => !name.endsWith('.commit'))) await sync([first]);
+    const refs: StagedRef[] = [];
+    for (const transaction of transactions) {
+      for (const [name, checksum] of transaction.refs) {
+        if (checksum === undefined) continue;
+        refs.push(stageRef(repositoryPath, transaction.handle.stagingPath, name, checksum, false));
+      }
+    }
+    const published = await publish(transactions, (name) => name.endsWith('.commit'));
+    if (published || refs.length > 0) await sync([first]);
+    for (const ref of refs) ref.publish();
+    const changes = transactions.flatMap((transaction) => [...transaction.refs]);
+    for (const [name, checksum] of changes) {
+      if (checksum === undefined) await removeRef(repositoryPath, name, first.config.fsync);
+    }
+    if (refs.length > 0) await sync([first]);
+    if (changes.length > 0) announceChange(repositoryPath, new Date());
   } catch (error) {
-    if (systemErrorCode(error) !== 'EEXIST') throw error;
+    throw ioError(`commit to the repository ${repositoryPath}`, error);
+  }
+  for (const transaction of transactions) await transaction.end();
+}
+
+/** Moves the staged objects whose name `wanted` accepts to their places. Returns whether there were any. */
+async function publish(transactions: readonly Transaction[], wanted: (name: string) => boolean): Promise<boolean> {
+  let moved = 0;
+  for (const { handle } of transactions) {
+    const objects = `${handle.repositoryPath}/objects`;
+    for (const name of readdirSync(handle.stagingPath)) {
+      if (!wanted(name)) continue;
+      const target = `${objects}/${name.slice(0, 2)}/${name.slice(2)}`;
+      move(`${handle.stagingPath}/${name}`, target);
+      moved++;
+      if (moved % RENAMES_PER_TURN === 0) await otherWork();
+    }
+  }
+  return moved > 0;
+}
+
+function move(source: string, target: string): void {
+  try {
+    renameSync(source, target);
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error;
+    // The first object of its kind: libostree makes these directories when they are needed, and so do we.
+    mkdirSync(target.slice(0, target.lastIndexOf('/')), { recursive: true, mode: 0o777 });
+    renameSync(source, target);
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Repository } from '../../ostree/index.ts';
 import { NO_XATTRS } from '../../ostree/objects/xattrs.ts';
@@ -44,32 +44,19 @@ describe('a transaction on a disk that fails', () => {
 });
 
 describe('what a killed writer has staged', () => {
-  it('is used again, unless the disk holds something else than what was written', async () => {
+  it('is not used again: its names say what was complete in memory, not what the disk has', async () => {
     using scratch = scratchDirectory();
     const repository = Repository.create(scratch.path, 'bare');
     const killed = await repository.beginTransaction();
     const staging = killed.handle.stagingPath;
-    const good = killed.writeFile(PLAIN_FILE, Buffer.from('good'));
-    const lost = killed.writeFile(PLAIN_FILE, Buffer.from('lost'));
-    const cut = killed.writeFile(PLAIN_FILE, Buffer.from('cut short'));
-    const tree = writeTree(killed, MINI);
-    const path = (checksum: string): string => join(staging, checksum.slice(0, 2), `${checksum.slice(2)}.file`);
-    const kept = readFileSync(path(good));
+    const staged = killed.writeFile(PLAIN_FILE, Buffer.from('staged'));
     // A second copy stands for what the kill leaves: `killed` still holds the lock of its own.
     const left = `${staging}-left`;
     execFileSync('cp', ['-a', staging, left]);
-    const inLeft = (checksum: string): string => path(checksum).replace(staging, left);
-    writeFileSync(inLeft(lost), 'l0st');
-    writeFileSync(inLeft(cut), '');
+    writeFileSync(join(left, `${staged}.file`), 'l0st');
     await killed.abort();
     await using next = await repository.beginTransaction();
-    assert.equal(next.handle.stagingPath, left);
-    assert.deepEqual(readFileSync(inLeft(good)), kept);
-    assert.deepEqual(
-      [good, lost, cut].map((checksum) => next.has('file', checksum)),
-      [true, false, false],
-    );
-    assert.equal(next.has('commit', tree), false, 'a commit speaks for objects that may not all be there');
+    assert.equal(next.has('file', staged), false);
     await next.commit();
     assert.deepEqual(
       readdirSync(join(scratch.path, 'tmp')).filter((name) => name !== 'cache'),

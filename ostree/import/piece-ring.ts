@@ -1,0 +1,79 @@
+/**
+ * Memory through which one layer's tar stream goes to the threads that import it: a fixed number of pieces, each filled
+ * again only when every reader has taken it in.
+ */
+
+/** The stream goes over in pieces of this size: few messages, and short waits for the next. */
+const PIECE_BYTES = 512 * 1024;
+/** Filled and not yet taken in. Two would do; more rides out a slow moment of the disk. */
+const PIECES = 6;
+
+export interface Piece {
+  /** Bytes from the start of the ring's memory. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+export class PieceRing {
+  readonly memory = new SharedArrayBuffer(PIECES * PIECE_BYTES);
+  readonly #bytes = new Uint8Array(this.memory);
+  readonly #free: number[] = [];
+  /** By offset: how many readers have still to take the piece in. */
+  readonly #readers = new Map<number, number>();
+  #gaveUp = false;
+  #roomMade: (() => void) | undefined;
+
+  /** Fills pieces from a stream; each is to be read by `readers`, who call `taken`. To be used again, call it again. */
+  async *fill(stream: AsyncIterable<Buffer>, readers: number): AsyncGenerator<Piece> {
+    this.#gaveUp = false;
+    this.#readers.clear();
+    this.#free.splice(0, this.#free.length, ...Array.from({ length: PIECES }, (_, index) => index * PIECE_BYTES));
+    let offset: number | undefined;
+    let length = 0;
+    for await (const chunk of stream) {
+      for (let at = 0; at < chunk.length;) {
+        offset ??= await this.#emptyPiece();
+        // Nobody reads any more: the rest of the stream is only taken to its end.
+        if (offset === undefined) break;
+        const count = Math.min(PIECE_BYTES - length, chunk.length - at);
+        this.#bytes.set(chunk.subarray(at, at + count), offset + length);
+        length += count;
+        at += count;
+        if (length < PIECE_BYTES) continue;
+        this.#readers.set(offset, readers);
+        yield { offset, length };
+        offset = undefined;
+        length = 0;
+      }
+    }
+    if (offset === undefined || length === 0) return;
+    this.#readers.set(offset, readers);
+    yield { offset, length };
+  }
+
+  /** One reader has taken in the piece at `offset`. */
+  taken(offset: number): void {
+    const readers = (this.#readers.get(offset) ?? 0) - 1;
+    this.#readers.set(offset, readers);
+    if (readers > 0) return;
+    this.#free.push(offset);
+    this.#roomMade?.();
+  }
+
+  /** The readers will take nothing more. */
+  giveUp(): void {
+    this.#gaveUp = true;
+    this.#roomMade?.();
+  }
+
+  async #emptyPiece(): Promise<number | undefined> {
+    while (!this.#gaveUp) {
+      const offset = this.#free.pop();
+      if (offset !== undefined) return offset;
+      const room = Promise.withResolvers<undefined>();
+      this.#roomMade = () => room.resolve(undefined);
+      await room.promise;
+    }
+    return undefined;
+  }
+}
