@@ -1,64 +1,89 @@
-/** The result of the import benchmark as numbers and as a table for people. */
+/** The result of the import benchmark as a table for people. */
 import type { Cost } from './measured-process.ts';
 
-export interface ContenderResult extends Cost {
+export interface ContenderResult {
   readonly name: string;
-  /** From the registry to the client, HTTP headers included. */
-  readonly wireBytes: number;
+  /** Of each timed run. */
+  readonly costs: readonly Cost[];
+  /** From the registry to the client, HTTP headers included; undefined when it was not counted. */
+  readonly wireBytes: number | undefined;
 }
 
 export interface ScenarioResult {
+  /** What `--scenario` calls it. */
+  readonly scenario: string;
   readonly title: string;
   /** Ours first, then the peer. */
   readonly contenders: readonly ContenderResult[];
 }
 
-/** Each number's own median: one slow run of several moves none of them. */
+/** Each number's own median: one slow run of several moves none of them. NaN of nothing. */
 export function medianCost(costs: readonly Cost[]): Cost {
   return {
     wallSeconds: median(costs.map(({ wallSeconds }) => wallSeconds)),
     cpuSeconds: median(costs.map(({ cpuSeconds }) => cpuSeconds)),
     peakBytes: median(costs.map(({ peakBytes }) => peakBytes)),
+    peakProportionalBytes: median(costs.map(({ peakProportionalBytes }) => peakProportionalBytes)),
   };
 }
 
-function median(values: readonly number[]): number {
+/** NaN of nothing. */
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
   const upper = sorted[middle] ?? Number.NaN;
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
-const COLUMNS = ['', 'wall s', 'CPU s', 'peak MB', 'wire MB'] as const;
+interface Column {
+  readonly title: string;
+  readonly pick: (cost: Cost, result: ContenderResult) => number | undefined;
+  readonly unit: number;
+  readonly digits: number;
+}
 
-/** A Markdown table, with a row of ratios (peer to ours: above 1 we are better) under each pair. */
-export function renderTable(results: readonly ScenarioResult[]): string {
-  const rows: string[][] = [[...COLUMNS]];
+const COLUMNS: readonly Column[] = [
+  { title: 'wall s', pick: ({ wallSeconds }) => wallSeconds, unit: 1, digits: 2 },
+  { title: 'CPU s', pick: ({ cpuSeconds }) => cpuSeconds, unit: 1, digits: 2 },
+  { title: 'peak MB', pick: ({ peakBytes }) => peakBytes, unit: 1e6, digits: 0 },
+  { title: 'PSS MB', pick: ({ peakProportionalBytes }) => peakProportionalBytes, unit: 1e6, digits: 0 },
+  { title: 'wire MB', pick: (_, { wireBytes }) => wireBytes, unit: 1e6, digits: 1 },
+];
+
+/** A Markdown table of medians, with a row of ratios (peer to ours: above 1 we are better) under each pair. */
+export function renderImportTable(results: readonly ScenarioResult[]): string {
+  const rows: string[][] = [];
   for (const { title, contenders } of results) {
-    for (const one of contenders) {
-      rows.push([
-        `${title}: ${one.name}`,
-        one.wallSeconds.toFixed(1),
-        one.cpuSeconds.toFixed(1),
-        (one.peakBytes / 1e6).toFixed(0),
-        (one.wireBytes / 1e6).toFixed(1),
-      ]);
+    const values = contenders.map((one) => {
+      const cost = medianCost(one.costs);
+      return COLUMNS.map(({ pick }) => pick(cost, one));
+    });
+    for (const [index, { name }] of contenders.entries()) {
+      const cells = COLUMNS.map(({ unit, digits }, column) => fixed(values[index]?.[column], unit, digits));
+      rows.push([`${title}: ${name}`, ...cells]);
     }
-    const [ours, peer] = contenders;
+    const [ours, peer] = values;
     if (ours === undefined || peer === undefined) continue;
-    const ratio = (pick: (result: ContenderResult) => number): string => `${(pick(peer) / pick(ours)).toFixed(2)}×`;
-    rows.push([
-      `${title}: ratio`,
-      ratio((one) => one.wallSeconds),
-      ratio((one) => one.cpuSeconds),
-      ratio((one) => one.peakBytes),
-      ratio((one) => one.wireBytes),
-    ]);
+    rows.push([`${title}: ratio`, ...COLUMNS.map((_, column) => ratio(peer[column], ours[column]))]);
   }
-  const widths = COLUMNS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return renderTable(['', ...COLUMNS.map(({ title }) => title)], rows);
+}
+
+function fixed(value: number | undefined, unit: number, digits: number): string {
+  return value === undefined || Number.isNaN(value) ? '' : (value / unit).toFixed(digits);
+}
+
+function ratio(peer: number | undefined, ours: number | undefined): string {
+  return peer === undefined || ours === undefined || Number.isNaN(peer / ours) ? '' : `${(peer / ours).toFixed(2)}×`;
+}
+
+/** A Markdown table whose first column is text and whose others are numbers. */
+export function renderTable(head: readonly string[], body: readonly (readonly string[])[]): string {
+  const widths = head.map((title, column) => Math.max(3, title.length, ...body.map((row) => row[column]?.length ?? 0)));
+  const cell = (text: string, column: number): string =>
+    column === 0 ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0);
   const line = (row: readonly string[]): string =>
-    `| ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |\n`;
-  const rule = `| ${widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |\n`;
-  const [head = [], ...body] = rows;
-  return line(head) + rule + body.map(line).join('');
+    `| ${widths.map((_, column) => cell(row[column] ?? '', column)).join(' | ')} |\n`;
+  const rule = widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+  return line(head) + line(rule) + body.map(line).join('');
 }

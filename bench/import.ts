@@ -1,125 +1,71 @@
 /**
- * `npm run bench:import`: our `image pull` against the peer's, on the same images, from the same registry, on the same
- * disk, in turns.
+ * `npm run bench:import`: our `image pull` against the peer's, on the same images, from the same registry, on disks of
+ * the same making, in turns. Needs root, for the disks.
  *
- *   --size MB      of the operating system (default 900)      --files N    in it (default 20000)
- *   --runs N       of which the median counts (default 3)     --output json
+ *   --scenario A,B   of single, chunked, check, update, derived (default: all)
+ *   --runs N         of which the medians count (default 3)
+ *   --size MB        of the operating system (default 900)      --files N        in it (default 20000)
+ *   --only NAME      treeline or ostree-ext alone               --skip-wire      do not count bytes: half the time
+ *   --output json    every run's numbers
  */
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type TestRegistry, startRegistry } from '../testbed/registry.ts';
-import { ensureAll, ensurePeer, sayOnStandardError } from '../tools/setup/index.ts';
-import { startCountingProxy } from './counting-proxy.ts';
-import { makeFreshDisk } from './fresh-disk.ts';
-import { ensureImages, IMAGES } from './images.ts';
-import { type Cost, measure } from './measured-process.ts';
-import { medianCost, renderTable, type ScenarioResult } from './import-table.ts';
+import { startRegistry } from '../testbed/registry.ts';
+import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
+import { CONTENDER_NAMES, peerContender, treelineContender } from './contender.ts';
+import { ensureImages } from './images.ts';
+import { renderImportTable } from './import-table.ts';
+import { readIntoPageCache } from './page-cache.ts';
+import { runRace } from './race.ts';
+import { parseScenarios, SCENARIO_NAMES } from './scenario.ts';
 
-interface Contender {
-  readonly name: 'treeline' | 'ostree-ext';
-  readonly command: string;
-  parameters(repository: string, host: string, image: string): readonly string[];
-}
-
-type Scenario = 'single' | 'chunked' | 'update';
-const TITLES: Readonly<Record<Scenario, string>> = {
-  single: 'cold, single layer',
-  chunked: 'cold, 31 layers',
-  update: 'kernel-only update',
-};
-
-const treeline: Contender = {
-  name: 'treeline',
-  command: fileURLToPath(new URL('../bin/treeline', import.meta.url)),
-  parameters: (repository, host, image) => [
-    'image',
-    'pull',
-    '--plain-http',
-    host,
-    '--repo',
-    repository,
-    `ostree-unverified-registry:${host}/${image}`,
-  ],
-};
-
-function peerContender(command: string): Contender {
-  return {
-    name: 'ostree-ext',
-    command,
-    parameters: (repository, host, image) => [
-      'container',
-      'image',
-      'pull',
-      '--insecure-skip-tls-verification',
-      '--quiet',
-      repository,
-      `ostree-unverified-registry:${host}/${image}`,
-    ],
-  };
-}
+/** Above this somebody else is at work, and the numbers are of little use. */
+const QUIET_LOAD = 0.5;
+/** A repository with an update in it, its metadata and the journal, as a multiple of the operating system. */
+const DISK_SHARE = 2.5;
+const DISK_MINIMUM_BYTES = 1e9;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
+      scenario: { type: 'string', default: SCENARIO_NAMES.join(',') },
+      runs: { type: 'string', default: '3' },
       size: { type: 'string', default: '900' },
       files: { type: 'string', default: '20000' },
-      runs: { type: 'string', default: '3' },
+      only: { type: 'string' },
+      'skip-wire': { type: 'boolean', default: false },
       output: { type: 'string', default: 'table' },
     },
   });
-  const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
-  await ensureAll(sayOnStandardError, ['bench']);
-  const peer = await ensurePeer(sayOnStandardError);
-  const images = await ensureImages(peer, shape, sayOnStandardError);
-  await using registry = await startRegistry({ storage: images.storage });
-  const runs = Number(values.runs);
-  // Every run writes into new repositories, and nothing is deleted until the end.
-  await using disk = await makeFreshDisk((runs + 2) * 6 * shape.size);
-  const results = await race([treeline, peerContender(peer)], registry, disk.path, runs);
-  process.stdout.write(
-    values.output === 'json' ? `${JSON.stringify({ shape, results }, undefined, 2)}\n` : renderTable(results),
-  );
-}
-
-async function race(
-  contenders: readonly Contender[],
-  registry: TestRegistry,
-  work: string,
-  runs: number,
-): Promise<readonly ScenarioResult[]> {
-  const costs = new Map<string, Cost[]>();
-  const wire = new Map<string, number>();
-  await using proxy = await startCountingProxy(registry.host);
-  // The first round goes through the counting proxy and is not timed; it also warms the page cache for both.
-  for (let round = 0; round <= runs; round++) {
-    const counted = round === 0;
-    const host = counted ? proxy.host : registry.host;
-    for (const contender of contenders) {
-      const at = (name: string): string => join(work, `${round}-${contender.name}-${name}`);
-      const pull = async (scenario: Scenario, repository: string): Promise<void> => {
-        sayOnStandardError(`${counted ? 'counting bytes' : `run ${round}`}: ${contender.name}, ${TITLES[scenario]}`);
-        await measure('sync', []);
-        const cost = await measure(contender.command, contender.parameters(repository, host, IMAGES[scenario]));
-        const key = `${scenario} ${contender.name}`;
-        if (counted) wire.set(key, proxy.takeCount());
-        else costs.set(key, [...(costs.get(key) ?? []), cost]);
-      };
-      for (const scenario of ['single', 'chunked'] as const) {
-        await measure('ostree', [`--repo=${at(scenario)}`, 'init', '--mode=bare']);
-        await pull(scenario, at(scenario));
-      }
-      await pull('update', at('chunked'));
-    }
+  const wanted = parseScenarios(values.scenario);
+  if (values.only !== undefined && !CONTENDER_NAMES.some((name) => name === values.only)) {
+    throw new Error(`There is no contender '${values.only}'. Contenders: ${CONTENDER_NAMES.join(', ')}.`);
   }
-  return (['single', 'chunked', 'update'] as const).map((scenario) => ({
-    title: TITLES[scenario],
-    contenders: contenders.map(({ name }) => ({
-      name,
-      ...medianCost(costs.get(`${scenario} ${name}`) ?? []),
-      wireBytes: wire.get(`${scenario} ${name}`) ?? 0,
-    })),
-  }));
+  const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
+  await ensureAll(say, ['bench']);
+  const peer = await ensurePeer(say);
+  const images = await ensureImages(peer, shape, say);
+  const [load = 0] = loadavg();
+  if (load > QUIET_LOAD) say(`The machine is busy (load ${load.toFixed(1)}): compare these numbers with nothing.`);
+
+  await using registry = await startRegistry({ storage: images.storage });
+  await readIntoPageCache(images.storage);
+  const results = await runRace({
+    contenders: [treelineContender(), peerContender(peer)].filter(
+      ({ name }) => values.only === undefined || name === values.only,
+    ),
+    wanted,
+    runs: Number(values.runs),
+    countWire: !values['skip-wire'],
+    host: registry.host,
+    diskBytes: Math.max(DISK_MINIMUM_BYTES, DISK_SHARE * shape.size),
+    say,
+  });
+  process.stdout.write(
+    values.output === 'json'
+      ? `${JSON.stringify({ shape, load, results }, undefined, 2)}\n`
+      : renderImportTable(results),
+  );
 }
 
 await main();

@@ -8,10 +8,14 @@ export interface Cost {
   readonly cpuSeconds: number;
   /** Largest sum of the resident sets of the process and its descendants, sampled; pages that they share count twice. */
   readonly peakBytes: number;
+  /** The same of the proportional set sizes: pages that they share count once. Sampled less often, for it costs more. */
+  readonly peakProportionalBytes: number;
 }
 
 /** Short enough to see the peak of a process that runs for a second, long enough not to disturb it. */
 const SAMPLE_INTERVAL_MS = 25;
+/** The kernel walks page tables for a proportional set size. */
+const SAMPLES_PER_PROPORTIONAL = 4;
 /** sysconf(_SC_CLK_TCK) and the page size, on every Linux that Node runs on with 4 KiB pages. */
 const TICKS_PER_SECOND = 100;
 const PAGE_BYTES = 4096;
@@ -24,8 +28,14 @@ export async function measure(command: string, parameters: readonly string[]): P
   let words = '';
   child.stderr.on('data', (chunk: Buffer) => (words += chunk.toString()));
   let peakPages = 0;
+  let peakProportionalBytes = 0;
+  let samples = 0;
   const sampler = setInterval(() => {
-    if (child.pid !== undefined) peakPages = Math.max(peakPages, residentPages(child.pid));
+    if (child.pid === undefined) return;
+    const tree = processTree(child.pid);
+    peakPages = Math.max(peakPages, sum(tree, residentPages));
+    if (samples++ % SAMPLES_PER_PROPORTIONAL !== 0) return;
+    peakProportionalBytes = Math.max(peakProportionalBytes, sum(tree, proportionalBytes));
   }, SAMPLE_INTERVAL_MS);
   const status = await new Promise<number | string>((resolve, reject) => {
     child.once('error', reject);
@@ -38,6 +48,7 @@ export async function measure(command: string, parameters: readonly string[]): P
     wallSeconds,
     cpuSeconds: (childrenTicks() - cpuBefore) / TICKS_PER_SECOND,
     peakBytes: peakPages * PAGE_BYTES,
+    peakProportionalBytes,
   };
 }
 
@@ -53,17 +64,39 @@ function statFields(pid: number | 'self'): readonly string[] {
   return text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
+/** A process and its descendants; those that end meanwhile may be missing. */
+function processTree(root: number): readonly number[] {
+  const found = [root];
+  for (const pid of found) {
+    const children = ifAlive(() =>
+      readdirSync(`/proc/${pid}/task`).map((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1')),
+    );
+    for (const list of children ?? []) found.push(...list.split(' ').filter(Boolean).map(Number));
+  }
+  return found;
+}
+
 function residentPages(pid: number): number {
+  return ifAlive(() => Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1])) ?? 0;
+}
+
+function proportionalBytes(pid: number): number {
+  const text = ifAlive(() => readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'));
+  return Number(/^Pss: +(\d+) kB/m.exec(text ?? '')?.[1] ?? 0) * 1024;
+}
+
+function sum(pids: readonly number[], of: (pid: number) => number): number {
+  return pids.reduce((total, pid) => total + of(pid), 0);
+}
+
+/** What `read` finds in /proc; undefined for a process that ended between two looks. */
+function ifAlive<T>(read: () => T): T | undefined {
   try {
-    let pages = Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]);
-    for (const task of readdirSync(`/proc/${pid}/task`)) {
-      const children = readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').trim();
-      if (children !== '') for (const child of children.split(' ')) pages += residentPages(Number(child));
-    }
-    return pages;
+    return read();
   } catch (error) {
-    // It ended between two looks.
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) return 0;
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) {
+      return undefined;
+    }
     throw error;
   }
 }

@@ -2,9 +2,9 @@
  * A directory tree shaped like an operating system: many small text files, fewer and larger binaries, a kernel. The
  * same seed gives the same bytes, so that images can be cached and runs compared.
  */
-import { createCipheriv } from 'node:crypto';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { binaryContent, SeededRandom, textContent } from './random-content.ts';
 
 export interface TreeShape {
   readonly files: number;
@@ -16,30 +16,29 @@ export interface TreeShape {
 const KERNEL_SHARE = 0.12;
 const TEXT_FILES_SHARE = 0.65;
 const TEXT_BYTES_SHARE = 0.25;
-/** Half of a binary's pages look random, the other half repeat: about what gzip finds in ELF files. */
-const PAGE_BYTES = 4096;
 const FILES_PER_PACKAGE = 60;
+/** Of the texts, by number: the others are documentation. */
+export const SETTING_EVERY = 10;
+/** Of the binaries, by number: the others are libraries. */
+export const TOOL_EVERY = 5;
 const LINK_EVERY = 25;
 
 /** Writes the tree into `directory`, which must be empty. */
 export function writeTree(directory: string, shape: TreeShape): void {
   const random = new SeededRandom(1);
   const kernelBytes = Math.floor(shape.size * KERNEL_SHARE);
-  const textFiles = Math.floor(shape.files * TEXT_FILES_SHARE);
+  const textFiles = textFileCount(shape);
   const rest = shape.size - kernelBytes;
   const texts = sizes(random, textFiles, rest * TEXT_BYTES_SHARE, 1.5);
   const binaries = sizes(random, shape.files - textFiles, rest * (1 - TEXT_BYTES_SHARE), 2);
   for (const [index, size] of texts.entries()) {
-    const name = packageOf(index);
-    const path =
-      index % 10 === 0 ? `usr/etc/${name}/setting-${index}.conf` : `usr/share/${name}/doc-${index % 7}/text-${index}`;
-    write(directory, path, text(random, size), 0o644);
+    const path = index % SETTING_EVERY === 0 ? join('usr', settingPath(index)) : textPath(index);
+    write(directory, path, textContent(random, size), 0o644);
   }
   for (const [index, size] of binaries.entries()) {
-    const name = packageOf(index);
-    const path = index % 5 === 0 ? `usr/bin/${name}-tool-${index}` : `usr/lib/${name}/lib-${index}.so.1`;
-    write(directory, path, binary(random, size), 0o755);
-    if (index % LINK_EVERY === 1) symlinkSync(`lib-${index}.so.1`, join(directory, `usr/lib/${name}/lib-${index}.so`));
+    const path = index % TOOL_EVERY === 0 ? `usr/bin/${packageOf(index)}-tool-${index}` : libraryPath(index);
+    write(directory, path, binaryContent(random, size), 0o755);
+    if (index % LINK_EVERY === 1) symlinkSync(`lib-${index}.so.1`, join(directory, libraryPath(index).slice(0, -2)));
   }
   for (const name of ['boot', 'dev', 'home', 'opt', 'proc', 'run', 'sys', 'sysroot', 'tmp', 'var']) {
     mkdirSync(join(directory, name), { recursive: true });
@@ -56,13 +55,31 @@ export function writeKernel(directory: string, bytes: number, version: string): 
   const modules = 40;
   for (let index = 0; index < modules; index++) {
     const size = Math.floor((bytes * 0.28) / modules);
-    write(directory, join(folder, 'drivers', `module-${index}.ko`), binary(random, size), 0o644);
+    write(directory, join(folder, 'drivers', `module-${index}.ko`), binaryContent(random, size), 0o644);
   }
 }
 
 /** Bytes of the kernel in a tree of `shape`. */
 export function kernelBytes(shape: TreeShape): number {
   return Math.floor(shape.size * KERNEL_SHARE);
+}
+
+/** How many of the files are texts; they are numbered from 0, and so are the binaries. */
+export function textFileCount(shape: TreeShape): number {
+  return Math.floor(shape.files * TEXT_FILES_SHARE);
+}
+
+/** Where a layer on top finds the text of that number, one of `SETTING_EVERY`: the tree has it below `usr`. */
+export function settingPath(index: number): string {
+  return `etc/${packageOf(index)}/setting-${index}.conf`;
+}
+
+export function textPath(index: number): string {
+  return `usr/share/${packageOf(index)}/doc-${index % 7}/text-${index}`;
+}
+
+export function libraryPath(index: number): string {
+  return `usr/lib/${packageOf(index)}/lib-${index}.so.1`;
 }
 
 function packageOf(index: number): string {
@@ -80,52 +97,4 @@ function sizes(random: SeededRandom, count: number, total: number, sigma: number
   const weights = Array.from({ length: count }, () => Math.exp(sigma * random.normal()));
   const sum = weights.reduce((a, b) => a + b, 0);
   return weights.map((weight) => Math.floor((weight / sum) * total));
-}
-
-const WORDS = 'the of and to in is configuration service option default value network file system user path'.split(' ');
-
-function text(random: SeededRandom, size: number): Buffer {
-  let line = '';
-  const lines: string[] = [];
-  for (let length = 0; length < size; length += line.length) {
-    line = `${random.next().toString(36).slice(2, 8)} `;
-    while (line.length < 72) line += `${WORDS[Math.floor(random.next() * WORDS.length)] ?? ''} `;
-    line += '\n';
-    lines.push(line);
-  }
-  return Buffer.from(lines.join('')).subarray(0, size);
-}
-
-function binary(random: SeededRandom, size: number): Buffer {
-  const content = random.bytes(size);
-  for (let at = PAGE_BYTES; at + PAGE_BYTES <= size; at += 2 * PAGE_BYTES) {
-    content.copyWithin(at, 0, PAGE_BYTES / 8);
-    content.fill(content.subarray(at, at + PAGE_BYTES / 8), at, at + PAGE_BYTES);
-  }
-  return content;
-}
-
-/** Numbers and bytes from a stream cipher: fast, and the same everywhere. */
-class SeededRandom {
-  readonly #cipher;
-
-  constructor(seed: number) {
-    const key = Buffer.alloc(16);
-    key.writeDoubleLE(seed);
-    this.#cipher = createCipheriv('aes-128-ctr', key, Buffer.alloc(16));
-  }
-
-  bytes(count: number): Buffer {
-    return this.#cipher.update(Buffer.alloc(count));
-  }
-
-  /** From 0 up to, not including, 1. */
-  next(): number {
-    return this.bytes(6).readUIntBE(0, 6) / 2 ** 48;
-  }
-
-  /** Standard normal, by Box and Muller. */
-  normal(): number {
-    return Math.sqrt(-2 * Math.log(1 - this.next())) * Math.cos(2 * Math.PI * this.next());
-  }
 }

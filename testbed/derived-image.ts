@@ -12,7 +12,7 @@ import { Archive } from './tar-archive.ts';
 export interface LayerFile {
   /** Path without a leading slash; `.wh.NAME` removes NAME (OCI image spec, "Whiteouts"). */
   readonly path: string;
-  readonly content: string;
+  readonly content: string | Buffer;
   /** Permission bits; default 0644. */
   readonly mode?: number;
 }
