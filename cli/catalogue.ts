@@ -62,6 +62,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/image-compare.ts')).imageCompare,
   },
   {
+    name: 'image copy',
+    summary: 'Copy a stored container image with its layers to another repository.',
+    load: async () => (await import('./commands/image-copy.ts')).imageCopy,
+  },
+  {
     name: 'image remove',
     summary: 'Take container images out of an OSTree repository.',
     load: async () => (await import('./commands/image-remove.ts')).imageRemove,

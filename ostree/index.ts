@@ -12,6 +12,7 @@ export { pruneLayers } from './import/layer-gc.ts';
 export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
 export { listImages, readStoredImage, requireImage } from './import/stored-image.ts';
 export { writeCachedUpdate } from './store/cached-update.ts';
+export { copyImage } from './store/copy-image.ts';
 export { compareLayers, describeLayers, type ImageComparison } from './store/image-layers.ts';
 export { type PruneExtent, pruneImages } from './store/prune-images.ts';
 export { removeImages } from './store/remove-images.ts';
