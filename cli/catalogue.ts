@@ -53,7 +53,7 @@ export const CATALOGUE: readonly Entry[] = [
   },
   {
     name: 'image check',
-    summary: 'Look for an update of a stored container image, and what it costs.',
+    summary: 'Look for an update of a stored container image, and its cost.',
     load: async () => (await import('./commands/image-check.ts')).imageCheck,
   },
   {
@@ -65,6 +65,16 @@ export const CATALOGUE: readonly Entry[] = [
     name: 'image copy',
     summary: 'Copy a stored container image with its layers to another repository.',
     load: async () => (await import('./commands/image-copy.ts')).imageCopy,
+  },
+  {
+    name: 'image reexport',
+    summary: 'Write a stored container image out again, layer by layer.',
+    load: async () => (await import('./commands/image-reexport.ts')).imageReexport,
+  },
+  {
+    name: 'image replace-detached-metadata',
+    summary: 'Copy an encapsulated image with other signatures at its commit.',
+    load: async () => (await import('./commands/image-replace-detached-metadata.ts')).imageReplaceDetachedMetadata,
   },
   {
     name: 'image remove',

@@ -3,6 +3,8 @@ export { OstreeError } from './errors.ts';
 export { Repository } from './repository/repository.ts';
 export { lockSysroot } from './repository/lock.ts';
 export { encapsulate, type EncapsulateOptions } from './encapsulate/encapsulate.ts';
+export { replaceDetachedMetadata } from './encapsulate/replace-detached-metadata.ts';
+export { reexport } from './encapsulate/reexport.ts';
 export { examine, type Examination } from './fsck/examination.ts';
 export { repair } from './fsck/repair.ts';
 export { ImportError } from './import/errors.ts';

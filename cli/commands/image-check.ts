@@ -8,7 +8,7 @@ import { check, describeCheck } from '../update-check.ts';
 
 export const imageCheck = defineCommand({
   name: 'image check',
-  summary: 'Look for an update of a stored container image, and what it costs.',
+  summary: 'Look for an update of a stored container image, and its cost.',
   description: [
     'Fetches manifest and config, never a layer. An update that is found is remembered in the repository, where `bootc status` and `rpm-ostree status` show it as the cached update; when there is none, one that was remembered is forgotten.',
     'The exit status is 0 whether or not there is an update: the result says which, as `status` in JSON: UpToDate, UpdateAvailable or NotPulled.',

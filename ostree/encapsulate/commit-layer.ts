@@ -5,26 +5,18 @@
  * Source: ostree-container format, tar stream of the commit layer.
  */
 import { decodeDirtree } from '../objects/dirtree.ts';
-import { isSymlink, S_IFMT } from '../objects/file-header.ts';
-import { looseObjectPath, type MetadataType } from '../objects/object-name.ts';
-import { encodeXattrs } from '../objects/xattrs.ts';
+import { S_IFMT } from '../objects/file-header.ts';
+import type { MetadataType } from '../objects/object-name.ts';
 import type { Repository } from '../repository/repository.ts';
-import { encodePaxXattrs, encodeTarEntry, TAR_END, tarPadding, type TarEntry } from './tar-entry.ts';
-
-const REPOSITORY = 'sysroot/ostree/repo';
-const CONFIG = Buffer.from('[core]\nrepo_version=1\nmode=bare-split-xattrs\n');
-const REPOSITORY_DIRECTORIES = [
-  'extensions',
-  'refs',
-  'refs/heads',
-  'refs/mirrors',
-  'refs/remotes',
-  'state',
-  'tmp',
-  'tmp/cache',
-];
-/** Container tools need no label of the build host; the deployment gets its own from the object. */
-const SELINUX_XATTR = 'security.selinux';
+import {
+  containerPath,
+  contentObject,
+  objectPath,
+  plainDirectory,
+  repositorySkeleton,
+  smallFile,
+} from './repository-entries.ts';
+import { encodeTarEntry, TAR_END } from './tar-entry.ts';
 
 interface Contents {
   /** Content objects with the paths that each is found under; none for what lies in `/sysroot`. */
@@ -40,12 +32,19 @@ export interface LayerProgress {
   readonly objectsTotal: number;
 }
 
+export interface CommitLayerOptions {
+  /** Content objects that other layers of the image carry. */
+  readonly elsewhere?: ReadonlySet<string>;
+  readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
+}
+
 /** Streams the layer of `checksum`. The same commit always gives the same bytes. Memory grows with the number of files only. */
 export async function* commitLayer(
   repository: Repository,
   checksum: string,
-  onProgress: (progress: LayerProgress) => void = () => undefined,
+  options: CommitLayerOptions = {},
 ): AsyncGenerator<Buffer> {
+  const { elsewhere, onProgress = () => undefined } = options;
   const commit = repository.readCommit(checksum);
   const contents: Contents = { files: new Map(), written: new Set(), hasVarTmp: false };
   const { uid, gid, mode } = repository.readDirectoryMetadata(commit.dirmeta);
@@ -60,36 +59,13 @@ export async function* commitLayer(
   // lacking them the commit would be incomplete wherever it is imported.
   if (contents.sysroot !== undefined) yield* directoryContents(repository, contents.sysroot, undefined, contents);
   if (!contents.hasVarTmp) yield plainDirectory('var/tmp', 0o1777);
-  const checksums = Array.from(contents.files.keys()).sort();
+  const checksums = [...contents.files.keys()].filter((file) => elsewhere?.has(file) !== true).sort();
   for (const [index, file] of checksums.entries()) {
     onProgress({ objectsDone: index, objectsTotal: checksums.length });
     yield* contentObject(repository, file, contents.files.get(file) ?? []);
   }
   onProgress({ objectsDone: checksums.length, objectsTotal: checksums.length });
   yield TAR_END;
-}
-
-function* repositorySkeleton(): Generator<Buffer> {
-  for (const path of ['sysroot', 'sysroot/ostree', REPOSITORY, `${REPOSITORY}/objects`]) yield plainDirectory(path);
-  for (let prefix = 0; prefix < 256; prefix++) {
-    yield plainDirectory(`${REPOSITORY}/objects/${prefix.toString(16).padStart(2, '0')}`);
-  }
-  for (const path of REPOSITORY_DIRECTORIES) yield plainDirectory(`${REPOSITORY}/${path}`);
-  yield* smallFile(`${REPOSITORY}/config`, CONFIG);
-}
-
-function plainDirectory(path: string, mode = 0o755): Buffer {
-  return encodeTarEntry({ type: 'directory', path, mode, uid: 0, gid: 0 });
-}
-
-function* smallFile(path: string, content: Buffer): Generator<Buffer> {
-  yield encodeTarEntry({ type: 'file', path, mode: 0o644, uid: 0, gid: 0, size: content.length });
-  yield content;
-  yield tarPadding(content.length);
-}
-
-function objectPath(checksum: string, extension: string): string {
-  return `${REPOSITORY}/objects/${looseObjectPath(checksum, extension)}`;
 }
 
 function* metadataObject(
@@ -132,33 +108,4 @@ function* directoryContents(
     }
     yield* directoryContents(repository, dirtree, child === undefined ? undefined : `${child}/`, contents);
   }
-}
-
-/** In a container, configuration lies where programs look for it. */
-function containerPath(path: string): string {
-  return path === 'usr/etc' || path.startsWith('usr/etc/') ? path.slice('usr/'.length) : path;
-}
-
-async function* contentObject(
-  repository: Repository,
-  checksum: string,
-  paths: readonly string[],
-): AsyncGenerator<Buffer> {
-  using file = repository.openFile(checksum);
-  const { header, size } = file;
-  yield* smallFile(objectPath(checksum, 'file-xattrs-link'), encodeXattrs(header.xattrs));
-  yield encodePaxXattrs(header.xattrs.filter(({ name }) => name !== SELINUX_XATTR));
-  const object = objectPath(checksum, 'file');
-  const ownership = { mode: header.mode & ~S_IFMT, uid: header.uid, gid: header.gid };
-  if (isSymlink(header)) {
-    yield encodeTarEntry({ type: 'symlink', path: object, ...ownership, target: header.symlinkTarget });
-  } else {
-    yield encodeTarEntry({ type: 'file', path: object, ...ownership, size });
-    yield* file.content();
-    yield tarPadding(size);
-  }
-  // Container builds write into empty files that were meant to be mounted over: those must not share one object.
-  const alone = !isSymlink(header) && size === 0;
-  const link: Pick<TarEntry, 'type' | 'target'> = alone ? { type: 'file' } : { type: 'hardlink', target: object };
-  for (const path of paths) yield encodeTarEntry({ ...link, path: containerPath(path), ...ownership });
 }

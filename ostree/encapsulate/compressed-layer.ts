@@ -13,6 +13,8 @@ export type Compression = 'default' | 'fast';
 
 /** gzip levels of the reference tools; another one would change every digest. */
 const GZIP_LEVELS = { default: 6, fast: 1 } as const;
+/** As large as a disk may be, and not in memory, unlike `/tmp` on many hosts. file-hierarchy(7). */
+export const TEMPORARY_DIRECTORY = '/var/tmp';
 /** Bytes per piece when the file is read back. */
 const CHUNK_BYTES = 256 * 1024;
 

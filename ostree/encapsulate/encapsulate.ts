@@ -4,11 +4,9 @@ import { MEDIA_TYPE, type Descriptor, type ImageDestination } from '../../regist
 import { canonicalJson } from '../import/canonical-json.ts';
 import type { Repository } from '../repository/repository.ts';
 import { commitLayer, type LayerProgress } from './commit-layer.ts';
-import { compressLayer, type Compression } from './compressed-layer.ts';
+import { compressLayer, type Compression, TEMPORARY_DIRECTORY } from './compressed-layer.ts';
+import { once } from './once.ts';
 import { imageConfig, imageLabels, imageManifest, type ImageMetadataOptions } from './image-metadata.ts';
-
-/** As large as a disk may be, and not in memory, unlike `/tmp` on many hosts. file-hierarchy(7). */
-const TEMPORARY_DIRECTORY = '/var/tmp';
 
 export interface EncapsulateOptions extends ImageMetadataOptions {
   readonly repository: Repository;
@@ -43,7 +41,7 @@ export async function encapsulate(options: EncapsulateOptions): Promise<Encapsul
   const commit = repository.readCommit(checksum);
   // What the options get wrong should show before minutes of compression.
   imageLabels(checksum, commit, '', options);
-  const tar = commitLayer(repository, checksum, options.onProgress);
+  const tar = commitLayer(repository, checksum, { onProgress: options.onProgress });
   const directory = options.temporaryDirectory ?? TEMPORARY_DIRECTORY;
   await using layer = await compressLayer(tar, options.compression ?? 'default', directory, signal);
 
@@ -60,9 +58,4 @@ export async function encapsulate(options: EncapsulateOptions): Promise<Encapsul
   await destination.putBlob(configDescriptor, () => once(config), signal);
   const manifestDigest = await destination.putManifest(imageManifest(configDescriptor, summary, labels), signal);
   return { commit: checksum, manifestDigest, diffId: layer.diffId, size: layer.size };
-}
-
-// oxlint-disable-next-line require-await -- an async generator is the shortest AsyncIterable there is
-async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
-  yield bytes;
 }

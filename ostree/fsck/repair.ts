@@ -5,7 +5,13 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatImageReference, type ImageReference, type ImageSource, RegistryError } from '../../registry/index.ts';
+import {
+  formatImageReference,
+  type ImageReference,
+  type ImageSource,
+  RegistryError,
+  type Transport,
+} from '../../registry/index.ts';
 import { ioError, OstreeError } from '../errors.ts';
 import { ImportError } from '../import/errors.ts';
 import { parseLayout } from '../import/layout.ts';
@@ -16,6 +22,9 @@ import type { Repository } from '../repository/repository.ts';
 import { ClosureCheck } from './closure-check.ts';
 import { type Examination, examine, type ExaminationOptions } from './examination.ts';
 import type { ImageStanding, StandingLayer } from './image-standing.ts';
+
+/** Transports that give a blob for its digest, without being asked about an image first. */
+const BY_DIGEST: ReadonlySet<Transport> = new Set(['registry', 'oci', 'oci-archive']);
 
 export interface RepairOptions extends ExaminationOptions {
   /** Where an image can be fetched from. */
@@ -107,7 +116,8 @@ async function pullAgain(
     await using remote = options.openSource(reference);
     await pullImage({
       repository,
-      source: metadata === undefined ? remote : storedImageSource(metadata, remote),
+      source:
+        metadata === undefined ? remote : storedImageSource(metadata, remote, !BY_DIGEST.has(reference.transport)),
       reference: { signature: { kind: 'insecure' }, image: reference },
       platform: { os: 'linux', architecture: metadata?.config.architecture ?? options.architecture },
       ...(signal !== undefined && { signal }),
@@ -136,13 +146,20 @@ function layersToFetch({ closure }: Examination, standing: ImageStanding): reado
   });
 }
 
-/** The image as it was pulled, whatever its name means by now; only the layers come from there. */
+/**
+ * The image as it was pulled, whatever its name means by now; only the layers come from there. Transports that keep layers
+ * in another form than they were pulled in have to be asked which is which.
+ */
 function storedImageSource(
   { manifestDigest: digest, manifest, config }: NonNullable<ImageStanding['metadata']>,
   remote: ImageSource,
+  asks: boolean,
 ): ImageSource {
   return {
-    resolve: () => Promise.resolve({ digest, manifest, config }),
+    resolve: async (platform, signal) => {
+      const storedBlobs = asks ? (await remote.resolve(platform, signal)).storedBlobs : undefined;
+      return { digest, manifest, config, ...(storedBlobs !== undefined && { storedBlobs }) };
+    },
     openBlob: (descriptor, how) => remote.openBlob(descriptor, how),
     openRange: (descriptor, offset, length, how) => remote.openRange(descriptor, offset, length, how),
     [Symbol.asyncDispose]: () => remote[Symbol.asyncDispose](),

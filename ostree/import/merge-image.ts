@@ -47,8 +47,6 @@ export async function mergeImage(repository: Repository, task: MergeTask): Promi
   const checksum = transaction.writeMetadata('commit', commit);
   transaction.setRef(task.ref, checksum);
   await transaction.commit();
-  // It may have been found damaged before.
-  repository.setPartial(checksum, false);
   return {
     commit: checksum,
     unlabelled: task.derived.length > 0 && tree.lookup('usr/etc/selinux/config') !== undefined,

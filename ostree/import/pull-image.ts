@@ -94,6 +94,8 @@ async function fetchImage(
   await fetch.claimReused();
   claiming.release();
   const fetched = await fetch.run(resolved, imageRef(reference.image));
+  // `fsck` may have found it damaged before.
+  repository.setPartial(fetched.mergeCommit, false);
   if (fetched.unlabelled) {
     options.onWarning?.(
       `${name} has derived layers and an SELinux policy; files of those layers keep the labels that their layer gave them`,

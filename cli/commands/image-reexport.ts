@@ -1,0 +1,45 @@
+/** `treeline image reexport`. */
+import { reexport, Repository } from '../../ostree/index.ts';
+import { formatImageReference, openImageDestination, parseAnyImageReference } from '../../registry/index.ts';
+import { defineCommand } from '../command.ts';
+import { formatBytes } from '../format.ts';
+import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
+import { REPOSITORY_FLAG, STORED_IMAGE_ARGUMENT } from '../repository-flag.ts';
+
+export const imageReexport = defineCommand({
+  name: 'image reexport',
+  summary: 'Write a stored container image out again, layer by layer.',
+  description: [
+    'The layers are those of the image, with their annotations and history, and an import gives the same commit content. Digests differ from those of the original: the compressed bytes are not kept in a repository.',
+  ],
+  args: {
+    IMGREF: STORED_IMAGE_ARGUMENT,
+    DEST: 'Where the image goes: host/name:tag, docker://…, oci:DIR[:TAG] or oci-archive:FILE[:TAG].',
+  },
+  flags: {
+    ...REPOSITORY_FLAG,
+    'compression-fast': { type: 'boolean', description: 'Compress quickly rather than well.' },
+    ...REGISTRY_FLAGS,
+  },
+  examples: ['treeline image reexport --repo /ostree/repo quay.io/example/os:stable oci-archive:os.ociarchive'],
+  run: async ({ flags, args, output, signal, environment }) => {
+    const { image } = parseAnyImageReference(args.IMGREF);
+    const target = parseAnyImageReference(args.DEST).image;
+    const registry = await registryOptions(flags, environment);
+    const repository = Repository.open(flags.repo);
+    await using destination = openImageDestination(target, registry);
+    const written = await reexport({
+      repository,
+      image,
+      destination,
+      compression: flags['compression-fast'] ? 'fast' : 'default',
+      signal,
+    });
+    const name = formatImageReference(target);
+    output.result(
+      { image: name, ...written },
+      `Wrote ${name}\n  Digest: ${written.manifestDigest}\n  ${written.layers} layers, ${formatBytes(written.size)}`,
+    );
+    return 0;
+  },
+});
