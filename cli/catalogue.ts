@@ -63,7 +63,7 @@ export const CATALOGUE: readonly Entry[] = [
   },
   {
     name: 'image copy',
-    summary: 'Copy a stored container image with its layers to another repository.',
+    summary: 'Copy a stored container image to another repository.',
     load: async () => (await import('./commands/image-copy.ts')).imageCopy,
   },
   {

@@ -8,7 +8,7 @@ import { STORED_IMAGE_ARGUMENT } from '../repository-flag.ts';
 
 export const imageCopy = defineCommand({
   name: 'image copy',
-  summary: 'Copy a stored container image with its layers to another repository.',
+  summary: 'Copy a stored container image to another repository.',
   description: [
     'Every object is verified on the way. Within a file system, and between repositories of the same mode, files become hard links.',
   ],
