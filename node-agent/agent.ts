@@ -53,6 +53,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     pull: imagePuller({
       sysroot,
       registry: await registryOptions(options),
+      environment: process.env,
       readPullSecret: (name, cut) => readPullSecret(client, namespace, name, cut),
       prepare,
       retainVar: () => tool.retainsVar(),

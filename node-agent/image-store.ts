@@ -6,6 +6,7 @@ import {
   imageVersion,
   openImageSource,
   parseOstreeImageReference,
+  readHostConfiguration,
   type RegistryOptions,
 } from '../registry/index.ts';
 import type { ImageFacts, ReadImageFacts } from './host/deployments.ts';
@@ -43,6 +44,8 @@ const UNKNOWN_IMAGE: ReadonlySet<string> = new Set(['NotImageCommit', 'Incomplet
 export interface ImagePullerOptions {
   readonly sysroot: string;
   readonly registry: RegistryOptions;
+  /** For proxies and the tools of other transports. */
+  readonly environment: NodeJS.ProcessEnv;
   /** Credentials from the Secret that an order names. */
   readonly readPullSecret: (name: string, signal: AbortSignal) => Promise<Credentials>;
   /** Called before anything is written. */
@@ -61,8 +64,14 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
     const secret = order.pullSecretRef?.name;
     const credentials = secret === undefined ? undefined : await options.readPullSecret(secret, signal);
     const repository = Repository.open(repositoryPath(options.sysroot));
+    // Read anew each time: an administrator who adds a mirror does not expect to restart the agent.
+    const machine = { root: options.sysroot, environment: options.environment, uid: 0 };
+    const configuration = await readHostConfiguration(machine);
+    for (const warning of configuration.registries?.warnings ?? []) options.onWarning(warning);
     await using source = openImageSource(reference.image, {
+      ...configuration,
       ...options.registry,
+      onWarning: options.onWarning,
       ...(credentials === undefined ? {} : { credentials }),
     });
     const pulled = await pullImage({

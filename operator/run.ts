@@ -1,6 +1,6 @@
 /** Puts the operator together and runs it. Everything it must remember is in the API; it may be killed at any moment. */
 import { readFile } from 'node:fs/promises';
-import { resolveTag } from '../registry/index.ts';
+import { readHostConfiguration, resolveTag } from '../registry/index.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { Drainer } from './drain/drainer.ts';
 import { OperatorError, messageOf } from './errors.ts';
@@ -33,7 +33,11 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
   const certificateAuthority = await readCertificateAuthority(options.certificateAuthorityFile);
   const connection = new PooledConnection(loadKubeConfig(options.kubeconfig), { userAgent: USER_AGENT });
   try {
+    // Mirrors, certificates and proxies, where the container has files or variables for them; credentials come by Secret.
+    const machine = { root: '/', environment: process.env, uid: 0 };
     const registry = {
+      ...(await readHostConfiguration(machine, { anonymous: true })),
+      onWarning: (message: string) => options.logger.warn(message),
       userAgent: USER_AGENT,
       plainHttpHosts: options.plainHttpHosts ?? [],
       ...(certificateAuthority === undefined ? {} : { certificateAuthority }),

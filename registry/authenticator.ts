@@ -6,9 +6,10 @@
 import { z } from 'zod';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { type Answer, type Connection, drain, header, readBody } from './connection.ts';
-import { basicAuthorization, type Credential, type Credentials, findCredential } from './credentials.ts';
+import { askCredentialHelper } from './credential-helper.ts';
+import { basicAuthorization, type Credential, findCredential } from './credentials.ts';
 import { RegistryError } from './errors.ts';
-import { type Clock, type RetryPolicy } from './options.ts';
+import { type Clock, type RegistryOptions, type RetryPolicy } from './options.ts';
 import { serverFailure } from './server-failure.ts';
 import { withRetries } from './retry.ts';
 
@@ -40,15 +41,15 @@ interface Held {
 
 export class Authenticator {
   readonly #connection: Connection;
-  readonly #credentials: Credentials | undefined;
+  readonly #options: RegistryOptions;
   readonly #retry: RetryPolicy;
   readonly #clock: Clock;
   readonly #held = new Map<string, Held>();
   readonly #pending = new Map<string, Promise<string>>();
 
-  constructor(connection: Connection, credentials: Credentials | undefined, retry: RetryPolicy, clock: Clock) {
+  constructor(connection: Connection, options: RegistryOptions, retry: RetryPolicy, clock: Clock) {
     this.#connection = connection;
-    this.#credentials = credentials;
+    this.#options = options;
     this.#retry = retry;
     this.#clock = clock;
   }
@@ -69,7 +70,7 @@ export class Authenticator {
     // Another request has renewed it in the meantime.
     if (held !== undefined && held !== refused) return held;
     this.#held.delete(key);
-    const credential = findCredential(this.#credentials, scope.host, scope.repository);
+    const credential = await this.#credential(scope);
     const challenges = parseChallenges(header(answer, 'www-authenticate') ?? '');
     const bearer = challenges.find((challenge) => challenge.scheme === 'bearer');
     if (credential?.kind === 'registry-token')
@@ -87,6 +88,18 @@ export class Authenticator {
     }
     if (credential?.kind !== 'basic') throw unauthorized(scope, credential);
     return this.#keep(key, basicAuthorization(credential.username, credential.password), refused, scope, credential);
+  }
+
+  /** What to say when the registry does not even take what `renew` gave it. */
+  async refused(scope: Scope): Promise<RegistryError> {
+    return unauthorized(scope, await this.#credential(scope));
+  }
+
+  async #credential({ host, repository }: Scope): Promise<Credential | undefined> {
+    const { credentials, fallbackCredentials, environment } = this.#options;
+    const entry =
+      findCredential(credentials, host, repository) ?? findCredential(fallbackCredentials, host, repository);
+    return entry?.kind === 'helper' ? await askCredentialHelper(entry.name, host, environment ?? process.env) : entry;
   }
 
   #keep(key: string, value: string, refused: string | undefined, scope: Scope, credential: Credential): string {
@@ -174,7 +187,7 @@ export class Authenticator {
 }
 
 /** One sentence for a 401 that cannot be answered. */
-export function unauthorized(scope: Scope, credential: Credential | undefined): RegistryError {
+function unauthorized(scope: Scope, credential: Credential | undefined): RegistryError {
   const name = `${scope.host}/${scope.repository}`;
   const what = scope.actions === 'pull' ? 'pull' : 'push';
   if (credential === undefined) {

@@ -3,18 +3,15 @@
  * step down to plain HTTP nor know which hosts may be spoken to without TLS.
  */
 import type { Readable } from 'node:stream';
-import { getCACertificates } from 'node:tls';
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import { reasonOf, RegistryError } from './errors.ts';
+import { Network } from './network.ts';
 import { DEFAULT_IDLE_TIMEOUT_MS, type RegistryOptions } from './options.ts';
 
 /** More hops than any storage front end needs; a loop ends here. */
 const REDIRECTS_MAX = 5;
 /** An answer that is not wanted is read up to here to keep its connection, and dropped beyond. */
 const DRAIN_LIMIT_BYTES = 64 * 1024;
-const CONNECTIONS_PER_HOST = 16;
-/** A host that does not even accept a connection by then is down; waiting longer only hides it. */
-const CONNECT_TIMEOUT_MS = 10_000;
 /** A registry may take its time to store a large blob after its last byte. */
 const UPLOAD_ANSWER_TIMEOUT_MS = 300_000;
 /** Small documents that drip in more slowly than this are an attack or a broken link, though never silent. */
@@ -44,30 +41,22 @@ export interface Answer {
 }
 
 export class Connection implements AsyncDisposable {
-  readonly #dispatcher: Dispatcher;
-  readonly #owned: boolean;
-  readonly #plainHttpHosts: ReadonlySet<string>;
+  readonly #network: Network;
+  readonly #plainHttpHosts: Set<string>;
+  readonly #options: RegistryOptions;
   readonly #userAgent: string;
   readonly #idleTimeoutMs: number;
   readonly #disposal = new AbortController();
+  /** Of the insecure hosts, those that speak TLS. */
+  readonly #secureHosts = new Set<string>();
 
-  constructor(options: RegistryOptions) {
+  /** @param registryHost the registry that this is about, wherever it redirects to. */
+  constructor(options: RegistryOptions, registryHost: string) {
+    this.#options = options;
+    this.#network = new Network(options, registryHost);
     this.#plainHttpHosts = new Set(options.plainHttpHosts);
     this.#userAgent = options.userAgent ?? 'treeline';
     this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS;
-    this.#owned = options.dispatcher === undefined;
-    this.#dispatcher =
-      options.dispatcher ??
-      new Agent({
-        connections: CONNECTIONS_PER_HOST,
-        allowH2: false,
-        connect: {
-          timeout: Math.min(CONNECT_TIMEOUT_MS, this.#idleTimeoutMs),
-          ...(options.certificateAuthority === undefined
-            ? {}
-            : { ca: [...getCACertificates('default'), options.certificateAuthority] }),
-        },
-      });
   }
 
   /** Aborted when the connection is disposed of: for work that belongs to no single request. */
@@ -75,9 +64,38 @@ export class Connection implements AsyncDisposable {
     return this.#disposal.signal;
   }
 
-  /** `https://host`, or `http://host` when the caller listed it. */
-  baseUrl(host: string): URL {
-    return new URL(`${this.#isPlain(host) ? 'http' : 'https'}://${host}`);
+  /**
+   * `https://host`, or `http://host` when the caller listed it, or when it is insecure and does not speak TLS.
+   * @throws RegistryError `Unreachable`, `UntrustedCertificate`: an insecure host answers over neither.
+   */
+  async baseUrl(host: string, signal?: AbortSignal): Promise<URL> {
+    const secure = new URL(`https://${host}`);
+    const isInsecure =
+      this.#options.skipTlsVerification === true || this.#options.insecureHosts?.includes(host) === true;
+    if (isInsecure && !this.#isPlain(host) && !this.#secureHosts.has(host)) await this.#probe(host, secure, signal);
+    return this.#isPlain(host) ? new URL(`http://${host}`) : secure;
+  }
+
+  /** Finds out, as containers/image does, whether an insecure host speaks TLS: any answer will do. */
+  async #probe(host: string, secure: URL, signal: AbortSignal | undefined): Promise<void> {
+    const ping = async (origin: URL): Promise<void> => {
+      const exchange: Exchange = { method: 'GET', url: new URL('/v2/', origin), headers: {}, signal };
+      await drain(await this.#once(exchange, exchange.url, undefined));
+    };
+    try {
+      await ping(secure);
+      this.#secureHosts.add(host);
+    } catch (error) {
+      signal?.throwIfAborted();
+      try {
+        await ping(new URL(`http://${host}`));
+      } catch {
+        // Of the two reasons, the one for TLS is the better news.
+        throw error;
+      }
+      this.#plainHttpHosts.add(host);
+      this.#options.onWarning?.(`registry ${host} does not speak TLS: everything it says could be anybody's`);
+    }
   }
 
   /**
@@ -118,7 +136,8 @@ export class Connection implements AsyncDisposable {
   async #once(exchange: Exchange, url: URL, authorization: string | undefined): Promise<Answer> {
     exchange.signal?.throwIfAborted();
     try {
-      const response = await this.#dispatcher.request({
+      const dispatcher = await this.#network.dispatcher(url);
+      const response = await dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: exchange.method,
@@ -143,7 +162,7 @@ export class Connection implements AsyncDisposable {
       return { status, headers, body, url, foreign: url.origin !== exchange.url.origin };
     } catch (error) {
       exchange.signal?.throwIfAborted();
-      throw connectionError(error, url);
+      throw connectionError(error, url, this.#network.proxyOf(url));
     }
   }
 
@@ -171,7 +190,7 @@ export class Connection implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposal.abort(new Error('the connection to the registry was closed by its owner'));
-    if (this.#owned) await this.#dispatcher.destroy();
+    await this.#network[Symbol.asyncDispose]();
   }
 }
 
@@ -231,7 +250,7 @@ export function resolveLocation(location: string, base: URL): URL {
 }
 
 /** What a failed connection means, in a sentence. */
-export function connectionError(error: unknown, url: URL): RegistryError {
+export function connectionError(error: unknown, url: URL, proxy?: string): RegistryError {
   if (error instanceof RegistryError) return error;
   const code = errorCode(error);
   const host = url.host;
@@ -251,7 +270,7 @@ export function connectionError(error: unknown, url: URL): RegistryError {
   }
   return new RegistryError(
     'Unreachable',
-    `Registry ${host} cannot be reached (${reasonOf(error)}): check that it is up and that this machine can connect to it.`,
+    `Registry ${host} cannot be reached${proxy === undefined ? '' : ` through the proxy ${proxy}`} (${reasonOf(error)}): check that it is up and that this machine can connect to it.`,
     error,
   );
 }

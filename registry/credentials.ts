@@ -3,7 +3,7 @@
  * see containers-auth.json(5): the longest matching `host[/namespace…]` entry wins.
  */
 import { z } from 'zod';
-import { RegistryError, reasonOf } from './errors.ts';
+import { printable, RegistryError, reasonOf } from './errors.ts';
 
 export type Credential =
   | { readonly kind: 'basic'; readonly username: string; readonly password: string }
@@ -12,8 +12,11 @@ export type Credential =
   /** Sent to the registry as it is. */
   | { readonly kind: 'registry-token'; readonly token: string };
 
-/** Keys are `host[:port][/namespace…]` without scheme. */
-export type Credentials = ReadonlyMap<string, Credential>;
+/** What a file says: a credential, or whom to ask for one (see `credential-helper.ts`). */
+export type CredentialEntry = Credential | { readonly kind: 'helper'; readonly name: string };
+
+/** Keys are `host[:port][/namespace…]` without scheme, or `*` for whatever no other entry matches. */
+export type Credentials = ReadonlyMap<string, CredentialEntry>;
 
 const ENTRY = z.object({
   auth: z.string().optional(),
@@ -22,14 +25,22 @@ const ENTRY = z.object({
   identitytoken: z.string().optional(),
   registrytoken: z.string().optional(),
 });
-const DOCKER_CONFIG = z.object({ auths: z.record(z.string(), ENTRY).optional() });
+const DOCKER_CONFIG = z.object({
+  auths: z.record(z.string(), ENTRY).optional(),
+  credHelpers: z.record(z.string(), z.string()).optional(),
+  credsStore: z.string().optional(),
+});
+/** What may follow `docker-credential-` in the name of a program: nothing that leads to another directory. */
+const HELPER_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+const ANY_HOST = '*';
 
 /**
- * Parses the JSON text of a docker-config file. Credential helpers are not run: a helper is a program on somebody's
- * machine.
+ * Parses the JSON text of a docker-config file.
+ * @param withHelpers whether `credHelpers` and `credsStore` count. A file of this machine may name programs of this
+ *   machine; a Secret that came over the network may not.
  * @throws RegistryError `InvalidCredentials`; the message never quotes the content.
  */
-export function parseDockerConfig(json: string): Credentials {
+export function parseDockerConfig(json: string, withHelpers = false): Credentials {
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -41,11 +52,12 @@ export function parseDockerConfig(json: string): Credentials {
   if (!parsed.success) {
     throw invalid(`is malformed at ${parsed.error.issues[0]?.path.join('.') ?? 'its top'}`);
   }
-  const credentials = new Map<string, Credential>();
+  const credentials = new Map<string, CredentialEntry>();
   for (const [key, entry] of Object.entries(parsed.data.auths ?? {})) {
     const credential = toCredential(key, entry);
     if (credential !== undefined) credentials.set(normaliseKey(key), credential);
   }
+  if (withHelpers) addHelpers(credentials, parsed.data);
   return credentials;
 }
 
@@ -54,14 +66,25 @@ export function findCredential(
   credentials: Credentials | undefined,
   host: string,
   repository: string,
-): Credential | undefined {
+): CredentialEntry | undefined {
   if (credentials === undefined) return undefined;
   const components = [host, ...repository.split('/')];
   for (let length = components.length; length > 0; length--) {
     const credential = credentials.get(components.slice(0, length).join('/'));
     if (credential !== undefined) return credential;
   }
-  return undefined;
+  return credentials.get(ANY_HOST);
+}
+
+/** A helper for a host wins over what the file holds for it; the store is asked last. */
+function addHelpers(credentials: Map<string, CredentialEntry>, file: z.infer<typeof DOCKER_CONFIG>): void {
+  const helpers = Object.entries(file.credHelpers ?? {}).map(([key, name]) => [normaliseKey(key), name] as const);
+  const store = file.credsStore === undefined || file.credsStore === '' ? [] : [[ANY_HOST, file.credsStore] as const];
+  for (const [key, name] of [...helpers, ...store]) {
+    if (name === '') continue;
+    if (!HELPER_NAME.test(name)) throw invalid(`names the credential helper ${JSON.stringify(printable(name))}`);
+    credentials.set(key, { kind: 'helper', name });
+  }
 }
 
 /** The value of an `Authorization` header for HTTP Basic. */

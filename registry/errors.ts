@@ -6,6 +6,8 @@
 /**
  * - `InvalidReference`: the name cannot be understood; correct it.
  * - `UnsupportedTransport`: a known transport that Treeline does not read or write.
+ * - `InvalidConfiguration`: registries.conf, a certificate directory or a proxy variable of the machine is malformed.
+ * - `Blocked`: registries.conf forbids this registry or image.
  * - `InvalidCredentials`: the docker-config file is malformed; nothing was sent.
  * - `Unauthorized`: the registry wants (other) credentials. `Forbidden`: it knows us and says no.
  * - `NotFound`: no such repository, tag, digest, blob or file.
@@ -25,6 +27,8 @@
 export type RegistryErrorCode =
   | 'InvalidReference'
   | 'UnsupportedTransport'
+  | 'InvalidConfiguration'
+  | 'Blocked'
   | 'InvalidCredentials'
   | 'Unauthorized'
   | 'Forbidden'

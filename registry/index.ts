@@ -5,6 +5,7 @@ export { openImageDestination } from './destination.ts';
 export { digestOf } from './digest.ts';
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
 export { formatImageReference, type ImageReference, parseImageReference, type Transport } from './image-reference.ts';
+export { readHostConfiguration } from './host-configuration.ts';
 export type { ImageDestination, ImageSource, Platform, ResolvedImage } from './image-source.ts';
 export { type Descriptor, type ImageConfig, type ImageManifest, MEDIA_TYPE } from './oci.ts';
 export type { RegistryOptions } from './options.ts';

@@ -2,6 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import type { Credentials } from './credentials.ts';
+import type { ProxySettings } from './proxy.ts';
+import type { RegistriesConfiguration } from './registries-conf.ts';
 
 export interface RetryPolicy {
   /** How often one request is tried in all. */
@@ -26,8 +28,24 @@ export interface Clock {
 export interface RegistryOptions {
   /** See `parseDockerConfig`; absent means anonymous. */
   readonly credentials?: Credentials;
+  /** For what `credentials` says nothing about. */
+  readonly fallbackCredentials?: Credentials;
+  /** Mirrors, rewritten and blocked names; absent means that names mean what they say. */
+  readonly registries?: RegistriesConfiguration;
   /** `host` or `host:port` entries that are spoken to in plain HTTP; everything else is HTTPS. */
   readonly plainHttpHosts?: readonly string[];
+  /** `host` or `host:port` entries with TLS that is not verified, or no TLS at all, whichever they speak. */
+  readonly insecureHosts?: readonly string[];
+  /** The same for every registry; and no TLS is verified, wherever a registry redirects to. */
+  readonly skipTlsVerification?: boolean;
+  /** Directories with one directory per host, see `findCertificates`. */
+  readonly certificateDirectories?: readonly string[];
+  /** The one directory whose certificates are for every host, instead. */
+  readonly certificateDirectory?: string;
+  /** Absent: no proxy. */
+  readonly proxies?: ProxySettings;
+  /** A sentence without its full stop about what does not go as planned, though it goes on. */
+  readonly onWarning?: (message: string) => void;
   /** PEM certificates trusted in addition to the system's. */
   readonly certificateAuthority?: string;
   /** Where images of local stores are copied to; `/var/tmp` by default, which is on a disk. */

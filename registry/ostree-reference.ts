@@ -10,7 +10,9 @@ import {
   parseImageReference,
   refuseControlCharacters,
 } from './image-reference.ts';
-import { formatRegistryName, parseRegistryName } from './registry-name.ts';
+import type { RegistriesConfiguration } from './registries-conf.ts';
+import { formatRegistryName } from './registry-name.ts';
+import { parseFullName } from './short-name.ts';
 
 export type SignatureSource =
   /** No requirement of our own. */
@@ -68,17 +70,23 @@ export function parseOstreeImageReference(text: string): OstreeImageReference {
 /**
  * Parses what a person types: any ostree form, any transport form (`docker://…`, `oci:…`), or a bare
  * `host[:port]/name[:tag][@digest]`. The last two carry no signature requirement.
+ * @param registries for the refusal of a name without a host, which then says what it could mean.
  * @throws RegistryError `InvalidReference`
  */
-export function parseAnyImageReference(text: string): OstreeImageReference {
+export function parseAnyImageReference(text: string, registries?: RegistriesConfiguration): OstreeImageReference {
   const token = text.slice(0, Math.max(0, text.indexOf(':')));
-  if (SCHEMES.includes(token)) return parseOstreeImageReference(text);
-  if (isTransportToken(token)) return { signature: INSECURE, image: parseImageReference(text) };
-  refuseControlCharacters(text);
-  return {
-    signature: INSECURE,
-    image: { transport: 'registry', name: formatRegistryName(parseRegistryName(text)) },
-  };
+  const parsed = SCHEMES.includes(token)
+    ? parseOstreeImageReference(text)
+    : isTransportToken(token)
+      ? { signature: INSECURE, image: parseImageReference(text) }
+      : undefined;
+  if (parsed === undefined) {
+    refuseControlCharacters(text);
+    const name = formatRegistryName(parseFullName(text, registries));
+    return { signature: INSECURE, image: { transport: 'registry', name } };
+  }
+  if (registries !== undefined && parsed.image.transport === 'registry') parseFullName(parsed.image.name, registries);
+  return parsed;
 }
 
 /** The normal form: an insecure registry image prints as `ostree-unverified-registry:NAME`, as host tools expect. */

@@ -1,7 +1,6 @@
 /** Requests to one repository of one registry: authentication, redirects and retries around `Connection`. */
-import { Authenticator, type Scope, unauthorized } from './authenticator.ts';
+import { Authenticator, type Scope } from './authenticator.ts';
 import { type Answer, Connection, drain } from './connection.ts';
-import { findCredential } from './credentials.ts';
 import { RegistryError } from './errors.ts';
 import { type Clock, DEFAULT_RETRY, type RegistryOptions, type RetryPolicy, SYSTEM_CLOCK } from './options.ts';
 import type { RegistryName } from './registry-name.ts';
@@ -29,23 +28,23 @@ export class RegistryClient implements AsyncDisposable {
   readonly #connection: Connection;
   readonly #authenticator: Authenticator;
   readonly #scope: Scope;
-  readonly #options: RegistryOptions;
 
   constructor(name: RegistryName, actions: Scope['actions'], options: RegistryOptions) {
     this.name = name;
     this.retry = { ...DEFAULT_RETRY, ...options.retry };
     this.clock = options.clock ?? SYSTEM_CLOCK;
-    this.#options = options;
-    this.#connection = new Connection(options);
-    this.#authenticator = new Authenticator(this.#connection, options.credentials, this.retry, this.clock);
+    this.#connection = new Connection(options, name.host);
+    this.#authenticator = new Authenticator(this.#connection, options, this.retry, this.clock);
     this.#scope = { host: name.host, repository: name.repository, actions };
   }
 
   /** Tries once, plus once more with new credentials after a 401. */
   async attempt(request: RegistryRequest): Promise<Answer> {
-    const url = request.target instanceof URL ? request.target : this.#url(request.target);
+    const base = await this.#base(request.signal);
+    const url =
+      request.target instanceof URL ? request.target : new URL(`/v2/${this.name.repository}/${request.target}`, base);
     // The registry may name another origin for uploads; credentials are for the registry alone.
-    const own = url.origin === this.#url('').origin;
+    const own = url.origin === base.origin;
     let authorization = own ? this.#authenticator.current(this.#scope) : undefined;
     for (let renewed = false; ; renewed = true) {
       const body = request.body?.();
@@ -60,11 +59,7 @@ export class RegistryClient implements AsyncDisposable {
       if (request.expect.includes(answer.status)) return answer;
       if (answer.status === 401 && own && !answer.foreign) {
         await drain(answer);
-        if (renewed)
-          throw unauthorized(
-            this.#scope,
-            findCredential(this.#options.credentials, this.name.host, this.name.repository),
-          );
+        if (renewed) throw await this.#authenticator.refused(this.#scope);
         authorization = await this.#authenticator.renew(this.#scope, authorization, answer, request.signal);
         continue;
       }
@@ -84,10 +79,10 @@ export class RegistryClient implements AsyncDisposable {
     return withRetries(operation, this.retry, this.clock, signal);
   }
 
-  #url(path: string): URL {
+  #base(signal: AbortSignal | undefined): Promise<URL> {
     // The API of Docker Hub lives under another name than its images.
     const host = this.name.host === 'docker.io' ? 'registry-1.docker.io' : this.name.host;
-    return new URL(`/v2/${this.name.repository}/${path}`, this.#connection.baseUrl(host));
+    return this.#connection.baseUrl(host, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

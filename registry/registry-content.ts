@@ -66,9 +66,13 @@ export class RegistryContent implements ContentStore {
     }, signal);
   }
 
-  async *openBlob(descriptor: Descriptor, options: BlobReadOptions = {}): AsyncIterable<Buffer> {
+  /** @param verifier one that has seen the first part of the blob elsewhere: only the rest is fetched. */
+  async *openBlob(
+    descriptor: Descriptor,
+    options: BlobReadOptions = {},
+    verifier = new BlobVerifier(descriptor, this.label),
+  ): AsyncIterable<Buffer> {
     const { signal, onBytes } = options;
-    const verifier = new BlobVerifier(descriptor, this.label);
     let failures = 0;
     let receivedAtFailure = 0;
     for (;;) {

@@ -8,19 +8,22 @@ import { parseDockerArchiveName } from './docker-archive-index.ts';
 import { LayoutContent, parseLayoutName } from './layout-content.ts';
 import { ArchiveFiles, DirectoryFiles } from './layout-files.ts';
 import type { Descriptor } from './oci.ts';
+import { MirroredContent } from './mirrored-content.ts';
 import { LocalStoreContent } from './local-store.ts';
 import { Skopeo } from './skopeo.ts';
 import type { RegistryOptions } from './options.ts';
 import { RegistryContent } from './registry-content.ts';
-import { parseRegistryName } from './registry-name.ts';
+import { pullSources } from './pull-sources.ts';
+import { formatRegistryName } from './registry-name.ts';
 import { resolvePlatform } from './resolution.ts';
+import { parseFullName } from './short-name.ts';
 
 /** Not `/tmp`, which may be memory: a copy of an operating system is gigabytes. */
 const SCRATCH_DIRECTORY = '/var/tmp';
 
 /**
  * Nothing is contacted before the first `resolve` or `openBlob`. Dispose of the source to close its connections.
- * @throws RegistryError `InvalidReference`
+ * @throws RegistryError `InvalidReference`, `Blocked`, `InvalidConfiguration`
  */
 export function openImageSource(image: ImageReference, options: RegistryOptions = {}): ImageSource {
   return new StoreImageSource(openContentStore(image, options));
@@ -30,7 +33,7 @@ export function openImageSource(image: ImageReference, options: RegistryOptions 
 export function openContentStore(image: ImageReference, options: RegistryOptions): ContentStore {
   switch (image.transport) {
     case 'registry':
-      return new RegistryContent(parseRegistryName(image.name), options);
+      return openRegistry(image.name, options);
     case 'oci': {
       const { path, ref } = parseLayoutName(image);
       return new LayoutContent(new DirectoryFiles(path), ref, formatImageReference(image));
@@ -52,6 +55,25 @@ export function openContentStore(image: ImageReference, options: RegistryOptions
         options.scratchDirectory ?? SCRATCH_DIRECTORY,
       );
   }
+}
+
+/** With another place to go to, a mirror gets this many tries and this much patience. */
+const MIRROR_RETRY = { attempts: 2, maxRetryAfterMs: 5_000 };
+
+function openRegistry(text: string, options: RegistryOptions): ContentStore {
+  const name = parseFullName(text, options.registries);
+  const places = pullSources(name, options.registries).map(
+    (source) =>
+      new RegistryContent(source.name, {
+        ...options,
+        ...(source.isMirror ? { retry: { ...options.retry, ...MIRROR_RETRY } } : {}),
+        ...(source.insecure ? { insecureHosts: [...(options.insecureHosts ?? []), source.name.host] } : {}),
+      }),
+  );
+  const [only] = places;
+  return places.length === 1 && only !== undefined
+    ? only
+    : new MirroredContent(formatRegistryName(name), places, options.onWarning);
 }
 
 class StoreImageSource implements ImageSource {

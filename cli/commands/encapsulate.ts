@@ -52,8 +52,8 @@ export const encapsulate = defineCommand({
   ],
   run: async ({ flags, args, output, signal, environment }) => {
     const labels = Object.fromEntries(flags.label.map(parseLabel));
-    const { image } = parseAnyImageReference(args.DEST);
-    const registry = await registryOptions(flags, environment);
+    const registry = await registryOptions(flags, environment, output);
+    const { image } = parseAnyImageReference(args.DEST, registry.registries);
     const repository = Repository.open(flags.repo);
     await using destination = openImageDestination(image, registry);
     const written = await encapsulateCommit({

@@ -34,7 +34,7 @@ export const fsck = defineCommand({
     'treeline fsck --repo /ostree/repo --image quay.io/example/os:stable -o json',
   ],
   run: async ({ flags, output, signal, environment }) => {
-    const registry = await registryOptions(flags, environment);
+    const registry = await registryOptions(flags, environment, output);
     const image = flags.image === undefined ? undefined : parseAnyImageReference(flags.image).image;
     const work = async (): Promise<number> => {
       const options = { repository: Repository.open(flags.repo), signal, ...(image !== undefined && { image }) };

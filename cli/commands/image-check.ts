@@ -28,8 +28,8 @@ export const imageCheck = defineCommand({
     'treeline image check --repo /ostree/repo -o json quay.io/example/os:stable | jq -e \'.status == "UpdateAvailable"\'',
   ],
   run: async ({ flags, args, output, signal, environment }) => {
-    const reference = parseAnyImageReference(args.IMGREF);
-    const registry = await registryOptions(flags, environment);
+    const registry = await registryOptions(flags, environment, output);
+    const reference = parseAnyImageReference(args.IMGREF, registry.registries);
     return await inWritableRepository(flags.repo, environment, async () => {
       const request = { repository: flags.repo, reference, registry, architecture: flags.architecture };
       const found = await check(request, signal);

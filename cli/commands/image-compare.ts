@@ -23,7 +23,7 @@ export const imageCompare = defineCommand({
   },
   examples: ['treeline image compare quay.io/example/os:1 quay.io/example/os:2'],
   run: async ({ flags, args, output, signal, environment }) => {
-    const registry = await registryOptions(flags, environment);
+    const registry = await registryOptions(flags, environment, output);
     const architecture = flags.architecture ?? ociArchitecture();
     const [before, after] = await Promise.all(
       [args.OLD, args.NEW].map((name) => layersOf(name, architecture, registry, signal)),
@@ -43,7 +43,7 @@ async function layersOf(
   registry: RegistryOptions,
   signal: AbortSignal,
 ): Promise<ReturnType<typeof describeLayers>> {
-  await using source = openImageSource(parseAnyImageReference(name).image, registry);
+  await using source = openImageSource(parseAnyImageReference(name, registry.registries).image, registry);
   return describeLayers(await source.resolve({ os: 'linux', architecture }, signal));
 }
 

@@ -46,8 +46,8 @@ export const imagePull = defineCommand({
   ],
   run: async ({ flags, args, more, output, signal, environment }) => {
     const { repository, text } = repositoryAndImage(flags.repo, args.REF, more);
-    const reference = parseAnyImageReference(text);
-    const registry = await registryOptions(flags, environment);
+    const registry = await registryOptions(flags, environment, output);
+    const reference = parseAnyImageReference(text, registry.registries);
     const image = formatOstreeImageReference(reference);
     const { architecture, quiet, check: manifestFile, 'ostree-digestfile': digestFile } = flags;
     const request = { repository, reference, registry, ...(architecture !== undefined && { architecture }) };

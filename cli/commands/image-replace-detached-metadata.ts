@@ -32,7 +32,7 @@ export const imageReplaceDetachedMetadata = defineCommand({
   },
   examples: ['treeline image replace-detached-metadata --src oci:os:1 --dest oci:os-signed:1 signatures.commitmeta'],
   run: async ({ flags, more, output, signal, environment }) => {
-    const registry = await registryOptions(flags, environment);
+    const registry = await registryOptions(flags, environment, output);
     const from = parseAnyImageReference(flags.src).image;
     const to = parseAnyImageReference(flags.dest).image;
     const metadata = await readOptional(more[0]);

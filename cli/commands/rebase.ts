@@ -26,9 +26,9 @@ export const rebase = defineCommand({
     'treeline rebase --sysroot /mnt/sysroot --os exampleos oci-archive:os.ociarchive',
   ],
   run: async ({ flags, args, output, signal, environment }) => {
-    const reference = parseAnyImageReference(args.REF);
     requireRoot();
-    const registry = await registryOptions(flags, environment);
+    const registry = await registryOptions(flags, environment, output);
+    const reference = parseAnyImageReference(args.REF, registry.registries);
     return inWritableNamespace(flags.sysroot, environment, async () => {
       await deploy(
         {

@@ -18,7 +18,7 @@ export const upgrade = defineCommand({
   examples: ['treeline upgrade --reboot', 'treeline upgrade --sysroot /mnt/sysroot'],
   run: async ({ flags, output, signal, environment }) => {
     requireRoot();
-    const registry = await registryOptions(flags, environment);
+    const registry = await registryOptions(flags, environment, output);
     return inWritableNamespace(flags.sysroot, environment, async () => {
       const target = openTarget(flags);
       const [next] = await target.deployments();
