@@ -52,7 +52,14 @@ export class Network implements AsyncDisposable {
     const proxy = this.#proxy(url);
     const pool = { connections: CONNECTIONS_PER_HOST, allowH2: false };
     if (proxy === undefined) return new Pool(url.origin, { ...pool, connect: { timeout, ...tls } });
-    return new ProxyAgent({ ...pool, uri: proxy.href, requestTls: { timeout, ...tls }, proxyTls: { timeout } });
+    return new ProxyAgent({
+      ...pool,
+      uri: proxy.href,
+      requestTls: { timeout, ...tls },
+      proxyTls: { timeout },
+      // A proxy that takes the connection and then says nothing would otherwise be waited for for five minutes.
+      clientFactory: (origin, settings) => new Pool(origin, { ...settings, headersTimeout: timeout }),
+    });
   }
 
   async #tls(host: string): Promise<object> {
