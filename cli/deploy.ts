@@ -4,7 +4,7 @@ import { formatOstreeImageReference, type OstreeImageReference, type RegistryOpt
 import type { Flags } from './command.ts';
 import { shortDigest } from './format.ts';
 import type { Output } from './output.ts';
-import { describeCost, pullFor } from './pull.ts';
+import { describeCost, pullFor, type PullRequest } from './pull.ts';
 import type { Target } from './target.ts';
 
 export const DEPLOY_FLAGS = {
@@ -15,6 +15,7 @@ export interface DeployRequest {
   readonly target: Target;
   readonly reference: OstreeImageReference;
   readonly registry: RegistryOptions;
+  readonly merge: PullRequest['merge'];
   readonly stateroot?: string;
   readonly reboot: boolean;
   /** What is said when the host is on exactly this already. */
@@ -23,9 +24,10 @@ export interface DeployRequest {
 
 /** Throws what the pull and the host throw; nothing boots differently unless it returns. */
 export async function deploy(request: DeployRequest, output: Output, signal: AbortSignal): Promise<void> {
-  const { target, reference, registry, stateroot, reboot } = request;
+  const { target, reference, registry, merge, stateroot, reboot } = request;
   const image = formatOstreeImageReference(reference);
-  const pulling = { repository: join(target.sysroot, 'ostree/repo'), reference, registry, requireBootable: true };
+  const repository = join(target.sysroot, 'ostree/repo');
+  const pulling = { repository, reference, registry, merge, requireBootable: true };
   await pullFor(pulling, output, signal, async (pulled) => {
     const [next] = await target.deployments();
     const same =

@@ -1,6 +1,6 @@
 /** One pull into a repository with its progress shown, as several commands need it. */
 import { ociArchitecture } from '../node-agent/index.ts';
-import { pullImage, type PulledImage, Repository, setGuardRef } from '../ostree/index.ts';
+import { pullImage, type PulledImage, type PullOptions, Repository, setGuardRef } from '../ostree/index.ts';
 import { openImageSource, type OstreeImageReference, type RegistryOptions } from '../registry/index.ts';
 import { formatBytes } from './format.ts';
 import type { Output } from './output.ts';
@@ -12,6 +12,7 @@ export interface PullRequest {
   readonly registry: RegistryOptions;
   readonly requireBootable: boolean;
   readonly architecture?: string;
+  readonly merge: Pick<PullOptions, 'directoryMetadata'>;
   /** Show neither progress nor remarks. */
   readonly quiet?: boolean;
 }
@@ -30,6 +31,7 @@ export async function pull(request: PullRequest, output: Output, signal: AbortSi
     reference: request.reference,
     platform: { os: 'linux', architecture: request.architecture ?? ociArchitecture() },
     requireBootable: request.requireBootable,
+    ...request.merge,
     onProgress: (progress) => {
       if (request.quiet !== true) display.update(progress);
     },

@@ -2,6 +2,7 @@
 import { formatOstreeImageReference, parseAnyImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
 import { CliError } from '../errors.ts';
+import { MERGE_FLAGS, mergeOptions } from '../merge-flags.ts';
 import { inWritableRepository } from '../mount-namespace.ts';
 import { describeCost, pull } from '../pull.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
@@ -38,6 +39,7 @@ export const imagePull = defineCommand({
       value: 'ARCH',
       description: "Take the image for this architecture (amd64, arm64, …) instead of the machine's own.",
     },
+    ...MERGE_FLAGS,
     ...REGISTRY_FLAGS,
   },
   examples: [
@@ -46,6 +48,7 @@ export const imagePull = defineCommand({
   ],
   run: async ({ flags, args, more, output, signal, environment }) => {
     const { repository, text } = repositoryAndImage(flags.repo, args.REF, more);
+    const merge = mergeOptions(flags);
     const registry = await registryOptions(flags, environment, output);
     const reference = parseAnyImageReference(text, registry.registries);
     const image = formatOstreeImageReference(reference);
@@ -58,7 +61,7 @@ export const imagePull = defineCommand({
         output.result({ image, ...found }, describeCheck(image, { manifest, ...found }));
         return;
       }
-      const pulled = await pull({ ...request, requireBootable: false, quiet }, output, signal);
+      const pulled = await pull({ ...request, merge, requireBootable: false, quiet }, output, signal);
       if (digestFile !== undefined) await writeWholeFile(digestFile, pulled.mergeCommit);
       output.result(
         { image, ...pulled },

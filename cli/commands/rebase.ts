@@ -2,6 +2,7 @@
 import { formatOstreeImageReference, parseAnyImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
 import { deploy, DEPLOY_FLAGS } from '../deploy.ts';
+import { MERGE_FLAGS, mergeOptions } from '../merge-flags.ts';
 import { inWritableNamespace } from '../mount-namespace.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { openTarget, requireRoot, TARGET_FLAGS } from '../target.ts';
@@ -19,6 +20,7 @@ export const rebase = defineCommand({
     ...TARGET_FLAGS,
     os: { type: 'string', value: 'STATEROOT', description: 'Deploy into this stateroot of an unbooted sysroot.' },
     ...DEPLOY_FLAGS,
+    ...MERGE_FLAGS,
     ...REGISTRY_FLAGS,
   },
   examples: [
@@ -27,6 +29,7 @@ export const rebase = defineCommand({
   ],
   run: async ({ flags, args, output, signal, environment }) => {
     requireRoot();
+    const merge = mergeOptions(flags);
     const registry = await registryOptions(flags, environment, output);
     const reference = parseAnyImageReference(args.REF, registry.registries);
     return inWritableNamespace(flags.sysroot, environment, async () => {
@@ -35,6 +38,7 @@ export const rebase = defineCommand({
           target: openTarget(flags, flags.os),
           reference,
           registry,
+          merge,
           ...(flags.os === undefined ? {} : { stateroot: flags.os }),
           reboot: flags.reboot,
           unchanged: `The host is on ${formatOstreeImageReference(reference)} already; nothing was changed.`,

@@ -6,6 +6,7 @@
  * Source: ostree-rs-ext, "ostree-container" format: import of derived layers.
  */
 import { ImportError } from './errors.ts';
+import { requireStorablePath } from './storable.ts';
 import type { TarEntry } from './tar-header.ts';
 
 export interface DerivedFilterOptions {
@@ -40,7 +41,7 @@ export class DerivedFilter {
     this.#options = options;
   }
 
-  /** @throws {ImportError} `InvalidLayer` for a path with `..`. */
+  /** @throws {ImportError} `InvalidLayer` for a path with `..`, or one that is too long for any host. */
   decide(entry: TarEntry): FilterDecision {
     const path = normalise(entry.path);
     // Overlay diffs show an object of the base's store with a fresh mtime once a build has written through it.
@@ -56,6 +57,7 @@ export class DerivedFilter {
     }
     const mapped = mapPath(path, this.#options);
     if (mapped.kind === 'drop') return mapped;
+    requireStorablePath(mapped.path);
     if (entry.type !== 'hardlink') return mapped;
     const target = mapPath(normalise(entry.linkPath), this.#options);
     if (target.kind === 'drop') {
@@ -70,6 +72,7 @@ export class DerivedFilter {
   #relink(path: string, target: string): FilterDecision {
     const mapped = mapPath(path, this.#options);
     if (mapped.kind === 'drop') return mapped;
+    requireStorablePath(mapped.path);
     const first = this.#restored.get(target);
     if (first !== undefined) return { kind: 'keep', path: mapped.path, linkTarget: first };
     // A link to an object that this layer did not modify adds nothing to what the base has.

@@ -8,9 +8,11 @@ import { S_IFDIR, S_IFREG, SYMLINK_MODE } from '../objects/file-header.ts';
 import { canonicalXattrs, NO_XATTRS, type Xattr } from '../objects/xattrs.ts';
 import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
 import { ContentWriter } from './content-writer.ts';
+import { markDirectories } from './directory-marks.ts';
 import { DerivedFilter, type DerivedFilterOptions, type FilterDecision } from './derived-filter.ts';
 import { ImportError } from './errors.ts';
 import type { ObjectSink } from './object-sink.ts';
+import { requireStorableTarget, requireStorableXattrs } from './storable.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { TarConsumer } from './tar-reader.ts';
 
@@ -22,6 +24,18 @@ interface Owner {
   readonly gid: number;
 }
 
+interface UnresolvedLink {
+  readonly path: string;
+  readonly target: string;
+  readonly owner: Owner;
+}
+
+/** A layer as a tree. */
+export interface DerivedTree extends TreeReference {
+  /** For the layer commit's metadata: see DIRECTORY_MARKS_KEY. */
+  readonly directoryMarks: string;
+}
+
 /** Consumes one layer; `finish` after the archive's end. */
 export class DerivedLayer implements TarConsumer {
   readonly #sink: ObjectSink;
@@ -29,7 +43,9 @@ export class DerivedLayer implements TarConsumer {
   readonly #content: ContentWriter;
   readonly #dropped = new Map<string, number>();
   readonly #setAside = new Map<string, string>();
-  readonly #unresolvedLinks: { readonly path: string; readonly target: string; readonly owner: Owner }[] = [];
+  readonly #unresolvedLinks: UnresolvedLink[] = [];
+  /** Directories with an entry of their own. */
+  readonly #explicit = new Set<TreeDirectory>();
   #root: TreeDirectory | undefined;
   /** What to do with the content object that is being written. */
   #complete: ((checksum: string) => void) | undefined;
@@ -84,10 +100,10 @@ export class DerivedLayer implements TarConsumer {
   }
 
   /** Resolves the remaining hardlinks, writes the tree, and returns it. @throws {ImportError} `InvalidLayer` */
-  finish(): TreeReference {
+  finish(): DerivedTree {
     this.#resolveLinks();
     const root = this.#root ?? TreeDirectory.empty(this.#directoryMetadata(0, 0, IMPLIED_DIRECTORY_MODE, NO_XATTRS));
-    return root.write(this.#sink);
+    return { ...root.write(this.#sink), directoryMarks: markDirectories(root, this.#explicit) };
   }
 
   #keep(entry: TarEntry, decision: Extract<FilterDecision, { kind: 'keep' }>): void {
@@ -97,6 +113,7 @@ export class DerivedLayer implements TarConsumer {
         this.#beginFile(entry, (checksum) => this.#placeFile(path, checksum, entry));
         break;
       case 'symlink': {
+        requireStorableTarget(path, entry.linkPath);
         const { uid, gid } = entry;
         const header = { uid, gid, mode: SYMLINK_MODE, symlinkTarget: entry.linkPath, xattrs: xattrsOf(entry) };
         this.#placeFile(path, this.#sink.writeSymlink(header), entry);
@@ -134,12 +151,13 @@ export class DerivedLayer implements TarConsumer {
     const dirmeta = this.#directoryMetadata(entry.uid, entry.gid, entry.mode, xattrsOf(entry));
     if (path === '') {
       this.#ensureRoot(entry).dirmeta = dirmeta;
+      this.#explicit.add(this.#ensureRoot(entry));
       return;
     }
     const { parent, name } = this.#locate(path, entry);
-    const existing = parent.directories.get(name);
-    if (existing === undefined) parent.setDirectory(name, TreeDirectory.empty(dirmeta));
-    else existing.dirmeta = dirmeta;
+    const directory = parent.ensureDirectory(name, dirmeta);
+    directory.dirmeta = dirmeta;
+    this.#explicit.add(directory);
   }
 
   #placeLink(path: string, target: string, owner: Owner): void {
@@ -148,24 +166,23 @@ export class DerivedLayer implements TarConsumer {
     else this.#unresolvedLinks.push({ path, target, owner });
   }
 
-  /** A link may come before what it links to. */
+  /** A link may come before what it links to, even if that is a link itself. Each is followed once. */
   #resolveLinks(): void {
-    let waiting = this.#unresolvedLinks;
-    while (waiting.length > 0) {
-      const still = [];
-      for (const link of waiting) {
-        const checksum = this.#root?.lookup(link.target);
-        if (typeof checksum === 'string') this.#placeFile(link.path, checksum, link.owner);
-        else still.push(link);
+    const unresolved = new Map(this.#unresolvedLinks.map((link) => [link.path, link]));
+    for (const start of this.#unresolvedLinks) {
+      const chain: UnresolvedLink[] = [];
+      for (let link = unresolved.get(start.path); link !== undefined; link = unresolved.get(link.target)) {
+        // Out of the map, so that a circle ends.
+        unresolved.delete(link.path);
+        chain.push(link);
       }
-      const [first] = still;
-      if (first !== undefined && still.length === waiting.length) {
-        throw new ImportError(
-          'InvalidLayer',
-          `hardlink ${first.path} points to ${first.target}, which the layer lacks`,
-        );
+      for (const { path, target, owner } of chain.reverse()) {
+        const checksum = this.#root?.lookup(target);
+        if (typeof checksum !== 'string') {
+          throw new ImportError('InvalidLayer', `hardlink ${path} points to ${target}, which the layer lacks`);
+        }
+        this.#placeFile(path, checksum, owner);
       }
-      waiting = still;
     }
   }
 
@@ -200,5 +217,7 @@ export class DerivedLayer implements TarConsumer {
 
 function xattrsOf(entry: TarEntry): readonly Xattr[] {
   if (entry.xattrs.size === 0) return NO_XATTRS;
-  return canonicalXattrs(Array.from(entry.xattrs, ([name, value]) => ({ name, value })));
+  const xattrs = canonicalXattrs(Array.from(entry.xattrs, ([name, value]) => ({ name, value })));
+  requireStorableXattrs(entry.path, xattrs);
+  return xattrs;
 }

@@ -19,6 +19,7 @@ import type { LayerBlob } from './layer-tar.ts';
 import { LayerIndex } from './layer-index.ts';
 import type { ImageLayer, ImageLayout } from './layout.ts';
 import type { ImageMetadata } from './merge-commit.ts';
+import type { DirectoryMetadataRule } from './merge-tree.ts';
 import type { ImportedCommit } from './object-layer.ts';
 import { blobRef } from './store-refs.ts';
 
@@ -35,6 +36,7 @@ export interface ImageFetchOptions {
   readonly layout: ImageLayout;
   readonly progress: ProgressCounter;
   readonly retainVar?: boolean;
+  readonly directoryMetadata?: DirectoryMetadataRule;
   readonly onWarning?: (message: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -124,7 +126,8 @@ export class ImageFetch {
     signal?.throwIfAborted();
     if (merged !== undefined) return { mergeCommit: merged, layersFetched: this.#missing.length, unlabelled: false };
     const derived = layout.derived.map((layer) => this.#commit(layer));
-    const task = { image: merging, base, derived, ref, now: Date.now() };
+    const { directoryMetadata = 'layer' } = this.#options;
+    const task = { image: merging, base, derived, directoryMetadata, ref, now: Date.now() };
     const { commit, unlabelled } = await pool.run({ kind: 'merge', task });
     return { mergeCommit: commit, layersFetched: this.#missing.length, unlabelled };
   }

@@ -11,7 +11,8 @@ import { encodeDirtree } from '../objects/dirtree.ts';
 import { S_IFDIR } from '../objects/file-header.ts';
 import { NO_XATTRS } from '../objects/xattrs.ts';
 import type { DerivedFilterOptions } from './derived-filter.ts';
-import { DerivedLayer } from './derived-layer.ts';
+import { DerivedLayer, type DerivedTree } from './derived-layer.ts';
+import { DIRECTORY_MARKS_KEY } from './directory-marks.ts';
 import { ImportError, TarError } from './errors.ts';
 import { IMPORTER_VERSION, IMPORTER_VERSION_KEY } from './merge-commit.ts';
 import { ObjectLayer, type ImportedCommit } from './object-layer.ts';
@@ -144,10 +145,13 @@ export function sealChunk(sink: ObjectSink, objects: readonly string[]): string 
   return sink.writeMetadata('commit', encodeCommit(commit));
 }
 
-function derivedCommit({ dirtree, dirmeta }: { readonly dirtree: string; readonly dirmeta: string }): Commit {
+function derivedCommit({ dirtree, dirmeta, directoryMarks }: DerivedTree): Commit {
   // Time zero, not the clock: the same layer is the same commit on every node.
   return {
-    metadata: [[IMPORTER_VERSION_KEY, variant.string(IMPORTER_VERSION)]],
+    metadata: [
+      [IMPORTER_VERSION_KEY, variant.string(IMPORTER_VERSION)],
+      [DIRECTORY_MARKS_KEY, variant.string(directoryMarks)],
+    ],
     subject: '',
     body: '',
     timestamp: 0,

@@ -7,8 +7,9 @@ import { encodeCommit } from '../objects/commit.ts';
 import type { Repository } from '../repository/repository.ts';
 import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
 import { verifyClosure } from './closure.ts';
+import { DirectoryMarks } from './directory-marks.ts';
 import { type ImageMetadata, mergeCommit } from './merge-commit.ts';
-import { applyLayer, removeBuildResidue } from './merge-tree.ts';
+import { applyLayer, type DirectoryMetadataRule, removeBuildResidue } from './merge-tree.ts';
 
 /** Plain data: it is sent to a worker thread. */
 export interface MergeTask {
@@ -17,6 +18,8 @@ export interface MergeTask {
   readonly base: string;
   /** Layer commits on top of it, lowest first. */
   readonly derived: readonly string[];
+  /** Whose metadata a directory has that several layers have. */
+  readonly directoryMetadata: DirectoryMetadataRule;
   /** The image's ref. */
   readonly ref: string;
   /** Milliseconds since the epoch, for images that do not say when they were made. */
@@ -34,7 +37,9 @@ export async function mergeImage(repository: Repository, task: MergeTask): Promi
   const base = repository.readCommit(task.base);
   const tree = TreeDirectory.load(repository, base);
   for (const layer of task.derived) {
-    applyLayer(repository, tree, TreeDirectory.load(repository, repository.readCommit(layer)));
+    const commit = repository.readCommit(layer);
+    const marks = new DirectoryMarks(layer, commit.metadata);
+    applyLayer(repository, tree, TreeDirectory.load(repository, commit), marks, task.directoryMetadata);
   }
   removeBuildResidue(repository, tree);
   // Until the ref is set, nothing names the new directories: a prune in between would take them.

@@ -22,6 +22,7 @@ import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
 import { ImageFetch } from './image-fetch.ts';
 import { parseLayout, requireBootableImage } from './layout.ts';
+import type { DirectoryMetadataRule } from './merge-tree.ts';
 import { guardPull } from './pull-guard.ts';
 import { imageRef } from './store-refs.ts';
 import { findImage, type StoredImage } from './stored-image.ts';
@@ -36,6 +37,12 @@ export interface PullOptions {
   readonly requireBootable?: boolean;
   /** Whether the host deploys content in /var; asked of its `ostree` unless given. */
   readonly retainVar?: boolean;
+  /**
+   * Whose owner, mode and attributes a directory gets that exists below a derived layer: `layer` (the default), that
+   * layer's, if it has an entry for the directory; `base`, those that are there, as the reference importer does. An image
+   * that is in the repository already stays as it is.
+   */
+  readonly directoryMetadata?: DirectoryMetadataRule;
   readonly onProgress?: (progress: ImportProgress) => void;
   /** Sentences about what the image has and the host will not get. */
   readonly onWarning?: (message: string) => void;

@@ -105,10 +105,7 @@ export class TreeDirectory {
 
   /** What lies at a relative path such as `usr/etc/hostname`: a checksum for a file, or undefined for nothing. */
   lookup(path: string): string | TreeDirectory | undefined {
-    const [name, ...rest] = path.split('/').filter((segment) => segment !== '' && segment !== '.');
-    if (name === undefined) return this;
-    if (rest.length > 0) return this.directories.get(name)?.lookup(rest.join('/'));
-    return this.files.get(name) ?? this.directories.get(name);
+    return follow(this, path);
   }
 
   /** All files below, with their paths relative to this directory, in the order of dirtree objects. */
@@ -156,6 +153,16 @@ export class TreeDirectory {
     if (this.#stored === undefined) throw new Error('a directory that is not in memory has no checksum');
     return this.#stored;
   }
+}
+
+/** A loop, not a recursion: paths from strangers may be as deep as they like. */
+function follow(root: TreeDirectory, path: string): string | TreeDirectory | undefined {
+  const segments = path.split('/').filter((segment) => segment !== '' && segment !== '.');
+  const name = segments.pop();
+  if (name === undefined) return root;
+  let directory: TreeDirectory | undefined = root;
+  for (const segment of segments) directory = directory?.directories.get(segment);
+  return directory?.files.get(name) ?? directory?.directories.get(name);
 }
 
 function sorted<Value>(entries: ReadonlyMap<string, Value>): readonly [string, Value][] {
