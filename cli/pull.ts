@@ -60,7 +60,8 @@ export async function pullFor<T>(
 }
 
 /** What a pull cost, for people. */
-export function describeCost({ alreadyPresent, layersFetched, bytesFetched }: PulledImage): string {
+export function describeCost({ alreadyPresent, layersFetched, bytesFetched, bytesSaved }: PulledImage): string {
   if (alreadyPresent) return 'nothing had to be fetched';
-  return `fetched ${layersFetched} ${layersFetched === 1 ? 'layer' : 'layers'}, ${formatBytes(bytesFetched)}`;
+  const saved = bytesSaved === 0 ? '' : `; ${formatBytes(bytesSaved)} of them were here already`;
+  return `fetched ${layersFetched} ${layersFetched === 1 ? 'layer' : 'layers'}, ${formatBytes(bytesFetched)}${saved}`;
 }

@@ -21,6 +21,7 @@ import type { ImageLayer, ImageLayout } from './layout.ts';
 import type { ImageMetadata } from './merge-commit.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
 import type { ImportedCommit } from './object-layer.ts';
+import { PartialImports } from './partial-imports.ts';
 import { blobRef } from './store-refs.ts';
 
 /** More threads than this write no faster on any disk, but each takes memory. */
@@ -44,12 +45,20 @@ export interface ImageFetchOptions {
 export interface FetchedImage {
   readonly mergeCommit: string;
   readonly layersFetched: number;
+  /** Content of files that was not fetched because the repository had it, uncompressed. */
+  readonly bytesReused: number;
   readonly unlabelled: boolean;
 }
 
 interface Means {
   readonly pool: ImportPool;
   readonly slots: FetchSlots;
+}
+
+/** A layer whose objects are written and wait to be committed. */
+interface StagedLayer {
+  readonly transaction: Transaction;
+  readonly contents: readonly LayerContent[];
 }
 
 /** The image whose own commit is to be written, and its ref. */
@@ -63,6 +72,7 @@ export class ImageFetch {
   /** Layer commits by blob digest: found at the start, or imported since. */
   readonly #commits = new Map<string, string>();
   readonly #missing: readonly ImageLayer[];
+  readonly #partial: PartialImports;
   #storedBlobs: ResolvedImage['storedBlobs'];
   readonly #group = new GroupCommit();
   /** Staging directories of layers that are imported and wait to be committed. */
@@ -72,6 +82,7 @@ export class ImageFetch {
 
   constructor(options: ImageFetchOptions) {
     this.#options = options;
+    this.#partial = new PartialImports(options);
     const index = new LayerIndex(options.repository);
     const missing = new Map<string, ImageLayer>();
     for (const layer of this.#layers()) {
@@ -124,12 +135,13 @@ export class ImageFetch {
     }
     progress.update({ stage: 'Importing', layersDone: layers.length });
     signal?.throwIfAborted();
-    if (merged !== undefined) return { mergeCommit: merged, layersFetched: this.#missing.length, unlabelled: false };
+    const cost = { layersFetched: this.#missing.length, bytesReused: this.#partial.bytesReused };
+    if (merged !== undefined) return { mergeCommit: merged, unlabelled: false, ...cost };
     const derived = layout.derived.map((layer) => this.#commit(layer));
     const { directoryMetadata = 'layer' } = this.#options;
     const task = { image: merging, base, derived, directoryMetadata, ref, now: Date.now() };
     const { commit, unlabelled } = await pool.run({ kind: 'merge', task });
-    return { mergeCommit: commit, layersFetched: this.#missing.length, unlabelled };
+    return { mergeCommit: commit, unlabelled, ...cost };
   }
 
   #layers(): readonly ImageLayer[] {
@@ -205,8 +217,7 @@ export class ImageFetch {
       if (content?.kind !== 'base' || content.commit === undefined) throw new Error('the base layer gave no commit');
       await settledUnlessAborted(chunksStaged.promise, aborted);
       merged = await this.#commitBase(means.pool, transaction, content.commit, merge);
-      this.#commits.set(layer.descriptor.digest, content.commit.checksum);
-      this.#options.progress.layerDone();
+      this.#done(layer, content.commit.checksum);
     });
     if (merged !== undefined || merge === undefined) return merged;
     // The base was there before.
@@ -259,39 +270,53 @@ export class ImageFetch {
     staged(digest);
     await committed;
     this.#staged.delete(handle.stagingPath);
-    this.#commits.set(digest, commit);
     // `fsck` may have found it damaged before.
     this.#options.repository.setPartial(commit, false);
-    this.#options.progress.layerDone();
+    this.#done(layer, commit);
     for (const content of contents) if (content.kind === 'derived') this.#warnOfDropped(digest, content.dropped);
   }
 
-  /** Fetches a layer and writes its objects into the staging directory of a transaction of its own. */
+  /**
+   * Fetches a layer, in parts if that is less, and writes its objects into the staging directory of a transaction of its
+   * own.
+   */
   async #stage(
     { pool, slots }: Means,
-    { descriptor, diffId }: ImageLayer,
+    layer: ImageLayer,
     role: LayerTask['role'],
     aborted: AbortSignal,
-  ): Promise<{ readonly transaction: Transaction; readonly contents: readonly LayerContent[] }> {
+  ): Promise<StagedLayer> {
+    const { descriptor, diffId } = layer;
     const { source, progress } = this.#options;
     using _slot = await slots.take(aborted);
-    const transaction = await this.#begin(aborted);
-    try {
-      const stored = this.#storedBlobs?.get(descriptor.digest) ?? descriptor;
-      const blob: LayerBlob = {
-        digest: descriptor.digest,
-        // Objects are verified one by one, and the blob by its digest; for what a derived layer holds nothing else vouches.
-        ...(role.kind === 'derived' && { diffId }),
-        compression: compressionOf(stored.mediaType),
-        bytes: source.openBlob(stored, { signal: aborted, onBytes: (count) => progress.addBytes(count) }),
-      };
-      const shared = role.kind !== 'derived' && descriptor.size >= SHARED_LAYER_BYTES;
-      const task = { digest: descriptor.digest, role };
-      return { transaction, contents: await pool.importLayer(task, transaction.handle, blob, shared) };
-    } catch (error) {
-      await transaction.abort();
-      throw error;
-    }
+    const shared = role.kind !== 'derived' && descriptor.size >= SHARED_LAYER_BYTES;
+    const stage = async (blob: LayerBlob): Promise<StagedLayer> => {
+      const transaction = await this.#begin(aborted);
+      try {
+        const task = { digest: descriptor.digest, role };
+        return { transaction, contents: await pool.importLayer(task, transaction.handle, blob, shared) };
+      } catch (error) {
+        await transaction.abort();
+        throw error;
+      }
+    };
+    const stored = this.#storedBlobs?.get(descriptor.digest) ?? descriptor;
+    const partial = stored === descriptor && (await this.#partial.attempt(layer, role.kind, aborted, stage));
+    if (partial) return partial;
+    return await stage({
+      digest: descriptor.digest,
+      // Objects are verified one by one, and the blob by its digest; for what a derived layer holds nothing else vouches.
+      ...(role.kind === 'derived' && { diffId }),
+      compression: compressionOf(stored.mediaType),
+      bytes: source.openBlob(stored, { signal: aborted, onBytes: (count) => progress.addBytes(count) }),
+    });
+  }
+
+  /** To be called when the layer's ref is set. */
+  #done(layer: ImageLayer, commit: string): void {
+    this.#commits.set(layer.descriptor.digest, commit);
+    this.#partial.committed(layer);
+    this.#options.progress.layerDone();
   }
 
   #begin(signal: AbortSignal | undefined): Promise<Transaction> {

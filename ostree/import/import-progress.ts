@@ -1,4 +1,4 @@
-/** How far a pull is, in numbers that only grow. */
+/** How far a pull is. What is done only grows; the total shrinks when files of a layer need not be fetched. */
 
 export interface ImportProgress {
   readonly stage: 'Resolving' | 'Pulling' | 'Importing';
@@ -30,6 +30,11 @@ export class ProgressCounter {
 
   addBytes(count: number): void {
     this.update({ bytesDone: this.#progress.bytesDone + count });
+  }
+
+  /** Corrects the total when it turns out that more bytes, or with a negative number fewer, have to be fetched. */
+  expectBytes(more: number): void {
+    if (more !== 0) this.update({ bytesTotal: this.#progress.bytesTotal + more });
   }
 
   layerDone(): void {

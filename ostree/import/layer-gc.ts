@@ -8,6 +8,7 @@
 import type { Repository } from '../repository/repository.ts';
 import { deploymentsOf } from '../store/deployment-roots.ts';
 import { isImageCommit, readImageMetadata } from './merge-commit.ts';
+import { clearPartialMark, listPartialMarks } from './partial-mark.ts';
 import { blobRef, BLOB_REF_PREFIX } from './store-refs.ts';
 
 /**
@@ -17,13 +18,21 @@ import { blobRef, BLOB_REF_PREFIX } from './store-refs.ts';
  */
 export async function pruneLayers(repository: Repository): Promise<number> {
   using _lock = await repository.lock('shared');
+  // Before what is needed: a pull says what it needs before it marks any of it.
+  const marks = listPartialMarks(repository);
   // From here to the deletion nothing waits, so that hardly anything can change in between.
-  const unneeded = unneededLayerRefs(repository);
+  const { layers, needed } = readLayerRefs(repository);
+  const unneeded = layers.filter((ref) => !needed.has(ref));
   if (unneeded.length > 0) repository.deleteRefs(unneeded);
+  for (const digest of marks) if (!needed.has(blobRef(digest))) clearPartialMark(repository, digest);
   return unneeded.length;
 }
 
-function unneededLayerRefs(repository: Repository): readonly string[] {
+/** All layer refs, and those that something needs. */
+function readLayerRefs(repository: Repository): {
+  readonly layers: readonly string[];
+  readonly needed: ReadonlySet<string>;
+} {
   const layers: string[] = [];
   const commits = new Set(deploymentsOf(repository.path).map(({ commit }) => commit));
   for (const [path, commit] of repository.listAllRefs()) {
@@ -38,5 +47,5 @@ function unneededLayerRefs(repository: Repository): readonly string[] {
     if (!isImageCommit(metadata)) continue;
     for (const { digest } of readImageMetadata(commit, metadata).manifest.layers) needed.add(blobRef(digest));
   }
-  return layers.filter((ref) => !needed.has(ref));
+  return { layers, needed };
 }

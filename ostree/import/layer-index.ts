@@ -7,6 +7,7 @@ import type { Repository } from '../repository/repository.ts';
 import { ImportError } from './errors.ts';
 import type { ImageLayer } from './layout.ts';
 import { type ImageMetadata, readImageMetadata } from './merge-commit.ts';
+import { readPartialMark } from './partial-mark.ts';
 import { blobRef, IMAGE_REF_PREFIX } from './store-refs.ts';
 
 /** What is stored, as far as it can be reused. Read once per pull. */
@@ -20,18 +21,20 @@ export class LayerIndex {
 
   /** The layer commit, or undefined if the layer has to be fetched. */
   find(layer: ImageLayer): string | undefined {
-    return this.#commitOf(layer.descriptor.digest) ?? this.#findByDiffId(layer.diffId);
+    return this.#commitOf(layer.descriptor.digest, layer.diffId) ?? this.#findByDiffId(layer.diffId);
   }
 
   #findByDiffId(diffId: string): string | undefined {
     this.#digestOfDiffId ??= this.#readDiffIds();
     const digest = this.#digestOfDiffId.get(diffId);
-    return digest === undefined ? undefined : this.#commitOf(digest);
+    return digest === undefined ? undefined : this.#commitOf(digest, diffId);
   }
 
-  #commitOf(digest: string): string | undefined {
+  #commitOf(digest: string, diffId: string): string | undefined {
     const commit = this.#repository.readRef(blobRef(digest));
     if (commit === undefined || !this.#repository.hasObject('commit', commit)) return undefined;
+    // A layer that was put together from parts is what its diff-id says, not what its digest does.
+    if ((readPartialMark(this.#repository, digest) ?? diffId) !== diffId) return undefined;
     return this.#repository.isPartial(commit) ? undefined : commit;
   }
 

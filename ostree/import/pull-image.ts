@@ -58,6 +58,10 @@ export interface PulledImage {
   readonly layersFetched: number;
   /** Compressed bytes. */
   readonly bytesFetched: number;
+  /** Compressed bytes of those layers that were not fetched, because the repository had the files. */
+  readonly bytesSaved: number;
+  /** The content of these files, uncompressed. */
+  readonly bytesReused: number;
 }
 
 /**
@@ -118,6 +122,8 @@ async function fetchImage(
     alreadyPresent: false,
     layersFetched: fetched.layersFetched,
     bytesFetched: progress.current.bytesDone,
+    bytesSaved: Math.max(0, fetch.bytesMissing - progress.current.bytesDone),
+    bytesReused: fetched.bytesReused,
   };
 }
 
@@ -156,6 +162,8 @@ function presentImage(stored: StoredImage, options: PullOptions): PulledImage {
     alreadyPresent: true,
     layersFetched: 0,
     bytesFetched: 0,
+    bytesSaved: 0,
+    bytesReused: 0,
   };
 }
 

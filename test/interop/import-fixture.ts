@@ -151,7 +151,7 @@ export function blobPath(layout: string, digest: string): string {
   return join(layout, 'blobs', digest.replace(':', '/'));
 }
 
-async function addBlob(layout: string, bytes: Buffer): Promise<{ digest: string; size: number }> {
+export async function addBlob(layout: string, bytes: Buffer): Promise<{ digest: string; size: number }> {
   const digest = sha256(bytes);
   await writeFile(blobPath(layout, digest), bytes);
   return { digest, size: bytes.length };

@@ -7,11 +7,13 @@ import { ensurePackages } from './debian-packages.ts';
 import type { DebianPackage } from './debian-packages.ts';
 import { ensurePeer } from './peer.ts';
 import type { Say } from './say.ts';
+import { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
 export { SetupError } from './errors.ts';
 export { ensurePeer } from './peer.ts';
 export { sayOnStandardError } from './say.ts';
 export type { Say } from './say.ts';
+export { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
 /**
  * `cluster`: tests on the control plane. `interop`: tests against the host's ostree, a registry and the peer. `faults`:
@@ -54,7 +56,7 @@ const PACKAGES: readonly TieredPackage[] = [
 ];
 
 /**
- * Makes everything ready that the tiers need: Debian packages, the test control plane, the peer.
+ * Makes everything ready that the tiers need: Debian packages, the test control plane, the peer and other judges.
  * @throws SetupError with one sentence that says what is missing and how to go on
  */
 export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promise<void> {
@@ -67,4 +69,5 @@ export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promi
     await ensureControlPlane(say);
   }
   if (wanted.has('interop') || wanted.has('faults') || wanted.has('bench')) await ensurePeer(say);
+  if (wanted.has('interop')) await ensureZstdChunkedWriter(say);
 }

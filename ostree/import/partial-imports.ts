@@ -1,0 +1,155 @@
+/**
+ * Imports of layers in parts, for one pull: which layers, with content from where, and what happens when it does not work
+ * out. A layer that cannot be had in parts is had whole; the pull only says why.
+ */
+import type { ImageSource } from '../../registry/index.ts';
+import { OstreeError } from '../errors.ts';
+import type { Repository } from '../repository/repository.ts';
+import { ImportError } from './errors.ts';
+import type { ProgressCounter } from './import-progress.ts';
+import type { LayerTask } from './layer-import.ts';
+import type { LayerBlob } from './layer-tar.ts';
+import type { ImageLayer } from './layout.ts';
+import { clearPartialMark, readPartialMark, writePartialMark } from './partial-mark.ts';
+import { blobRef, IMAGE_REF_PREFIX } from './store-refs.ts';
+import type { LocalContentFinder } from './zstd-chunked/local-content.ts';
+import { ObjectFinder } from './zstd-chunked/object-finder.ts';
+import { type PartialLayer, preparePartialLayer } from './zstd-chunked/partial-layer.ts';
+import { TreeFinder } from './zstd-chunked/tree-finder.ts';
+import { PartialFetchUnusable } from './zstd-chunked/unusable.ts';
+
+/** Stored images whose trees are searched; hosts keep two or three. */
+const MAX_TREES = 4;
+
+type Role = LayerTask['role']['kind'];
+
+export interface PartialImportsOptions {
+  readonly repository: Repository;
+  readonly source: ImageSource;
+  readonly progress: ProgressCounter;
+  readonly onWarning?: (message: string) => void;
+}
+
+export class PartialImports {
+  readonly #options: PartialImportsOptions;
+  /** Commits of the images that are stored. Without any there is nothing that a layer could have in common with. */
+  readonly #stored: readonly string[];
+  #finders: { readonly objects: LocalContentFinder; readonly trees: LocalContentFinder } | undefined;
+  /** Digests of the layers that this pull put together. */
+  readonly #fromParts = new Set<string>();
+  #bytesReused = 0;
+
+  constructor(options: PartialImportsOptions) {
+    this.#options = options;
+    const { repository } = options;
+    this.#stored = [...new Set(repository.listRefs(IMAGE_REF_PREFIX).values())].filter((commit) =>
+      repository.hasObject('commit', commit),
+    );
+  }
+
+  /** Content of files that was taken from the repository instead, uncompressed. */
+  get bytesReused(): number {
+    return this.#bytesReused;
+  }
+
+  /**
+   * Imports the layer in parts, if that can be done.
+   *
+   * @param run imports the layer from a tar stream, into a transaction of its own
+   * @returns what `run` returns, or undefined when the layer has to be fetched whole
+   * @throws {ImportError} `InvalidLayer` for a hostile table of contents; and whatever a whole fetch would fail of, too
+   */
+  async attempt<Result>(
+    layer: ImageLayer,
+    role: Role,
+    signal: AbortSignal,
+    run: (blob: LayerBlob) => Promise<Result>,
+  ): Promise<Result | undefined> {
+    const { repository, progress } = this.#options;
+    const { descriptor, diffId } = layer;
+    // A layer that has a ref, but was put together under another diff-id, must be the one that its digest says.
+    if (this.#stored.length === 0 || repository.readRef(blobRef(descriptor.digest)) !== undefined) return undefined;
+    const counted = { arrived: 0, reused: 0 };
+    const partial = await this.#prepare(layer, role, signal, counted);
+    if (partial === undefined) {
+      progress.expectBytes(counted.arrived);
+      return undefined;
+    }
+    const saved = descriptor.size - partial.bytesToFetch;
+    progress.expectBytes(-saved);
+    try {
+      await writePartialMark(repository, descriptor.digest, diffId);
+      const result = await run({ digest: descriptor.digest, diffId, compression: 'none', bytes: partial.tar });
+      this.#bytesReused += counted.reused;
+      this.#fromParts.add(descriptor.digest);
+      return result;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isOfTheParts(error)) throw error;
+      progress.expectBytes(saved + counted.arrived);
+      this.#warn(layer, error);
+      return undefined;
+    }
+  }
+
+  async #prepare(
+    { descriptor }: ImageLayer,
+    role: Role,
+    signal: AbortSignal,
+    counted: { arrived: number; reused: number },
+  ): Promise<PartialLayer | undefined> {
+    const { repository, source, progress } = this.#options;
+    try {
+      return await preparePartialLayer({
+        repository,
+        source,
+        descriptor,
+        finder: () => this.#finder(role),
+        signal,
+        onBytes: (count) => {
+          counted.arrived += count;
+          progress.addBytes(count);
+        },
+        onReused: (count) => (counted.reused += count),
+      });
+    } catch (error) {
+      if (error instanceof ImportError) {
+        throw new ImportError(error.code, `layer ${descriptor.digest}: ${error.message}`, { cause: error });
+      }
+      if (!(error instanceof PartialFetchUnusable)) throw error;
+      this.#warn({ descriptor }, error);
+      return undefined;
+    }
+  }
+
+  #warn({ descriptor }: Pick<ImageLayer, 'descriptor'>, reason: Error): void {
+    this.#options.onWarning?.(`layer ${descriptor.digest} is fetched whole: ${reason.message}`);
+  }
+
+  /** To be called when the ref of a layer has been set. If it came whole, it is the one that its digest says. */
+  committed({ descriptor }: ImageLayer): void {
+    const { repository } = this.#options;
+    if (this.#fromParts.has(descriptor.digest)) return;
+    if (readPartialMark(repository, descriptor.digest) !== undefined) clearPartialMark(repository, descriptor.digest);
+  }
+
+  #finder(role: Role): LocalContentFinder {
+    const { repository } = this.#options;
+    this.#finders ??= {
+      objects: new ObjectFinder(repository),
+      trees: new TreeFinder(repository, this.#stored.slice(0, MAX_TREES)),
+    };
+    return role === 'derived' ? this.#finders.trees : this.#finders.objects;
+  }
+}
+
+/**
+ * Whether fetching the whole may do better: the parts do not fit, the stream is not the right one, or something that was
+ * here is not any more. Each of these is settled by the blob's own digest.
+ */
+function isOfTheParts(error: unknown): error is Error {
+  if (error instanceof PartialFetchUnusable) return true;
+  if (error instanceof OstreeError)
+    return error.code === 'MissingObject' || error.code === 'CorruptObject' || error.code === 'InvalidData';
+  return error instanceof ImportError && (error.code === 'InvalidLayer' || error.code === 'IncompleteImage');
+}
