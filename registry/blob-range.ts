@@ -8,6 +8,7 @@ import type { BlobReadOptions } from './image-source.ts';
 import type { Descriptor } from './oci.ts';
 import type { RegistryClient } from './registry-client.ts';
 import { isTransient, waitOrGiveUp } from './retry.ts';
+import { TransferPace } from './transfer-pace.ts';
 
 /** A transfer that gains this much between two cuts is going somewhere: its tries start anew. */
 const PROGRESS_BYTES = 1024 * 1024;
@@ -34,7 +35,10 @@ export async function* openBlobRange(
     try {
       answer = await openPart(client, descriptor, position, end, signal);
       const pieces = (answer.body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
-      for (let piece = await next(pieces, answer); piece !== undefined; piece = await next(pieces, answer)) {
+      const pace = new TransferPace(`Registry ${answer.url.host}`, 2 * answer.idleTimeoutMs);
+      const { url } = answer;
+      const next = (): Promise<Buffer | undefined> => nextPiece(pieces, pace, url);
+      for (let piece = await next(); piece !== undefined; piece = await next()) {
         position += piece.length;
         if (position > end) throw wrongLength(client, descriptor, 'more');
         onBytes?.(piece.length);
@@ -104,12 +108,12 @@ async function openPart(
 }
 
 /** The next piece; connection errors are told apart from whatever else may throw around it. */
-async function next(pieces: AsyncIterator<Buffer>, answer: Answer): Promise<Buffer | undefined> {
+async function nextPiece(pieces: AsyncIterator<Buffer>, pace: TransferPace, url: URL): Promise<Buffer | undefined> {
   try {
-    const { done, value } = await pieces.next();
+    const { done, value } = await pace.next(pieces);
     return done === true ? undefined : value;
   } catch (error) {
-    throw connectionError(error, answer.url);
+    throw connectionError(error, url);
   }
 }
 

@@ -14,8 +14,8 @@ const REDIRECTS_MAX = 5;
 const DRAIN_LIMIT_BYTES = 64 * 1024;
 /** A registry may take its time to store a large blob after its last byte. */
 const UPLOAD_ANSWER_TIMEOUT_MS = 300_000;
-/** Small documents that drip in more slowly than this are an attack or a broken link, though never silent. */
-const DOCUMENT_DEADLINE_MS = 120_000;
+/** Small documents that drip in for more than so many silences are an attack or a broken link. */
+const DOCUMENT_SILENCES = 4;
 /** Fewer, larger pieces between kernel and stream. */
 const BODY_BUFFER_BYTES = 512 * 1024;
 const REDIRECT_STATUS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -38,6 +38,8 @@ export interface Answer {
   readonly url: URL;
   /** Whether that is another origin than the one that was asked. */
   readonly foreign: boolean;
+  /** The longest silence that is borne while the body comes. */
+  readonly idleTimeoutMs: number;
 }
 
 export class Connection implements AsyncDisposable {
@@ -159,7 +161,8 @@ export class Connection implements AsyncDisposable {
       const { statusCode: status, headers, body } = response;
       // Whoever reads the body sees its errors; of a body that is dropped unread, they would end the process.
       body.on('error', () => undefined);
-      return { status, headers, body, url, foreign: url.origin !== exchange.url.origin };
+      const foreign = url.origin !== exchange.url.origin;
+      return { status, headers, body, url, foreign, idleTimeoutMs: this.#idleTimeoutMs };
     } catch (error) {
       exchange.signal?.throwIfAborted();
       throw connectionError(error, url, this.#network.proxyOf(url));
@@ -217,10 +220,11 @@ export async function drain(answer: Answer): Promise<void> {
 export async function readBody(answer: Answer, limit: number, signal?: AbortSignal): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let length = 0;
+  const deadlineMs = DOCUMENT_SILENCES * answer.idleTimeoutMs;
   const late = (): void => {
-    answer.body.destroy(new Error(`no whole answer within ${DOCUMENT_DEADLINE_MS / 1000} s`));
+    answer.body.destroy(new Error(`no whole answer within ${deadlineMs / 1000} s`));
   };
-  const timer = setTimeout(late, DOCUMENT_DEADLINE_MS);
+  const timer = setTimeout(late, deadlineMs);
   try {
     for await (const chunk of answer.body) {
       chunks.push(chunk);

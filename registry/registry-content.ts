@@ -10,6 +10,7 @@ import type { RegistryOptions } from './options.ts';
 import { RegistryClient } from './registry-client.ts';
 import { formatRegistryName, manifestReference, type RegistryName } from './registry-name.ts';
 import { isTransient, waitOrGiveUp } from './retry.ts';
+import { TransferPace } from './transfer-pace.ts';
 import { BlobVerifier, verifyDocument } from './verification.ts';
 
 /** A transfer that gains this much between two cuts is going somewhere: its tries start anew. */
@@ -142,19 +143,21 @@ export class RegistryContent implements ContentStore {
 class Transfer {
   #answer: Answer | undefined;
   #iterator: AsyncIterator<Buffer> | undefined;
+  #pace: TransferPace | undefined;
   #skip = 0;
 
   async begin(opening: Promise<{ readonly answer: Answer; readonly known: number }>): Promise<void> {
     const { answer, known } = await opening;
     this.#answer = answer;
+    this.#pace = new TransferPace(`Registry ${answer.url.host}`, 2 * answer.idleTimeoutMs);
     this.#iterator = (answer.body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
     this.#skip = known;
   }
 
   async next(): Promise<Buffer | undefined> {
-    if (this.#answer === undefined || this.#iterator === undefined) return undefined;
+    if (this.#answer === undefined || this.#iterator === undefined || this.#pace === undefined) return undefined;
     try {
-      const { done, value } = await this.#iterator.next();
+      const { done, value } = await this.#pace.next(this.#iterator);
       return done === true ? undefined : value;
     } catch (error) {
       throw connectionError(error, this.#answer.url);
