@@ -6,7 +6,7 @@
 export type OstreeErrorCode =
   /** The path holds no OSTree repository. Check the path, or create one with `ostree init`. */
   | 'NotARepository'
-  /** The repository's mode or version is one that the operation cannot use. Use a `bare` repository. */
+  /** The repository's mode or version is one that the operation cannot use. Use one of mode `bare`, `bare-user` or `archive`. */
   | 'UnsupportedMode'
   /** An object's bytes do not match its name or its format. Run `ostree fsck`, then pull the image again. */
   | 'CorruptObject'

@@ -72,7 +72,6 @@ export interface PulledImage {
  */
 export async function pullImage(options: PullOptions): Promise<PulledImage> {
   const { repository, reference, source, platform, signal } = options;
-  requireWritableMode(repository);
   requireVerifiable(reference);
   const progress = new ProgressCounter(options.onProgress);
   progress.update({ stage: 'Resolving' });
@@ -125,14 +124,6 @@ async function fetchImage(
     bytesSaved: Math.max(0, fetch.bytesMissing - progress.current.bytesDone),
     bytesReused: fetched.bytesReused,
   };
-}
-
-function requireWritableMode(repository: Repository): void {
-  if (repository.mode !== 'archive') return;
-  throw new OstreeError(
-    'UnsupportedMode',
-    `images cannot be imported into ${repository.path}, which has mode archive; use a repository of mode bare`,
-  );
 }
 
 function requireVerifiable({ signature, image }: OstreeImageReference): void {

@@ -30,8 +30,8 @@ const MODES = new Map<string, RepositoryMode>([
 ]);
 
 /** The text of a new repository's `config`, equal to what `ostree init` writes. */
-export function newConfigText(mode: 'bare' | 'bare-user'): string {
-  return `[core]\nrepo_version=1\nmode=${mode}\n`;
+export function newConfigText(mode: RepositoryMode): string {
+  return `[core]\nrepo_version=1\nmode=${mode === 'archive' ? 'archive-z2' : mode}\n`;
 }
 
 /** Reads `config`. Throws UnsupportedMode if we cannot work with the repository at `path`. */
@@ -44,6 +44,13 @@ export function parseConfig(text: string, path: string): RepositoryConfig {
   }
   const modeName = core?.get('mode') ?? 'bare';
   const mode = MODES.get(modeName);
+  if (modeName === 'bare-user-only') {
+    throw new OstreeError(
+      'UnsupportedMode',
+      `The repository ${path} has mode bare-user-only, which cannot keep the owners, setuid bits and attributes of an ` +
+        'operating system; use one of mode bare, bare-user or archive',
+    );
+  }
   if (mode === undefined) {
     throw new OstreeError(
       'UnsupportedMode',

@@ -4,18 +4,23 @@
  */
 import { closeSync, fchmodSync, fchownSync, futimesSync, writeSync } from 'node:fs';
 import type { Hash } from 'node:crypto';
-import { ioError, OstreeError } from '../errors.ts';
+import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
 import { contentHash, S_IFREG, type FileHeader } from '../objects/file-header.ts';
 import { openUnnamed } from '../posix/unnamed-file.ts';
 import { setXattr } from '../posix/xattr.ts';
+import { ArchiveEncoder } from './archive-file.ts';
+import type { RepositoryMode } from './config.ts';
 
 /** In a bare-user repository this attribute holds what a file would have if its writer were root. */
 export const BARE_USER_XATTR = 'user.ostreemeta';
 
+/** Of every file: what it is when checked out stands in its header. */
+const ARCHIVE_MODE = 0o644;
+
 /** What a FileWriter needs of the transaction that it belongs to. */
 export interface FileWriterContext {
-  readonly mode: 'bare' | 'bare-user';
+  readonly mode: RepositoryMode;
   readonly stagingPath: string;
   readonly euid: number;
   readonly egid: number;
@@ -29,6 +34,7 @@ export class FileWriter implements Disposable {
   readonly #size: number;
   readonly #expected: string | undefined;
   readonly #hash: Hash;
+  readonly #archive: ArchiveEncoder | undefined;
   #fd: number | undefined;
   #written = 0;
 
@@ -38,9 +44,12 @@ export class FileWriter implements Disposable {
     this.#size = size;
     this.#expected = expected;
     this.#hash = contentHash(header);
+    this.#archive = context.mode === 'archive' ? new ArchiveEncoder(header, size) : undefined;
     try {
       this.#fd = openUnnamed(context.stagingPath);
+      if (this.#archive !== undefined) writeAll(this.#fd, this.#archive.start());
     } catch (error) {
+      this[Symbol.dispose]();
       throw ioError(`create a file in ${context.stagingPath}`, error);
     }
   }
@@ -52,7 +61,8 @@ export class FileWriter implements Disposable {
     this.#written += chunk.length;
     if (this.#written > this.#size) throw this.#sizeMismatch();
     try {
-      writeAll(fd, chunk);
+      if (this.#archive === undefined) writeAll(fd, chunk);
+      else for (const piece of this.#archive.push(chunk)) writeAll(fd, piece);
     } catch (error) {
       throw ioError(`write an object in ${this.#context.stagingPath}`, error);
     }
@@ -65,6 +75,7 @@ export class FileWriter implements Disposable {
     const checksum = this.#hash.digest('hex');
     try {
       assertExpected('file', checksum, this.#expected);
+      for (const piece of this.#archive?.finish() ?? []) writeAll(fd, piece);
       setFileMetadata(fd, this.#header, this.#context);
       this.#context.publish(fd, checksum);
     } catch (error) {
@@ -109,16 +120,38 @@ export function writeAll(fd: number, chunk: Buffer): void {
 
 /** Gives an object's file the owner, mode, attributes and time that the repository's mode prescribes. */
 export function setFileMetadata(fd: number, header: FileHeader, context: FileWriterContext): void {
+  if (context.mode === 'archive') {
+    fchmodSync(fd, ARCHIVE_MODE);
+    return;
+  }
   if (context.mode === 'bare-user') {
     setXattr(fd, BARE_USER_XATTR, encodeDirectoryMetadata(header));
     // The mode is only approximated, so that no setuid file of another owner comes into being.
     fchmodSync(fd, (header.mode & 0o775) | 0o400);
   } else {
-    // In this order: a change of owner clears setuid bits and capabilities.
-    if (header.uid !== context.euid || header.gid !== context.egid) fchownSync(fd, header.uid, header.gid);
-    fchmodSync(fd, header.mode & ~S_IFREG);
-    for (const { name, value } of header.xattrs) setXattr(fd, name, value);
+    asRoot(header, () => {
+      // In this order: a change of owner clears setuid bits and capabilities.
+      if (header.uid !== context.euid || header.gid !== context.egid) fchownSync(fd, header.uid, header.gid);
+      fchmodSync(fd, header.mode & ~S_IFREG);
+      for (const { name, value } of header.xattrs) setXattr(fd, name, value);
+    });
   }
   // Time is not part of an object; a fixed one keeps checkouts by hard link equal everywhere.
   futimesSync(fd, 0, 0);
+}
+
+/** Does what only root may do to a file of a bare repository, or says so and what else there is. */
+export function asRoot({ uid, gid, xattrs }: FileHeader, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EPERM') throw error;
+    const attributes = xattrs.length === 0 ? '' : ` and the attributes ${xattrs.map(({ name }) => name).join(', ')}`;
+    throw new OstreeError(
+      'PermissionDenied',
+      `A repository of mode bare gives files their owner ${uid}:${gid}${attributes}, which this user may not do; ` +
+        'run this as root and outside of a container, or use a repository of mode bare-user or archive',
+      { cause: error },
+    );
+  }
 }

@@ -47,3 +47,8 @@ export function objectTypeOf(extension: string, mode: RepositoryMode): ObjectTyp
       return undefined;
   }
 }
+
+/** The inverse of `objectTypeOf`. */
+export function extensionOf(type: ObjectType, mode: RepositoryMode): string {
+  return type === 'file' && mode === 'archive' ? 'filez' : type;
+}

@@ -11,8 +11,10 @@ import { assertFileHeader, contentChecksum, isSymlink, type FileHeader } from '.
 import { looseObjectPath, MAX_METADATA_BYTES, type MetadataType, type ObjectType } from '../objects/object-name.ts';
 import { linkUnnamed, openUnnamed } from '../posix/unnamed-file.ts';
 import { setLinkXattr, setXattr } from '../posix/xattr.ts';
-import type { Reserve } from './config.ts';
+import { archivedFile, archivedLink } from './archive-file.ts';
+import type { RepositoryMode, Reserve } from './config.ts';
 import {
+  asRoot,
   assertExpected,
   BARE_USER_XATTR,
   FileWriter,
@@ -21,11 +23,12 @@ import {
   type FileWriterContext,
 } from './file-writer.ts';
 import { SpaceBudget } from './free-space.ts';
+import { extensionOf } from './loose-objects.ts';
 
 /** All that a thread needs to write into a transaction: plain data, to be passed as `workerData` or a message. */
 export interface WriterHandle {
   readonly repositoryPath: string;
-  readonly mode: 'bare' | 'bare-user';
+  readonly mode: RepositoryMode;
   readonly stagingPath: string;
   readonly reserve: Reserve;
 }
@@ -54,8 +57,8 @@ export class ObjectWriter {
   has(type: ObjectType, checksum: string): boolean {
     // In this order: while we look, a commit may be moving the object from the one place to the other.
     return (
-      exists(stagedObjectPath(this.handle.stagingPath, type, checksum)) ||
-      exists(`${this.handle.repositoryPath}/objects/${looseObjectPath(checksum, type)}`)
+      exists(this.#stagedPath(type, checksum)) ||
+      exists(`${this.handle.repositoryPath}/objects/${looseObjectPath(checksum, this.#extension(type))}`)
     );
   }
 
@@ -93,7 +96,8 @@ export class ObjectWriter {
     if (this.has('file', checksum)) return checksum;
     assertFileHeader(header);
     this.#budget.spend(content.length);
-    this.#write('file', checksum, content, (fd) => setFileMetadata(fd, header, this.#context));
+    const bytes = this.handle.mode === 'archive' ? archivedFile(header, content) : content;
+    this.#write('file', checksum, bytes, (fd) => setFileMetadata(fd, header, this.#context));
     return checksum;
   }
 
@@ -106,6 +110,10 @@ export class ObjectWriter {
     if (this.has('file', checksum)) return checksum;
     if (this.handle.mode === 'bare') {
       this.#writeLink(header, checksum);
+      return checksum;
+    }
+    if (this.handle.mode === 'archive') {
+      this.#write('file', checksum, archivedLink(header), (fd) => setFileMetadata(fd, header, this.#context));
       return checksum;
     }
     // A user cannot give a link an owner, so there it is a file that holds the target.
@@ -121,9 +129,11 @@ export class ObjectWriter {
     const temporary = `${this.handle.stagingPath}/tmplink.${randomBytes(8).toString('hex')}`;
     try {
       symlinkSync(header.symlinkTarget, temporary);
-      lchownSync(temporary, header.uid, header.gid);
-      for (const { name, value } of header.xattrs) setLinkXattr(temporary, name, value);
-      renameSync(temporary, stagedObjectPath(this.handle.stagingPath, 'file', checksum));
+      asRoot(header, () => {
+        lchownSync(temporary, header.uid, header.gid);
+        for (const { name, value } of header.xattrs) setLinkXattr(temporary, name, value);
+      });
+      renameSync(temporary, this.#stagedPath('file', checksum));
     } catch (error) {
       rmSync(temporary, { force: true });
       throw ioError(`write the object ${checksum}.file`, error);
@@ -147,7 +157,15 @@ export class ObjectWriter {
 
   #publish(fd: number, type: ObjectType, checksum: string): void {
     // Equal names mean equal objects: whoever came first has done the work.
-    linkUnnamed(fd, stagedObjectPath(this.handle.stagingPath, type, checksum));
+    linkUnnamed(fd, this.#stagedPath(type, checksum));
+  }
+
+  #stagedPath(type: ObjectType, checksum: string): string {
+    return stagedObjectPath(this.handle.stagingPath, this.#extension(type), checksum);
+  }
+
+  #extension(type: ObjectType): string {
+    return extensionOf(type, this.handle.mode);
   }
 }
 
@@ -155,8 +173,8 @@ export class ObjectWriter {
  * Where an object waits for its transaction to be committed: all of them in one directory, not by prefix as libostree
  * stages. It takes over what a killed writer leaves, and must find nothing of ours that the disk may not have.
  */
-export function stagedObjectPath(stagingPath: string, type: ObjectType, checksum: string): string {
-  return `${stagingPath}/${checksum}.${type}`;
+export function stagedObjectPath(stagingPath: string, extension: string, checksum: string): string {
+  return `${stagingPath}/${checksum}.${extension}`;
 }
 
 function exists(path: string): boolean {

@@ -11,6 +11,7 @@ import { isChecksum, looseObjectPath, type MetadataType, type ObjectType } from 
 import type { LockKind } from '../posix/file-lock.ts';
 import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
+import { extensionOf } from './loose-objects.ts';
 import { announceChange, deleteRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
 import { createStagingDirectory, readBootId } from './staging-directory.ts';
 import { openStoredFile, type StoredFile } from './stored-file.ts';
@@ -50,7 +51,7 @@ export class Repository {
   }
 
   /** Creates a repository, or opens the one that is there. Throws UnsupportedMode if that one has another mode. */
-  static create(path: string, mode: 'bare' | 'bare-user'): Repository {
+  static create(path: string, mode: RepositoryMode): Repository {
     if (!existsSync(join(path, 'config'))) {
       try {
         for (const directory of DIRECTORIES) mkdirSync(join(path, directory), { recursive: true });
@@ -73,8 +74,7 @@ export class Repository {
 
   /** Where a loose object lies, whether or not it is there. */
   objectPath(type: ObjectType, checksum: string): string {
-    const extension = type === 'file' && this.mode === 'archive' ? 'filez' : type;
-    return join(this.path, 'objects', looseObjectPath(checksum, extension));
+    return join(this.path, 'objects', looseObjectPath(checksum, extensionOf(type, this.mode)));
   }
 
   hasObject(type: ObjectType, checksum: string): boolean {

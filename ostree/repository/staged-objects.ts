@@ -4,6 +4,7 @@ import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { decodeCommit, metadataChecksum, type Commit } from '../objects/commit.ts';
 import { decodeDirtree, type Dirtree } from '../objects/dirtree.ts';
 import type { MetadataType, ObjectType } from '../objects/object-name.ts';
+import { extensionOf } from './loose-objects.ts';
 import { stagedObjectPath } from './object-writer.ts';
 import type { Repository } from './repository.ts';
 
@@ -27,7 +28,8 @@ export class StagedObjects implements ObjectSource {
   }
 
   hasObject(type: ObjectType, checksum: string): boolean {
-    return this.#staged.has(`${checksum}.${type}`) || this.#repository.hasObject(type, checksum);
+    const name = `${checksum}.${extensionOf(type, this.#repository.mode)}`;
+    return this.#staged.has(name) || this.#repository.hasObject(type, checksum);
   }
 
   /** Throws MissingObject or CorruptObject. */

@@ -28,30 +28,25 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
 
   private constructor(
     path: string,
-    mode: 'bare' | 'bare-user',
     config: RepositoryConfig,
     lock: HeldLock,
     staging: StagingDirectory,
     fileSystem: DurableFileSystem,
   ) {
-    super({ repositoryPath: path, mode, stagingPath: staging.path, reserve: config.reserve });
+    super({ repositoryPath: path, mode: config.mode, stagingPath: staging.path, reserve: config.reserve });
     this.config = config;
     this.#lock = lock;
     this.#staging = staging;
     this.fileSystem = fileSystem;
   }
 
-  /** Takes the repository's lock, shared, and a staging directory. Throws UnsupportedMode for an archive repository. */
+  /** Takes the repository's lock, shared, and a staging directory. */
   static async begin(path: string, config: RepositoryConfig, options: LockOptions = {}): Promise<Transaction> {
-    const { mode } = config;
-    if (mode === 'archive') {
-      throw new OstreeError('UnsupportedMode', `The repository ${path} is an archive; write to one of mode bare`);
-    }
     const lock = await lockRepository(path, config, 'shared', options);
     let fileSystem: DurableFileSystem | undefined;
     try {
       fileSystem = new DurableFileSystem(path);
-      return new Transaction(path, mode, config, lock, await acquireStagingDirectory(path, readBootId()), fileSystem);
+      return new Transaction(path, config, lock, await acquireStagingDirectory(path, readBootId()), fileSystem);
     } catch (error) {
       fileSystem?.[Symbol.dispose]();
       lock.release();

@@ -123,10 +123,10 @@ describe('an image that cannot be imported is refused in one sentence, and leave
     await refuses(layout, RegistryError, 'DigestMismatch', /sha256:/);
   });
 
-  it('when the repository is an archive', async () => {
-    const path = join(folder, 'archive');
-    await run('ostree', `--repo=${path}`, 'init', '--mode=archive');
-    await assert.rejects(pull(path, base, { repository: Repository.open(path) }), { code: 'UnsupportedMode' });
+  it('when the repository keeps no owners', async () => {
+    const path = join(folder, 'bare-user-only');
+    await run('ostree', `--repo=${path}`, 'init', '--mode=bare-user-only');
+    assert.throws(() => Repository.open(path), { code: 'UnsupportedMode', message: /cannot keep the owners/ });
   });
 
   it('when the directory is no repository', async () => {

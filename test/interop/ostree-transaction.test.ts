@@ -121,12 +121,6 @@ describe('a transaction', () => {
     });
   });
 
-  it('refuses an archive repository, and a place that is none', async () => {
-    using scratch = scratchDirectory();
-    ostree(scratch.path, 'init', '--mode=archive');
-    await assert.rejects(Repository.open(scratch.path).beginTransaction(), { code: 'UnsupportedMode' });
-  });
-
   it('deletes what was staged before the last boot, and leaves alone what is in use', async () => {
     using scratch = scratchDirectory();
     const repository = Repository.create(scratch.path, 'bare');
