@@ -17,6 +17,8 @@ import {
   formatImageReference,
   MEDIA_TYPE,
 } from '../../registry/index.ts';
+import { lookup } from '../gvariant/value.ts';
+import { DIRECTORY_MARKS_KEY, DirectoryMarks } from '../import/directory-marks.ts';
 import { ImportError } from '../import/errors.ts';
 import { FINAL_DIFF_ID_LABEL, type ImageLayer, parseLayout } from '../import/layout.ts';
 import { blobRef } from '../import/store-refs.ts';
@@ -77,11 +79,16 @@ export async function reexport(options: ReexportOptions): Promise<ReexportedImag
   await put(commitLayer(repository, baseCommit, { elsewhere: new Set(chunkObjects.flat()) }), base);
   for (const [at, chunk] of chunks.entries()) await put(chunkLayer(repository, chunkObjects[at] ?? [], paths), chunk);
   const merged = TreeDirectory.load(repository, repository.readCommit(mergeCommit));
-  const carries = directoryChoice(repository, baseCommit, merged);
+  const guess = directoryGuess(repository, baseCommit, merged);
   const labels = merged.lookup('usr/etc/selinux/config') === undefined;
   for (const layer of derived) {
-    const root = repository.readCommit(layerCommit(repository, layer));
-    await put(treeLayer(repository, root, { labels, carries }), layer);
+    const checksum = layerCommit(repository, layer);
+    const commit = repository.readCommit(checksum);
+    const marks = new DirectoryMarks(checksum, commit.metadata);
+    // Asked for each directory, in the order of the marks.
+    const carries = lookup(commit.metadata, DIRECTORY_MARKS_KEY) === undefined ? guess : () => marks.next();
+    await put(treeLayer(repository, commit, { labels, carries }), layer);
+    marks.finish();
   }
   const finalDiffId = written[chunks.length]?.diffId ?? '';
   const manifestDigest = await putImage({ manifest, config }, written, finalDiffId, destination, signal);
@@ -144,10 +151,10 @@ function objectsOfChunk(repository: Repository, chunk: ImageLayer): readonly str
 }
 
 /**
- * A layer commit does not tell directories that the layer had from those that had to be there for its files. One that is
- * new must stand in the layer, and so must one by which the merged tree differs from the base.
+ * A layer commit that another tool imported does not tell directories that the layer had from those that had to be there
+ * for its files. One that is new must stand in the layer, and one that is in the merged tree as it is in the layer may.
  */
-function directoryChoice(
+function directoryGuess(
   repository: Repository,
   baseCommit: string,
   merged: TreeDirectory,

@@ -16,6 +16,7 @@ import {
   pull,
   pullWithPeer,
   readLayout,
+  run,
   writeImage,
 } from './import-fixture.ts';
 
@@ -95,6 +96,23 @@ describe('treeline image reexport', () => {
       assert.equal(after.config.config.Labels['ostree.commit'], baseCommit);
     });
   }
+
+  it('keeps what a layer says of a directory that was there before', async () => {
+    const changed = await derive(layout, join(folder, 'changed'), [
+      new Archive().directory('usr/share/doc', { mode: 0o711, uid: 3, gid: 4 }).file('usr/lib/more', 'more').finish(),
+    ]);
+    const [repo, again] = [join(folder, 'directories'), join(folder, 'directories-again')];
+    const { mergeCommit } = await pull(repo, changed);
+    const listed = await run('ostree', `--repo=${repo}`, 'ls', mergeCommit, '-d', '/usr/share/doc', '/usr/lib');
+    assert.match(listed, /d00711 3 4 /);
+    const said = await treeline(['image', 'reexport', '--repo', repo, `oci:${changed}:base`, `oci:${again}:base`]);
+    assert.equal(said.status, 0, said.stderr);
+    const second = await pull(join(folder, 'directories-repo'), again);
+    assert.equal(
+      await contentOf(join(folder, 'directories-repo'), second.mergeCommit),
+      await contentOf(repo, mergeCommit),
+    );
+  });
 
   it('gives the same digest every time, and changes nothing in the repository', async () => {
     const repo = join(folder, 'same');
