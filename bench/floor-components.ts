@@ -1,0 +1,150 @@
+/**
+ * The work that no importer of an image can leave out, each kind by itself on all cores, with nothing else: inflating the
+ * layers, the digests of layers and objects, and files written and made durable.
+ */
+import { createReadStream } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { Worker } from 'node:worker_threads';
+import { createGunzip } from 'node:zlib';
+import { runCommand } from '../tools/setup/command.ts';
+import type { FloorTask } from './floor-worker.ts';
+import type { LayerContent } from './image-content.ts';
+
+export interface Component {
+  readonly name: string;
+  readonly bytes: number;
+  /** User and system time of all threads; what the kernel does later in its own threads is nobody's. */
+  readonly cpuSeconds: number;
+  /** On all cores. */
+  readonly wallSeconds: number;
+  /** Of the longest part that one core has to do in one go, where there is such a thing. */
+  readonly longestSeconds?: number;
+}
+
+const READ_BYTES = 1 << 18;
+
+/** Gunzips every layer, as many at a time as there are cores, and drops what comes out. */
+export async function inflate(layers: readonly LayerContent[], cores: number): Promise<Component> {
+  let bytes = 0;
+  let longestSeconds = 0;
+  const inflateOne = async ({ path }: LayerContent): Promise<void> => {
+    const started = performance.now();
+    const source = createReadStream(path, { highWaterMark: READ_BYTES });
+    await pipeline(source, createGunzip({ chunkSize: READ_BYTES }), async (output: AsyncIterable<Buffer>) => {
+      for await (const chunk of output) bytes += chunk.length;
+    });
+    longestSeconds = Math.max(longestSeconds, (performance.now() - started) / 1000);
+  };
+  // Largest first: the last one then ends soon after the others.
+  const waiting = layers.toSorted((a, b) => a.compressed - b.compressed);
+  const cost = await timed(async () => {
+    await Promise.all(
+      Array.from({ length: cores }, async () => {
+        for (let layer = waiting.pop(); layer !== undefined; layer = waiting.pop()) await inflateOne(layer);
+      }),
+    );
+  });
+  return { name: 'inflate', bytes, ...cost, longestSeconds };
+}
+
+/** SHA-256 of parts of the given sizes. */
+export async function digest(name: string, sizes: readonly number[], cores: number): Promise<Component> {
+  const cost = await onAllCores(deal(sizes, cores).map((own) => ({ kind: 'digest', sizes: own })));
+  return { name, bytes: sum(sizes), ...cost };
+}
+
+/** Creates a file for each size under `directory`, in 256 directories, with owner, mode and time; then one syncfs. */
+export async function writeFiles(directory: string, sizes: readonly number[], cores: number): Promise<Component> {
+  for (let fan = 0; fan < 256; fan++) await mkdir(join(directory, fan.toString(16).padStart(2, '0')));
+  const tasks = deal(sizes, cores).map((own, worker) => ({
+    kind: 'write' as const,
+    sizes: own,
+    directory,
+    prefix: `${worker}-`,
+  }));
+  const written = await onAllCores(tasks);
+  const synced = await timed(async () => runCommand('sync', ['--file-system', directory]));
+  return {
+    name: 'write files, syncfs',
+    bytes: sum(sizes),
+    cpuSeconds: written.cpuSeconds + synced.cpuSeconds,
+    wallSeconds: written.wallSeconds + synced.wallSeconds,
+  };
+}
+
+export interface Bound {
+  /** All CPU time, spread evenly over the cores. */
+  readonly cpuSeconds: number;
+  /** The longest thing that one core has to do in one go: the inflating of the largest layer. */
+  readonly chainSeconds: number;
+  /** Writing alone, with the waiting for the disk. */
+  readonly diskSeconds: number;
+  /** The largest of them: everything else overlaps with it in the best case. */
+  readonly seconds: number;
+}
+
+/** No import can be quicker than this with these programs for the parts. */
+export function lowerBound(components: readonly Component[], cores: number): Bound {
+  const cpuSeconds = sum(components.map((one) => one.cpuSeconds)) / cores;
+  const chainSeconds = Math.max(0, ...components.map(({ longestSeconds }) => longestSeconds ?? 0));
+  const diskSeconds = Math.max(
+    0,
+    ...components.filter(({ name }) => name.startsWith('write')).map(({ wallSeconds }) => wallSeconds),
+  );
+  return { cpuSeconds, chainSeconds, diskSeconds, seconds: Math.max(cpuSeconds, chainSeconds, diskSeconds) };
+}
+
+/** Spreads `sizes` so that each of the shares has about the same sum: the largest goes where least is. */
+export function deal(sizes: readonly number[], shares: number): readonly (readonly number[])[] {
+  const dealt = Array.from({ length: shares }, () => ({ total: 0, own: [] as number[] }));
+  for (const size of sizes.toSorted((a, b) => b - a)) {
+    const least = dealt.reduce((best, one) => (one.total < best.total ? one : best));
+    least.total += size;
+    least.own.push(size);
+  }
+  return dealt.map(({ own }) => own);
+}
+
+async function onAllCores(tasks: readonly FloorTask[]): Promise<{ cpuSeconds: number; wallSeconds: number }> {
+  const threads = await Promise.all(tasks.map(startThread));
+  try {
+    return await timed(async () => {
+      await Promise.all(threads.map(async (worker, index) => ask(worker, tasks[index])));
+    });
+  } finally {
+    await Promise.all(threads.map(async (worker) => worker.terminate()));
+  }
+}
+
+/** Started and warm before the clock runs. */
+async function startThread(): Promise<Worker> {
+  const worker = new Worker(new URL('floor-worker.ts', import.meta.url));
+  await ask(worker, { kind: 'digest', sizes: [1] });
+  return worker;
+}
+
+async function ask(worker: Worker, task: FloorTask | undefined): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    worker.once('error', reject);
+    worker.once('message', () => {
+      worker.off('error', reject);
+      resolve();
+    });
+    worker.postMessage(task, []);
+  });
+}
+
+async function timed(work: () => Promise<unknown>): Promise<{ cpuSeconds: number; wallSeconds: number }> {
+  const cpu = process.cpuUsage();
+  const started = performance.now();
+  await work();
+  const wallSeconds = (performance.now() - started) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return { cpuSeconds: (user + system) / 1e6, wallSeconds };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

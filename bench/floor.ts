@@ -1,0 +1,126 @@
+/**
+ * `npm run bench:floor`: how far our `image pull` is from the least that any importer has to do with the same image:
+ * inflate, the digests that must be computed (blobs and objects), files written and synced, on all cores.
+ *
+ *   --scenario A,B   of single and chunked (default: both)      --runs N    of which the fastest counts (default 3)
+ *   --size MB, --files N   as in bench:import                   --output json
+ */
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { startRegistry, type TestRegistry } from '../testbed/registry.ts';
+import { runCommand } from '../tools/setup/command.ts';
+import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
+import { treelineContender } from './contender.ts';
+import { type Bound, type Component, digest, inflate, lowerBound, writeFiles } from './floor-components.ts';
+import { makeFreshDisk } from './fresh-disk.ts';
+import { readImageContent } from './image-content.ts';
+import { ensureImages } from './images.ts';
+import { renderTable } from './import-table.ts';
+import { type Cost, measure } from './measured-process.ts';
+import { readIntoPageCache } from './page-cache.ts';
+import { parseScenarios, type ScenarioName, SCENARIOS } from './scenario.ts';
+
+interface FloorResult {
+  readonly scenario: ScenarioName;
+  readonly components: readonly Component[];
+  readonly bound: Bound;
+  readonly pull: Cost;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      scenario: { type: 'string', default: 'single,chunked' },
+      runs: { type: 'string', default: '3' },
+      size: { type: 'string', default: '900' },
+      files: { type: 'string', default: '20000' },
+      output: { type: 'string', default: 'table' },
+    },
+  });
+  const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
+  await ensureAll(say, ['bench']);
+  const images = await ensureImages(await ensurePeer(say), shape, say);
+  await using registry = await startRegistry({ storage: images.storage });
+  await readIntoPageCache(images.storage);
+  const results: FloorResult[] = [];
+  for (const scenario of parseScenarios(values.scenario)) {
+    results.push(await measureFloor(scenario, registry, images.storage, Number(values.runs), 2.5 * shape.size));
+  }
+  process.stdout.write(
+    values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : results.map(render).join('\n'),
+  );
+}
+
+async function measureFloor(
+  scenario: ScenarioName,
+  registry: TestRegistry,
+  storage: string,
+  runs: number,
+  diskBytes: number,
+): Promise<FloorResult> {
+  const { image, title } = SCENARIOS[scenario];
+  const cores = availableParallelism();
+  say(`reading what is in ${image}`);
+  const layers = await readImageContent(registry.url, storage, image);
+  const objects = layers.flatMap((layer) => layer.objects);
+  const blobs = layers.map(({ compressed }) => compressed);
+  const rounds: (readonly Component[])[] = [];
+  const pulls: Cost[] = [];
+  for (let run = 1; run <= runs; run++) {
+    say(`run ${run} of ${runs}: ${title}`);
+    rounds.push([
+      await inflate(layers, cores),
+      await digest('SHA-256 of blobs', blobs, cores),
+      await digest('SHA-256 of objects', objects, cores),
+      await onFreshDisk(diskBytes, async (disk) => writeFiles(disk, objects, cores)),
+    ]);
+    pulls.push(
+      await onFreshDisk(diskBytes, async (disk) => {
+        const repository = join(disk, 'repo');
+        await runCommand('ostree', [`--repo=${repository}`, 'init', '--mode=bare']);
+        await runCommand('sync', []);
+        const treeline = treelineContender();
+        return measure(treeline.command, treeline.parameters(repository, registry.host, image));
+      }),
+    );
+  }
+  const components = (rounds[0] ?? []).map((_, index) => fastest(rounds.flatMap((round) => round[index] ?? [])));
+  return { scenario, components, bound: lowerBound(components, cores), pull: fastest(pulls) };
+}
+
+/** The floor is what is possible, so the fastest counts, of the pulls too. */
+function fastest<T extends { readonly wallSeconds: number }>(values: readonly T[]): T {
+  return values.reduce((best, one) => (one.wallSeconds < best.wallSeconds ? one : best));
+}
+
+async function onFreshDisk<T>(bytes: number, work: (directory: string) => Promise<T>): Promise<T> {
+  await using disk = await makeFreshDisk(bytes);
+  const directory = join(disk.path, 'work');
+  await mkdir(directory);
+  return await work(directory);
+}
+
+function render({ scenario, components, bound, pull }: FloorResult): string {
+  const row = (name: string, wall: number, cpu?: number, bytes?: number): readonly string[] => [
+    `${SCENARIOS[scenario].title}: ${name}`,
+    wall.toFixed(2),
+    cpu?.toFixed(2) ?? '',
+    bytes === undefined ? '' : (bytes / 1e6).toFixed(0),
+    `${(wall / bound.seconds).toFixed(2)}×`,
+  ];
+  return renderTable(
+    ['', 'wall s', 'CPU s', 'MB', 'of floor'],
+    [
+      ...components.map(({ name, bytes, cpuSeconds, wallSeconds }) => row(name, wallSeconds, cpuSeconds, bytes)),
+      row('all CPU over the cores', bound.cpuSeconds),
+      row('the longest layer', bound.chainSeconds),
+      row('the disk', bound.diskSeconds),
+      row('floor, the largest of the three', bound.seconds),
+      row('treeline image pull', pull.wallSeconds, pull.cpuSeconds),
+    ],
+  );
+}
+
+await main();
