@@ -87,7 +87,7 @@ export class ImageFetch {
     const missing = new Map<string, ImageLayer>();
     for (const layer of this.#layers()) {
       const { digest } = layer.descriptor;
-      const commit = index.find(layer);
+      const commit = index.find(layer, options.layout);
       if (commit !== undefined) this.#commits.set(digest, commit);
       else missing.set(digest, layer);
       // An unknown media type is refused before anything is fetched.

@@ -9,6 +9,8 @@ import { ImportError } from './errors.ts';
 
 /** Config label with the diff-id of the last layer that belongs to the OSTree commit. */
 export const FINAL_DIFF_ID_LABEL = 'ostree.final-diffid';
+/** Config label with the checksum of the encapsulated commit. */
+const COMMIT_LABEL = 'ostree.commit';
 /** Either label marks an image that can be deployed. */
 const BOOTABLE_LABELS = ['ostree.bootable', 'containers.bootc'] as const;
 /** Where format v0 (2021) kept its diff-id. */
@@ -21,6 +23,8 @@ export interface ImageLayer {
 }
 
 export interface ImageLayout {
+  /** Checksum of the commit that was encapsulated, if the config names it. */
+  readonly commit?: string;
   /** Commit, all directories, and whatever content no chunk holds. */
   readonly base: ImageLayer;
   /** Content objects only; independent of each other. */
@@ -61,7 +65,9 @@ export function parseLayout(image: string, manifest: ImageManifest, config: Imag
   if (again !== undefined) {
     throw new ImportError('InvalidImage', `${image} has multiple entries for layer ${again.descriptor.digest}`);
   }
+  const commit = labelsOf(config)[COMMIT_LABEL];
   return {
+    ...(commit !== undefined && { commit }),
     base: { descriptor: first, diffId: diffIds[0] ?? '' },
     chunks: layers.slice(1, finalIndex + 1),
     derived: layers.slice(finalIndex + 1),

@@ -48,10 +48,11 @@ export async function checkForUpdate(options: UpdateCheckOptions): Promise<Updat
   const { repository, source, reference, platform, signal } = options;
   const stored = findImage(repository, imageRef(reference.image));
   const { digest, manifest, config } = await source.resolve(platform, signal);
-  const { base, chunks, derived } = parseLayout(formatImageReference(reference.image), manifest, config);
+  const layout = parseLayout(formatImageReference(reference.image), manifest, config);
+  const { base, chunks, derived } = layout;
   const index = new LayerIndex(repository);
   const layers = new Map([base, ...chunks, ...derived].map((layer) => [layer.descriptor.digest, layer]));
-  const missing = [...layers.values()].filter((layer) => index.find(layer) === undefined);
+  const missing = [...layers.values()].filter((layer) => index.find(layer, layout) === undefined);
   const upToDate = stored?.manifestDigest === digest;
   if (stored !== undefined) {
     const update = upToDate ? undefined : { manifestDigest: digest, manifest, config };

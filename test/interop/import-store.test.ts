@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import {
@@ -78,6 +78,27 @@ describe('the store of images in a repository', () => {
     assert.deepEqual([layersFetched, alreadyPresent], [0, false]);
     assert.equal(readStoredImage(Repository.open(path), mergeCommit).version, '42.1');
   });
+
+  for (const [role, position] of [
+    ['base', 0],
+    ['derived layer', -1],
+  ] as const) {
+    it(`does not take the base of an image for the ${role} of another because its config claims that layer's diff-id`, async () => {
+      const wanted = (await readLayout(derived)).config.rootfs.diff_ids.at(position)!;
+      const otherFolder = join(folder, 'other');
+      await mkdir(otherFolder);
+      const system = await makeSystem(otherFolder, [['usr/bin/backdoor', 'not wanted']]);
+      const claiming = await encapsulate(system, otherFolder, false);
+      const { manifest, config } = await readLayout(claiming);
+      config.rootfs.diff_ids[0] = wanted;
+      config.config.Labels['ostree.final-diffid'] = wanted;
+      await writeImage(claiming, manifest, config);
+      await pull(path, claiming);
+
+      const { mergeCommit } = await pull(path, derived);
+      assert.equal(mergeCommit, (await pull(join(folder, 'fresh'), derived)).mergeCommit);
+    });
+  }
 
   it('needs no network for a reference that names the digest it has', async () => {
     const { manifestDigest, mergeCommit } = await pull(path, base);
