@@ -22,6 +22,8 @@ export interface ResolvedImage {
 
 export interface BlobReadOptions {
   readonly signal?: AbortSignal;
+  /** The caller keeps no chunk beyond asking for the next: its memory may be given back by then. */
+  readonly transient?: boolean;
   /** Called with the number of compressed bytes that have newly arrived. */
   readonly onBytes?: (count: number) => void;
 }

@@ -15,6 +15,8 @@ import { BlobVerifier, verifyDocument } from './verification.ts';
 
 /** A transfer that gains this much between two cuts is going somewhere: its tries start anew. */
 const PROGRESS_BYTES = 1024 * 1024;
+/** Larger than the slab from which Node cuts small buffers: what is this long has memory of its own. */
+const SOCKET_BUFFER_LEAST_BYTES = 16 * 1024;
 const ACCEPT = [MEDIA_TYPE.manifest, MEDIA_TYPE.index, MEDIA_TYPE.dockerManifest, MEDIA_TYPE.dockerManifestList].join(
   ', ',
 );
@@ -73,11 +75,11 @@ export class RegistryContent implements ContentStore {
     options: BlobReadOptions = {},
     verifier = new BlobVerifier(descriptor, this.label),
   ): AsyncIterable<Buffer> {
-    const { signal, onBytes } = options;
+    const { signal, onBytes, transient = false } = options;
     let failures = 0;
     let receivedAtFailure = 0;
     for (;;) {
-      const transfer = new Transfer();
+      const transfer = new Transfer(transient);
       try {
         await transfer.begin(this.#openAt(descriptor, verifier, signal));
         for (let chunk = await transfer.next(); chunk !== undefined; chunk = await transfer.next()) {
@@ -145,6 +147,12 @@ class Transfer {
   #iterator: AsyncIterator<Buffer> | undefined;
   #pace: TransferPace | undefined;
   #skip = 0;
+  #given: Buffer | undefined;
+  readonly #transient: boolean;
+
+  constructor(transient: boolean) {
+    this.#transient = transient;
+  }
 
   async begin(opening: Promise<{ readonly answer: Answer; readonly known: number }>): Promise<void> {
     const { answer, known } = await opening;
@@ -154,11 +162,16 @@ class Transfer {
     this.#skip = known;
   }
 
+  /** The next chunk; of transient ones, the one before it is no longer valid. */
   async next(): Promise<Buffer | undefined> {
     if (this.#answer === undefined || this.#iterator === undefined || this.#pace === undefined) return undefined;
+    if (this.#transient && this.#given !== undefined) releaseMemory(this.#given);
+    this.#given = undefined;
     try {
       const { done, value } = await this.#pace.next(this.#iterator);
-      return done === true ? undefined : value;
+      if (done === true) return undefined;
+      this.#given = value;
+      return value;
     } catch (error) {
       throw connectionError(error, this.#answer.url);
     }
@@ -175,6 +188,17 @@ class Transfer {
   end(): void {
     this.#answer?.body.destroy();
   }
+}
+
+/**
+ * Gives the memory of a chunk that was read from a socket back at once: left to the garbage collector, hundreds of
+ * megabytes of them make it run dozens of times per layer. A socket's buffer belongs to nobody else; the last chunk of one
+ * is the one with nothing behind it.
+ */
+function releaseMemory(chunk: Buffer): void {
+  const { buffer, byteOffset, length } = chunk;
+  if (byteOffset + length !== buffer.byteLength || length < SOCKET_BUFFER_LEAST_BYTES) return;
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
 /** Refuses, before any byte is read, an answer that cannot be the rest of this blob. */

@@ -14,7 +14,7 @@ import {
   type Platform,
 } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
-import { compressionOf } from '../import/decompress.ts';
+import { compressionOf } from '../import/compression.ts';
 import { readLayerTar } from '../import/layer-tar.ts';
 import { FINAL_DIFF_ID_LABEL, parseLayout } from '../import/layout.ts';
 import { decodeDictionary } from '../objects/commit.ts';
@@ -51,15 +51,12 @@ export async function replaceDetachedMetadata(options: ReplaceMetadataOptions): 
       `${name} does not hold the layers in the form that its manifest names; copy it to an oci: directory first`,
     );
   }
-  const tar = readLayerTar(
-    {
-      digest: base.descriptor.digest,
-      diffId: base.diffId,
-      compression: compressionOf(base.descriptor.mediaType),
-      bytes: source.openBlob(base.descriptor, reading),
-    },
-    () => false,
-  );
+  const tar = readLayerTar({
+    digest: base.descriptor.digest,
+    diffId: base.diffId,
+    compression: compressionOf(base.descriptor.mediaType),
+    bytes: source.openBlob(base.descriptor, reading),
+  });
   await using layer = await compressLayer(replaceMetadata(tar, metadata), 'default', TEMPORARY_DIRECTORY, signal);
   const descriptor: Descriptor = {
     ...base.descriptor,

@@ -9,7 +9,7 @@ import type { WriterHandle } from '../repository/object-writer.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Transaction } from '../repository/transaction.ts';
 import { decodeDictionary } from '../objects/commit.ts';
-import { compressionOf } from './decompress.ts';
+import { compressionOf } from './compression.ts';
 import { FetchSlots } from './fetch-slots.ts';
 import { allowsNonUsr, hostRetainsVar } from './host-features.ts';
 import { ImportPool } from './import-pool.ts';
@@ -308,7 +308,11 @@ export class ImageFetch {
       // Objects are verified one by one, and the blob by its digest; for what a derived layer holds nothing else vouches.
       ...(role.kind === 'derived' && { diffId }),
       compression: compressionOf(stored.mediaType),
-      bytes: source.openBlob(stored, { signal: aborted, onBytes: (count) => progress.addBytes(count) }),
+      bytes: source.openBlob(stored, {
+        signal: aborted,
+        transient: true,
+        onBytes: (count) => progress.addBytes(count),
+      }),
     });
   }
 

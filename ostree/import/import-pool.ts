@@ -7,7 +7,7 @@ import type { WriterHandle } from '../repository/object-writer.ts';
 import { ImportError } from './errors.ts';
 import type { ImportWorkerData } from './import-worker.ts';
 import type { LayerContent, LayerTask } from './layer-import.ts';
-import { readLayerTar, type LayerBlob } from './layer-tar.ts';
+import { type LayerBlob, openLayerTar } from './layer-tar.ts';
 import { PieceRing } from './piece-ring.ts';
 import { fromPortable, type Job, type JobResults, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
@@ -61,7 +61,7 @@ export class ImportPool implements AsyncDisposable {
     const tell = (request: WorkerRequest): void => threads.forEach((thread) => thread.post(request));
     try {
       for await (const piece of ring.fill(
-        readLayerTar(blob, () => failed),
+        openLayerTar(blob, () => failed),
         threads.length,
       )) {
         if (!failed) tell({ kind: 'piece', id, ...piece });

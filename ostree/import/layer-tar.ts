@@ -1,12 +1,16 @@
 /**
- * A blob as the tar stream that it holds: decompressed, and held against its diff-id. This happens in the thread that
- * has the network: it is idle otherwise, so decompression (in libuv's pool) never waits for an import thread that is
- * busy writing files, nor that thread for it.
+ * A blob as the tar stream that it holds: decompressed, and where nothing else vouches for it held against its diff-id.
+ * The thread that has the network directs this, others of the machine do it: so decompression never waits for an import
+ * thread that is busy writing files, nor that thread for it.
  */
 import { createHash } from 'node:crypto';
 import type { Transform } from 'node:stream';
-import { createDecompressor, release, type Compression } from './decompress.ts';
+import { createDecompressor, release, type Compression } from './compression.ts';
 import { ImportError } from './errors.ts';
+import { createIsalInflater, type IsalInflater } from './isal.ts';
+
+/** Of what `readLayerTar` gives at a time. */
+const CHUNK_BYTES = 256 * 1024;
 
 export interface LayerBlob {
   /** Of the blob, for messages. */
@@ -19,31 +23,135 @@ export interface LayerBlob {
 }
 
 /**
- * Yields the tar stream in chunks that are valid until the next one is asked for. The blob is read to its end in any
- * case: if it is corrupt, that is the news, whatever its content led to. Once `abandoned` returns true, the rest is read
- * but no longer decompressed, and the stream ends.
+ * Reads the tar stream: fills `target`, only the last time less of it, and returns how many bytes; 0 at the end. `target`
+ * must lie in memory that does not move.
  *
- * @throws {ImportError} `InvalidLayer` if it cannot be decompressed or is not what the diff-id says.
+ * @throws {ImportError} `InvalidLayer` if the blob cannot be decompressed or is not what the diff-id says; whatever the
+ *   blob's bytes throw
  */
-export async function* readLayerTar(layer: LayerBlob, abandoned: () => boolean): AsyncGenerator<Buffer> {
-  if (layer.diffId === undefined) {
-    yield* decompressed(layer, abandoned);
-    return;
-  }
+export type ReadTar = (target: Buffer) => Promise<number>;
+
+/**
+ * Opens the tar stream. The blob is read to its end in any case: if it is corrupt, that is the news, whatever its content
+ * led to. Once `abandoned` returns true, the rest is read but no longer decompressed, and the stream ends.
+ *
+ * @param createInflater gives what decompresses gzip; zlib does where it gives nothing
+ */
+export function openLayerTar(
+  layer: LayerBlob,
+  abandoned: () => boolean,
+  createInflater: () => IsalInflater | undefined = createIsalInflater,
+): ReadTar {
+  const inflater = layer.compression === 'gzip' ? createInflater() : undefined;
+  const read =
+    inflater === undefined
+      ? filling(decompressed(layer, abandoned))
+      : gunzipping(inflater, layer, layer.bytes[Symbol.asyncIterator](), abandoned);
+  return layer.diffId === undefined ? read : verifying(read, layer.digest, layer.diffId, abandoned);
+}
+
+/** The tar stream as chunks, each valid until the next is asked for; `openLayerTar` says what it throws. */
+export async function* readLayerTar(layer: LayerBlob): AsyncGenerator<Buffer> {
+  const read = openLayerTar(layer, () => false);
+  const memory = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  for (let count = await read(memory); count > 0; count = await read(memory)) yield memory.subarray(0, count);
+}
+
+function verifying(read: ReadTar, digest: string, expected: string, abandoned: () => boolean): ReadTar {
   const hash = createHash('sha256');
-  for await (const chunk of decompressed(layer, abandoned)) {
-    hash.update(chunk);
-    yield chunk;
-  }
-  if (abandoned()) return;
-  const diffId = `sha256:${hash.digest('hex')}`;
-  // Layers are found again by diff-id, in other compressions and other images: it has to be true.
-  if (diffId !== layer.diffId) {
-    throw new ImportError(
-      'InvalidLayer',
-      `layer ${layer.digest} has diff-id ${diffId}, its image says ${layer.diffId}`,
-    );
-  }
+  return async (target) => {
+    const count = await read(target);
+    if (count > 0) {
+      hash.update(target.subarray(0, count));
+    } else if (!abandoned()) {
+      const diffId = `sha256:${hash.digest('hex')}`;
+      // Layers are found again by diff-id, in other compressions and other images: it has to be true.
+      if (diffId !== expected) {
+        throw new ImportError('InvalidLayer', `layer ${digest} has diff-id ${diffId}, its image says ${expected}`);
+      }
+    }
+    return count;
+  };
+}
+
+/** gzip through ISA-L, straight into the target. */
+function gunzipping(
+  inflater: IsalInflater,
+  { digest }: LayerBlob,
+  blob: AsyncIterator<Buffer>,
+  abandoned: () => boolean,
+): ReadTar {
+  let chunk: Buffer | undefined;
+  let used = 0;
+  /** Returns false at the end of the blob. */
+  const refill = async (): Promise<boolean> => {
+    while (chunk === undefined || used === chunk.length) {
+      const { done, value } = await blob.next();
+      if (done === true) return false;
+      chunk = value;
+      used = 0;
+    }
+    used += inflater.give(chunk, used);
+    return true;
+  };
+  const drain = async (): Promise<void> => {
+    while ((await blob.next()).done !== true);
+  };
+  let ended = false;
+  return async (target) => {
+    if (ended) return 0;
+    inflater.aim(target);
+    for (;;) {
+      if (abandoned()) {
+        ended = true;
+        await drain();
+        return 0;
+      }
+      if (inflater.isFinished) {
+        // Another member may follow, or zeros as padding; anything else is refused as no member.
+        const more = inflater.unread > 0 || (await refill());
+        if (!more || inflater.nextByte === 0) {
+          ended = true;
+          await drain();
+          return inflater.written;
+        }
+        inflater.beginMember();
+      }
+      if (!(await inflater.inflate())) {
+        await drain();
+        throw new ImportError('InvalidLayer', `layer ${digest} cannot be read: it is not valid gzip data`);
+      }
+      if (inflater.written === target.length) return inflater.written;
+      if (!inflater.isFinished && !(await refill())) {
+        throw new ImportError('InvalidLayer', `layer ${digest} cannot be read: unexpected end of the gzip data`);
+      }
+    }
+  };
+}
+
+/** A stream of chunks, each valid until the next is asked for, copied into targets. */
+function filling(chunks: AsyncIterable<Buffer>): ReadTar {
+  const iterator = chunks[Symbol.asyncIterator]();
+  let chunk: Buffer | undefined;
+  let used = 0;
+  return async (target) => {
+    let filled = 0;
+    while (filled < target.length) {
+      if (chunk === undefined || used === chunk.length) {
+        const { done, value } = await iterator.next();
+        if (done === true) {
+          chunk = undefined;
+          return filled;
+        }
+        chunk = value;
+        used = 0;
+      }
+      const count = chunk.copy(target, filled, used);
+      filled += count;
+      used += count;
+    }
+    return filled;
+  };
 }
 
 async function* decompressed(layer: LayerBlob, abandoned: () => boolean): AsyncGenerator<Buffer> {

@@ -2,6 +2,7 @@
  * Memory through which one layer's tar stream goes to the threads that import it: a fixed number of pieces, each filled
  * again only when every reader has taken it in.
  */
+import type { ReadTar } from './layer-tar.ts';
 
 /** The stream goes over in pieces of this size: few messages, and short waits for the next. */
 const PIECE_BYTES = 512 * 1024;
@@ -16,7 +17,6 @@ export interface Piece {
 
 export class PieceRing {
   readonly memory = new SharedArrayBuffer(PIECES * PIECE_BYTES);
-  readonly #bytes = new Uint8Array(this.memory);
   readonly #free: number[] = [];
   /** By offset: how many readers have still to take the piece in. */
   readonly #readers = new Map<number, number>();
@@ -24,31 +24,17 @@ export class PieceRing {
   #roomMade: (() => void) | undefined;
 
   /** Fills pieces from a stream; each is to be read by `readers`, who call `taken`. To be used again, call it again. */
-  async *fill(stream: AsyncIterable<Buffer>, readers: number): AsyncGenerator<Piece> {
+  async *fill(read: ReadTar, readers: number): AsyncGenerator<Piece> {
     this.#gaveUp = false;
     this.#readers.clear();
     this.#free.splice(0, this.#free.length, ...Array.from({ length: PIECES }, (_, index) => index * PIECE_BYTES));
-    let offset: number | undefined;
-    let length = 0;
-    for await (const chunk of stream) {
-      for (let at = 0; at < chunk.length;) {
-        offset ??= await this.#emptyPiece();
-        // Nobody reads any more: the rest of the stream is only taken to its end.
-        if (offset === undefined) break;
-        const count = Math.min(PIECE_BYTES - length, chunk.length - at);
-        this.#bytes.set(chunk.subarray(at, at + count), offset + length);
-        length += count;
-        at += count;
-        if (length < PIECE_BYTES) continue;
-        this.#readers.set(offset, readers);
-        yield { offset, length };
-        offset = undefined;
-        length = 0;
-      }
+    for (;;) {
+      const offset = await this.#emptyPiece();
+      const length = await read(Buffer.from(this.memory, offset, PIECE_BYTES));
+      if (length === 0) return;
+      this.#readers.set(offset, readers);
+      yield { offset, length };
     }
-    if (offset === undefined || length === 0) return;
-    this.#readers.set(offset, readers);
-    yield { offset, length };
   }
 
   /** One reader has taken in the piece at `offset`. */
@@ -66,14 +52,15 @@ export class PieceRing {
     this.#roomMade?.();
   }
 
-  async #emptyPiece(): Promise<number | undefined> {
-    while (!this.#gaveUp) {
+  async #emptyPiece(): Promise<number> {
+    for (;;) {
       const offset = this.#free.pop();
       if (offset !== undefined) return offset;
+      // Nobody reads any more: the stream is taken to its end into any piece.
+      if (this.#gaveUp) return 0;
       const room = Promise.withResolvers<undefined>();
       this.#roomMade = () => room.resolve(undefined);
       await room.promise;
     }
-    return undefined;
   }
 }

@@ -52,6 +52,11 @@ const PACKAGES: readonly TieredPackage[] = [
   },
   { name: 'btrfs-progs', reason: 'it makes the file systems of disks that lose power', tiers: ['faults'] },
   { name: 'strace', reason: 'it kills an import at a chosen system call', tiers: ['faults'] },
+  {
+    name: 'libisal2',
+    reason: 'with it, gzip layers are decompressed faster than by zlib',
+    tiers: ['interop', 'faults', 'demo', 'bench'],
+  },
   { name: 'attr', reason: 'it sets and reads the extended attributes that imports must keep', tiers: ['interop'] },
 ];
 
