@@ -20,7 +20,7 @@ import {
 import { lookup } from '../gvariant/value.ts';
 import { DIRECTORY_MARKS_KEY, DirectoryMarks } from '../import/directory-marks.ts';
 import { ImportError } from '../import/errors.ts';
-import { FINAL_DIFF_ID_LABEL, type ImageLayer, parseLayout } from '../import/layout.ts';
+import { FINAL_DIFF_ID_LABEL, type ImageLayer, parseLayout, requireBase } from '../import/layout.ts';
 import { blobRef } from '../import/store-refs.ts';
 import { requireImage } from '../import/stored-image.ts';
 import type { DirectoryMetadata } from '../objects/dirmeta.ts';
@@ -60,7 +60,10 @@ export async function reexport(options: ReexportOptions): Promise<ReexportedImag
   const { repository, image, destination, compression = 'default', signal } = options;
   using _lock = await repository.lock('shared', { signal });
   const { manifest, config, mergeCommit, baseCommit } = requireImage(repository, image);
-  const { base, chunks, derived } = parseLayout(formatImageReference(image), manifest, config);
+  const name = formatImageReference(image);
+  const layout = parseLayout(name, manifest, config);
+  const base = requireBase(name, layout);
+  const { chunks, derived } = layout;
   const written: WrittenLayer[] = [];
   const put = async (tar: AsyncIterable<Buffer>, { descriptor: original }: ImageLayer): Promise<void> => {
     await using layer = await compressLayer(tar, compression, TEMPORARY_DIRECTORY, signal);

@@ -16,7 +16,7 @@ import {
 import { OstreeError } from '../errors.ts';
 import { compressionOf } from '../import/compression.ts';
 import { readLayerTar } from '../import/layer-tar.ts';
-import { FINAL_DIFF_ID_LABEL, parseLayout } from '../import/layout.ts';
+import { FINAL_DIFF_ID_LABEL, parseLayout, requireBase } from '../import/layout.ts';
 import { decodeDictionary } from '../objects/commit.ts';
 import { compressLayer, TEMPORARY_DIRECTORY } from './compressed-layer.ts';
 import { once } from './once.ts';
@@ -43,7 +43,7 @@ export async function replaceDetachedMetadata(options: ReplaceMetadataOptions): 
   const { source, name, destination, platform, metadata, signal } = options;
   if (metadata !== undefined) requireDictionary(metadata);
   const { manifest, config, storedBlobs } = await source.resolve(platform, signal);
-  const { base } = parseLayout(name, manifest, config);
+  const base = requireBase(name, parseLayout(name, manifest, config));
   const reading = signal === undefined ? {} : { signal };
   if (storedBlobs !== undefined) {
     throw new OstreeError(

@@ -141,7 +141,7 @@ function layersToFetch({ closure }: Examination, standing: ImageStanding): reado
     ),
   );
   return broken.filter(({ digest, commit }) => {
-    if (digest !== base.descriptor.digest || commit === undefined) return true;
+    if (digest !== base?.descriptor.digest || commit === undefined) return true;
     return ![...closure.lackedBy(commit)].every((object) => inChunks.has(object));
   });
 }

@@ -17,7 +17,8 @@ import type { ProgressCounter } from './import-progress.ts';
 import type { LayerContent, LayerTask } from './layer-import.ts';
 import type { LayerBlob } from './layer-tar.ts';
 import { LayerIndex } from './layer-index.ts';
-import type { ImageLayer, ImageLayout } from './layout.ts';
+import { requireLayerKind } from './layer-kind.ts';
+import { type ImageLayer, type ImageLayout, layersOf } from './layout.ts';
 import type { ImageMetadata } from './merge-commit.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
 import type { ImportedCommit } from './object-layer.ts';
@@ -85,9 +86,11 @@ export class ImageFetch {
     this.#partial = new PartialImports(options);
     const index = new LayerIndex(options.repository);
     const missing = new Map<string, ImageLayer>();
-    for (const layer of this.#layers()) {
+    const derived = new Set(options.layout.derived);
+    for (const layer of layersOf(options.layout)) {
       const { digest } = layer.descriptor;
       const commit = index.find(layer, options.layout);
+      if (commit !== undefined) requireLayerKind(options.repository, digest, commit, derived.has(layer));
       if (commit !== undefined) this.#commits.set(digest, commit);
       else missing.set(digest, layer);
       // An unknown media type is refused before anything is fetched.
@@ -110,7 +113,7 @@ export class ImageFetch {
   async run(image: ResolvedImage, ref: string): Promise<FetchedImage> {
     const { repository, layout, progress, signal } = this.#options;
     this.#storedBlobs = image.storedBlobs;
-    const layers = this.#layers();
+    const layers = layersOf(layout);
     progress.update({
       stage: 'Pulling',
       layersTotal: layers.length,
@@ -122,11 +125,9 @@ export class ImageFetch {
     const slots = new FetchSlots(threads + SPARE_FETCHES);
     const merging = { ...image, manifestDigest: image.digest };
     // Without derived layers the base's tree is the image's, and all can be committed at once.
-    const merged = await this.#importBase(
-      { pool, slots },
-      layout.derived.length === 0 ? { image: merging, ref } : undefined,
-    );
-    const base = this.#commit(layout.base);
+    const merge = layout.derived.length === 0 ? { image: merging, ref } : undefined;
+    const merged = layout.base && (await this.#importBase({ pool, slots }, layout.base, merge));
+    const base = layout.base && this.#commit(layout.base);
     if (layout.derived.some((layer) => this.#isMissing(layer))) {
       const role = { kind: 'derived', ...(await this.#derivedOptions(base)) } as const;
       await this.#together(layout.derived, (layer, aborted) =>
@@ -139,14 +140,16 @@ export class ImageFetch {
     if (merged !== undefined) return { mergeCommit: merged, unlabelled: false, ...cost };
     const derived = layout.derived.map((layer) => this.#commit(layer));
     const { directoryMetadata = 'layer' } = this.#options;
-    const task = { image: merging, base, derived, directoryMetadata, ref, now: Date.now() };
+    const task = {
+      image: merging,
+      ...(base !== undefined && { base }),
+      derived,
+      directoryMetadata,
+      ref,
+      now: Date.now(),
+    };
     const { commit, unlabelled } = await pool.run({ kind: 'merge', task });
     return { mergeCommit: commit, unlabelled, ...cost };
-  }
-
-  #layers(): readonly ImageLayer[] {
-    const { base, chunks, derived } = this.#options.layout;
-    return [base, ...chunks, ...derived];
   }
 
   #isMissing({ descriptor }: ImageLayer): boolean {
@@ -159,10 +162,11 @@ export class ImageFetch {
     return commit;
   }
 
-  async #derivedOptions(base: string): Promise<{ allowNonUsr: boolean; retainVar: boolean }> {
+  async #derivedOptions(base: string | undefined): Promise<{ allowNonUsr: boolean; retainVar: boolean }> {
     const { repository, retainVar, signal } = this.#options;
     return {
-      allowNonUsr: await allowsNonUsr(repository, base),
+      // An ordinary image brings its own root, and is meant for hosts that can deploy any.
+      allowNonUsr: base === undefined || (await allowsNonUsr(repository, base)),
       retainVar: retainVar ?? (await hostRetainsVar(signal)),
     };
   }
@@ -194,8 +198,9 @@ export class ImageFetch {
    * Imports the layers that hold the commit and its objects. The commit becomes part of the repository last, when every
    * object that it refers to is there or is committed with it. With `merge`, so does the image's own commit; returns it.
    */
-  async #importBase(means: Means, merge: Merge | undefined): Promise<string | undefined> {
-    const { base, chunks } = this.#options.layout;
+  async #importBase(means: Means, base: ImageLayer, merge: Merge | undefined): Promise<string | undefined> {
+    const { chunks } = this.#options.layout;
+    const ref = blobRef(base.descriptor.digest);
     const waiting = new Set(
       chunks.filter((layer) => this.#isMissing(layer)).map(({ descriptor }) => descriptor.digest),
     );
@@ -216,23 +221,24 @@ export class ImageFetch {
       const [content] = contents;
       if (content?.kind !== 'base' || content.commit === undefined) throw new Error('the base layer gave no commit');
       await settledUnlessAborted(chunksStaged.promise, aborted);
-      merged = await this.#commitBase(means.pool, transaction, content.commit, merge);
+      merged = await this.#commitBase(means.pool, transaction, ref, content.commit, merge);
       this.#done(layer, content.commit.checksum);
     });
     if (merged !== undefined || merge === undefined) return merged;
     // The base was there before.
     await using transaction = await this.#begin(this.#options.signal);
-    return await this.#commitBase(means.pool, transaction, { checksum: this.#commit(base) }, merge);
+    return await this.#commitBase(means.pool, transaction, ref, { checksum: this.#commit(base) }, merge);
   }
 
   /** Proves that the base commit is complete, and commits it with what else is ready. */
   async #commitBase(
     pool: ImportPool,
     transaction: Transaction,
+    ref: string,
     { checksum, detachedMetadata }: ImportedCommit,
     merge: Merge | undefined,
   ): Promise<string | undefined> {
-    const { repository, layout } = this.#options;
+    const { repository } = this.#options;
     const { handle } = transaction;
     const task = {
       commit: checksum,
@@ -244,7 +250,7 @@ export class ImageFetch {
     const detached = detachedMetadata === undefined ? [] : decodeDictionary(Buffer.from(detachedMetadata));
     // Before the ref: what has a ref is never fetched again.
     if (detached.length > 0) repository.writeDetachedMetadata(checksum, detached);
-    transaction.setRef(blobRef(layout.base.descriptor.digest), checksum);
+    transaction.setRef(ref, checksum);
     if (merge !== undefined && mergeCommit !== undefined) transaction.setRef(merge.ref, mergeCommit);
     await this.#group.commit(transaction);
     repository.setPartial(checksum, false);

@@ -10,7 +10,7 @@
 import { OstreeError } from '../errors.ts';
 import type { Repository } from '../repository/repository.ts';
 import { ImportError } from './errors.ts';
-import { type ImageLayer, type ImageLayout, parseLayout } from './layout.ts';
+import { type ImageLayer, type ImageLayout, layersOf, parseLayout } from './layout.ts';
 import { readImageMetadata } from './merge-commit.ts';
 import { readPartialMark } from './partial-mark.ts';
 import { blobRef, IMAGE_REF_PREFIX } from './store-refs.ts';
@@ -53,7 +53,7 @@ export class LayerIndex {
     for (const [ref, commit] of this.#repository.listRefs(IMAGE_REF_PREFIX)) {
       const layout = this.#read(ref, commit);
       if (layout === undefined) continue;
-      for (const layer of [layout.base, ...layout.chunks, ...layout.derived]) {
+      for (const layer of layersOf(layout)) {
         const key = `${roleOf(layer, layout)} ${layer.diffId}`;
         if (!claims.has(key)) claims.set(key, layer.descriptor.digest);
       }

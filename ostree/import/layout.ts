@@ -2,6 +2,8 @@
  * Which layer of an image plays which part: the first holds the OSTree commit, those up to the label's diff-id hold
  * content objects of that commit, the rest are ordinary container layers on top.
  *
+ * An image without the label is an ordinary one: all its layers are container layers, and there is no commit below them.
+ *
  * Source: ostree-rs-ext, "ostree-container" format v1 (`ostree.final-diffid`); OCI image spec, config.
  */
 import type { Descriptor, ImageConfig, ImageManifest, Platform } from '../../registry/index.ts';
@@ -25,11 +27,11 @@ export interface ImageLayer {
 export interface ImageLayout {
   /** Checksum of the commit that was encapsulated, if the config names it. */
   readonly commit?: string;
-  /** Commit, all directories, and whatever content no chunk holds. */
-  readonly base: ImageLayer;
+  /** Commit, all directories, and whatever content no chunk holds. An ordinary container image has none. */
+  readonly base?: ImageLayer;
   /** Content objects only; independent of each other. */
   readonly chunks: readonly ImageLayer[];
-  /** Applied on top of the commit, in this order. */
+  /** Applied on top of the commit, or of nothing, in this order. */
   readonly derived: readonly ImageLayer[];
 }
 
@@ -43,15 +45,15 @@ export function parseLayout(image: string, manifest: ImageManifest, config: Imag
   const diffIds = config.rootfs.diff_ids;
   const [first] = manifest.layers;
   if (first === undefined) throw new ImportError('InvalidImage', `${image} has no layers`);
-  const finalIndex = diffIds.indexOf(finalDiffId);
-  if (finalIndex < 0) {
+  const finalIndex = finalDiffId === undefined ? -1 : diffIds.indexOf(finalDiffId);
+  if (finalDiffId !== undefined && finalIndex < 0) {
     throw new ImportError(
       'InvalidImage',
       `${image} is labelled ${FINAL_DIFF_ID_LABEL} ${finalDiffId}, but has no such layer: it was squashed or rechunked ` +
         'without removing the label; build it again',
     );
   }
-  if (finalIndex >= manifest.layers.length || diffIds.length !== manifest.layers.length) {
+  if (diffIds.length !== manifest.layers.length) {
     throw new ImportError(
       'InvalidImage',
       `${image} has ${manifest.layers.length} layers but ${diffIds.length} diff-ids; build it again`,
@@ -59,9 +61,8 @@ export function parseLayout(image: string, manifest: ImageManifest, config: Imag
   }
   const layers = manifest.layers.map((descriptor, index) => ({ descriptor, diffId: diffIds[index] ?? '' }));
   const last = layers[finalIndex];
-  const again = layers.find(
-    (layer, index) => index > finalIndex && layer.descriptor.digest === last?.descriptor.digest,
-  );
+  if (last === undefined) return { chunks: [], derived: layers };
+  const again = layers.find((layer, index) => index > finalIndex && layer.descriptor.digest === last.descriptor.digest);
   if (again !== undefined) {
     throw new ImportError('InvalidImage', `${image} has multiple entries for layer ${again.descriptor.digest}`);
   }
@@ -74,21 +75,31 @@ export function parseLayout(image: string, manifest: ImageManifest, config: Imag
   };
 }
 
-function finalDiffIdOf(image: string, config: ImageConfig): string {
-  const labels = labelsOf(config);
-  const finalDiffId = labels[FINAL_DIFF_ID_LABEL];
-  if (finalDiffId !== undefined) return finalDiffId;
-  if (labels[LEGACY_DIFF_ID_LABEL] !== undefined) {
-    throw new ImportError(
-      'NotOstreeImage',
-      `${image} uses the legacy OSTree container format of 2021, which is no longer supported; encapsulate it again`,
-    );
-  }
+/** All layers, in the order of the manifest. */
+export function layersOf({ base, chunks, derived }: ImageLayout): readonly ImageLayer[] {
+  return [...(base === undefined ? [] : [base]), ...chunks, ...derived];
+}
+
+/** The layer with the commit. @throws {ImportError} `NotOstreeImage` for an image without one. */
+export function requireBase(image: string, { base }: ImageLayout): ImageLayer {
+  if (base !== undefined) return base;
   throw new ImportError(
     'NotOstreeImage',
     `${image} is not an OSTree container image (no ${FINAL_DIFF_ID_LABEL} label); choose an image made by ` +
       '`ostree container encapsulate` or derived from one',
   );
+}
+
+function finalDiffIdOf(image: string, config: ImageConfig): string | undefined {
+  const labels = labelsOf(config);
+  const finalDiffId = labels[FINAL_DIFF_ID_LABEL];
+  if (finalDiffId === undefined && labels[LEGACY_DIFF_ID_LABEL] !== undefined) {
+    throw new ImportError(
+      'NotOstreeImage',
+      `${image} uses the legacy OSTree container format of 2021, which is no longer supported; encapsulate it again`,
+    );
+  }
+  return finalDiffId;
 }
 
 /**

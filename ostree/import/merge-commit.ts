@@ -29,7 +29,7 @@ export interface ImageMetadata {
 /** Everything of the merge commit: equal for equal images, whenever and wherever they are imported. */
 export function mergeCommit(
   image: ImageMetadata,
-  base: string,
+  base: string | undefined,
   root: { readonly dirtree: string; readonly dirmeta: string },
   now: Date,
 ): Commit {
@@ -41,13 +41,18 @@ export function mergeCommit(
       [MANIFEST_KEY, variant.string(canonicalJson(image.manifest))],
       [MANIFEST_DIGEST_KEY, variant.string(image.manifestDigest)],
     ],
-    parent: base,
+    ...(base !== undefined && { parent: base }),
     subject: '',
     body: '',
     timestamp: Math.floor((createdTime(image) ?? now.getTime()) / 1000),
     dirtree: root.dirtree,
     dirmeta: root.dirmeta,
   };
+}
+
+/** Whether a commit is that of a derived layer, whichever importer made it. */
+export function isDerivedLayer(metadata: VariantDictionary): boolean {
+  return lookupString(metadata, IMPORTER_VERSION_KEY) !== undefined && !isImageCommit(metadata);
 }
 
 /** Whether a commit was made from a container image at all. */

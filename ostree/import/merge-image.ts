@@ -14,8 +14,8 @@ import { applyLayer, type DirectoryMetadataRule, removeBuildResidue } from './me
 /** Plain data: it is sent to a worker thread. */
 export interface MergeTask {
   readonly image: ImageMetadata;
-  /** The commit that was encapsulated. */
-  readonly base: string;
+  /** The commit that was encapsulated, if one was. */
+  readonly base?: string;
   /** Layer commits on top of it, lowest first. */
   readonly derived: readonly string[];
   /** Whose metadata a directory has that several layers have. */
@@ -34,8 +34,7 @@ export interface MergeResult {
 
 /** @throws {ImportError} `IncompleteImage` if the merged tree refers to anything that is not in the repository. */
 export async function mergeImage(repository: Repository, task: MergeTask): Promise<MergeResult> {
-  const base = repository.readCommit(task.base);
-  const tree = TreeDirectory.load(repository, base);
+  const tree = lowestTree(repository, task);
   for (const layer of task.derived) {
     const commit = repository.readCommit(layer);
     const marks = new DirectoryMarks(layer, commit.metadata);
@@ -56,6 +55,13 @@ export async function mergeImage(repository: Repository, task: MergeTask): Promi
     commit: checksum,
     unlabelled: task.derived.length > 0 && tree.lookup('usr/etc/selinux/config') !== undefined,
   };
+}
+
+/** What the layers are laid over: without a base an empty directory with the metadata of the first layer's root. */
+function lowestTree(repository: Repository, { base, derived: [first] }: MergeTask): TreeDirectory {
+  if (base !== undefined) return TreeDirectory.load(repository, repository.readCommit(base));
+  if (first === undefined) throw new Error('an image of no layers');
+  return TreeDirectory.empty(repository.readCommit(first).dirmeta);
 }
 
 async function writeTree(repository: Repository, tree: TreeDirectory): Promise<TreeReference> {

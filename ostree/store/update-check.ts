@@ -10,7 +10,7 @@ import { LayerIndex } from '../import/layer-index.ts';
 import { imageRef } from '../import/store-refs.ts';
 import { findImage } from '../import/stored-image.ts';
 import { canonicalJson } from '../../registry/index.ts';
-import { parseLayout } from '../import/layout.ts';
+import { layersOf, parseLayout } from '../import/layout.ts';
 import type { Repository } from '../repository/repository.ts';
 import { writeCachedUpdate } from './cached-update.ts';
 
@@ -49,9 +49,8 @@ export async function checkForUpdate(options: UpdateCheckOptions): Promise<Updat
   const stored = findImage(repository, imageRef(reference.image));
   const { digest, manifest, config } = await source.resolve(platform, signal);
   const layout = parseLayout(formatImageReference(reference.image), manifest, config);
-  const { base, chunks, derived } = layout;
   const index = new LayerIndex(repository);
-  const layers = new Map([base, ...chunks, ...derived].map((layer) => [layer.descriptor.digest, layer]));
+  const layers = new Map(layersOf(layout).map((layer) => [layer.descriptor.digest, layer]));
   const missing = [...layers.values()].filter((layer) => index.find(layer, layout) === undefined);
   const upToDate = stored?.manifestDigest === digest;
   if (stored !== undefined) {

@@ -60,18 +60,37 @@ describe('an image that cannot be imported is refused in one sentence, and leave
     assert.deepEqual(staged, []);
   }
 
-  it('when it is an ordinary container image', async () => {
+  it('when it is in the format of 2021', async () => {
     const layout = await variant(async (path) => {
       const { manifest, config } = await readLayout(path);
-      config.config.Labels = {};
-      await writeImage(path, manifest, { ...config, config: { Labels: { 'ostree.bootable': 'true' } } });
+      const { 'ostree.final-diffid': diffId, ...labels } = config.config.Labels;
+      await writeImage(path, manifest, { ...config, config: { Labels: { ...labels, 'ostree.diffid': diffId! } } });
     });
-    await refuses(
-      layout,
-      ImportError,
-      'NotOstreeImage',
-      /is not an OSTree container image \(no ostree.final-diffid label\)/,
-    );
+    await refuses(layout, ImportError, 'NotOstreeImage', /legacy OSTree container format of 2021/);
+  });
+
+  it('when it is for another architecture', async () => {
+    const layout = await variant(async (path) => {
+      const { manifest, config } = await readLayout(path);
+      await writeImage(path, manifest, { ...config, architecture: 's390x' });
+    });
+    await refuses(layout, RegistryError, 'NoPlatform', /offers linux\/s390x/);
+  });
+
+  it('when a layer that it calls ordinary is here as part of an OSTree commit, and the other way round', async () => {
+    const bare = await variant(async (path) => {
+      const { manifest, config } = await readLayout(path);
+      const { 'ostree.final-diffid': _none, ...labels } = config.config.Labels;
+      await writeImage(path, manifest, { ...config, config: { Labels: labels } });
+    });
+    for (const [first, second] of [
+      [base, bare],
+      [bare, base],
+    ] as const) {
+      const path = join(folder, `kinds-${count++}`);
+      await pull(path, first);
+      await assert.rejects(pull(path, second), { name: 'ImportError', code: 'InvalidImage', message: /of another/ });
+    }
   });
 
   it('when it is not bootable', async () => {

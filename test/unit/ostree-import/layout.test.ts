@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { parseLayout, requireBootableImage } from '../../../ostree/import/layout.ts';
+import { layersOf, parseLayout, requireBase, requireBootableImage } from '../../../ostree/import/layout.ts';
 import { type ImageConfig, type ImageManifest, MEDIA_TYPE } from '../../../registry/index.ts';
 
 const digest = (name: string): string => `sha256:${name.repeat(64).slice(0, 64)}`;
@@ -21,7 +21,7 @@ function config(labels: Record<string, string> | null, ...diffIds: readonly stri
 
 function parts(final: string, ...names: readonly string[]): readonly string[] {
   const layout = parseLayout('img', manifest(...names), config({ 'ostree.final-diffid': digest(final) }, ...names));
-  return [layout.base, ...layout.chunks, ...layout.derived].map(
+  return layersOf(layout).map(
     (layer, index) => `${layer.descriptor.digest.charAt(7)}${index > layout.chunks.length ? ' derived' : ''}`,
   );
 }
@@ -33,11 +33,17 @@ describe('the layout of an image', () => {
     assert.deepEqual(parts('c', 'a', 'b', 'c', 'd', 'e'), ['a', 'b', 'c', 'd derived', 'e derived']);
   });
 
+  it('has no base without the label: all layers of an ordinary image are derived', () => {
+    for (const labels of [{}, null, { 'ostree.commit': 'x' }]) {
+      const layout = parseLayout('img', manifest('a', 'b'), config(labels, 'a', 'b'));
+      assert.deepEqual([layout.base, layout.chunks.length, layout.derived.length], [undefined, 0, 2]);
+      assert.throws(() => requireBase('img', layout), { name: 'ImportError', code: 'NotOstreeImage' });
+    }
+  });
+
   it('is refused when labels and layers contradict each other', () => {
     const label = (name: string): Record<string, string> => ({ 'ostree.final-diffid': digest(name) });
     const cases: readonly (readonly [ImageManifest, ImageConfig, string, RegExp])[] = [
-      [manifest('a'), config({}, 'a'), 'NotOstreeImage', /no ostree\.final-diffid label/],
-      [manifest('a'), config(null, 'a'), 'NotOstreeImage', /no ostree\.final-diffid label/],
       [manifest('a'), config({ 'ostree.diffid': digest('a') }, 'a'), 'NotOstreeImage', /legacy/],
       [manifest(), config(label('a'), 'a'), 'InvalidImage', /no layers/],
       [manifest('a'), config(label('b'), 'a'), 'InvalidImage', /no such layer/],
