@@ -111,11 +111,7 @@ describe('trust in registries', function () {
       assert.equal(await digestBy(registry.host, await machine('insecure')), image.digest);
       await push(registry.host, await machine('insecure'));
       assert.equal(await digestBy(registry.host, { skipTlsVerification: true }), image.digest);
-      await exec('skopeo', ['inspect', `docker://${registry.host}/os:v1`], {
-        env: { ...process.env, CONTAINERS_REGISTRIES_CONF: conf, REGISTRIES_CONFIG_PATH: conf },
-      }).catch((error: unknown) =>
-        assert.match(String(error), /certificate/, 'an older skopeo does not know the variable'),
-      );
+      await exec('skopeo', ['--registries-conf', conf, 'inspect', `docker://${registry.host}/os:v1`]);
     });
 
     it('is tried over TLS first; plain HTTP is spoken only where TLS is not, and said', async () => {

@@ -1,0 +1,189 @@
+/** skopeo as the judge of registries.conf: with the same file it must find the same image, or refuse where we refuse. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import {
+  openImageDestination,
+  openImageSource,
+  parseImageReference,
+  readHostConfiguration,
+  RegistryError,
+} from '../../registry/index.ts';
+import { startRegistry, type TestRegistry } from '../../testbed/registry.ts';
+import { AMD64, sampleImage, type SampleImage } from '../unit/registry/sample-image.ts';
+
+const exec = promisify(execFile);
+
+describe('registries.conf means to us what it means to skopeo', function () {
+  this.timeout(120_000);
+  let folder: string;
+  let primary: TestRegistry;
+  let mirror: TestRegistry;
+  const images: Record<string, SampleImage> = {};
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'treeline-registries-'));
+    primary = await startRegistry({ storage: join(folder, 'primary') });
+    mirror = await startRegistry({ storage: join(folder, 'mirror') });
+    for (const [host, name] of [
+      [primary.host, 'ns/os'],
+      [primary.host, 'other/os'],
+      [primary.host, 'ns/only'],
+      [mirror.host, 'm/ns/os'],
+      [mirror.host, 'direct/os'],
+      [mirror.host, 'x/os'],
+    ] as const) {
+      const image = sampleImage({ labels: { version: `${host}/${name}` } });
+      images[`${host === primary.host ? 'primary' : 'mirror'}/${name}`] = image;
+      await using destination = openImageDestination(parseImageReference(`docker://${host}/${name}:v1`), {
+        plainHttpHosts: [host],
+      });
+      for (const descriptor of [image.manifest.config, image.layer]) {
+        await destination.putBlob(descriptor, async function* () {
+          yield await Promise.resolve(image.blobs.get(descriptor.digest)!);
+        });
+      }
+      await destination.putManifest(image.manifest);
+    }
+  });
+  after(async () => {
+    await Promise.all([primary.stop(), mirror.stop()]);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  async function ours(file: string, name: string): Promise<string> {
+    const environment = { CONTAINERS_REGISTRIES_CONF: file, HOME: folder };
+    try {
+      const configuration = await readHostConfiguration({ root: folder, environment, uid: 0 });
+      await using source = openImageSource(
+        { transport: 'registry', name },
+        { ...configuration, retry: { attempts: 1 } },
+      );
+      return (await source.resolve(AMD64)).digest;
+    } catch (error) {
+      assert.ok(error instanceof RegistryError, String(error));
+      return error.code === 'Blocked' || error.code === 'InvalidConfiguration' ? error.code : 'not found';
+    }
+  }
+
+  async function skopeos(file: string, name: string): Promise<string> {
+    try {
+      const arguments_ = ['--registries-conf', file, 'inspect', '--no-tags', `docker://${name}`];
+      const { stdout } = await exec('skopeo', arguments_, { env: { ...process.env, HOME: folder } });
+      return (JSON.parse(stdout) as { Digest: string }).Digest;
+    } catch (error) {
+      const said = String((error as { stderr?: string }).stderr);
+      if (/is blocked in/.test(said)) return 'Blocked';
+      return /loading registries configuration|rewriting reference/.test(said) ? 'InvalidConfiguration' : 'not found';
+    }
+  }
+
+  /** Both look up each name with this file; `expected` is where the image lies, or how it is refused. */
+  async function judge(text: string, expected: Readonly<Record<string, string>>): Promise<void> {
+    const file = join(folder, 'registries.conf');
+    await writeFile(file, text.replaceAll('PRIMARY', primary.host).replaceAll('MIRROR', mirror.host));
+    for (const [name, place] of Object.entries(expected)) {
+      const full = name.replaceAll('PRIMARY', primary.host).replaceAll('MIRROR', mirror.host);
+      const found = await ours(file, full);
+      const wanted = images[place]?.digest ?? place;
+      assert.equal(found, wanted, `we look up ${name}`);
+      assert.equal(await skopeos(file, full), wanted, `skopeo looks up ${name}`);
+    }
+  }
+
+  it('rewriting, mirrors in their order, and the primary when a mirror lacks the image', async () => {
+    const text = `
+      [[registry]]
+      prefix = "os.example/team"
+      location = "PRIMARY/ns"
+      insecure = true
+      [[registry.mirror]]
+      location = "127.0.0.1:1/none"
+      insecure = true
+      [[registry.mirror]]
+      location = "MIRROR/m/ns"
+      insecure = true`;
+    await judge(text, {
+      'os.example/team/os:v1': 'mirror/m/ns/os',
+      'os.example/team/only:v1': 'primary/ns/only',
+      'os.example/team/absent:v1': 'not found',
+    });
+  });
+
+  it('mirrors for digests and mirrors for tags', async () => {
+    const { digest } = images['primary/ns/os']!;
+    const text = (key: string): string => `
+      [[registry]]
+      prefix = "os.example"
+      location = "PRIMARY"
+      insecure = true
+      ${key === 'mirror-by-digest-only' ? 'mirror-by-digest-only = true' : ''}
+      [[registry.mirror]]
+      location = "MIRROR/m"
+      insecure = true
+      ${key === 'mirror-by-digest-only' ? '' : `pull-from-mirror = "${key}"`}`;
+    const onMirror = images['mirror/m/ns/os']!.digest;
+    await judge(text('mirror-by-digest-only'), {
+      'os.example/ns/os:v1': 'primary/ns/os',
+      [`os.example/ns/os@${onMirror}`]: 'mirror/m/ns/os',
+      [`os.example/ns/os@${digest}`]: 'primary/ns/os',
+    });
+    await judge(text('digest-only'), {
+      'os.example/ns/os:v1': 'primary/ns/os',
+      [`os.example/ns/os@${onMirror}`]: 'mirror/m/ns/os',
+    });
+    await judge(text('tag-only'), {
+      'os.example/ns/os:v1': 'mirror/m/ns/os',
+      [`os.example/ns/os@${digest}`]: 'primary/ns/os',
+      [`os.example/ns/os@${onMirror}`]: 'not found',
+    });
+  });
+
+  it('the longest prefix, wildcards, blocked registries, and blocked ones with a port', async () => {
+    const text = `
+      [[registry]]
+      prefix = "*.example"
+      location = "PRIMARY"
+      insecure = true
+      [[registry]]
+      prefix = "a.example/ns"
+      location = "MIRROR/m/ns"
+      insecure = true
+      [[registry]]
+      prefix = "b.example/ns/os"
+      location = "MIRROR/x/os"
+      insecure = true
+      [[registry]]
+      location = "bad.example"
+      blocked = true
+      [[registry]]
+      prefix = "bad.example/good"
+      location = "MIRROR/direct"
+      insecure = true`;
+    await judge(text, {
+      'a.example/ns/os:v1': 'mirror/m/ns/os',
+      'a.example/other/os:v1': 'primary/other/os',
+      'b.example/ns/os:v1': 'mirror/x/os',
+      'c.d.example/ns/os:v1': 'primary/ns/os',
+      'bad.example/ns/os:v1': 'Blocked',
+      'bad.example:5000/ns/os:v1': 'Blocked',
+      'bad.example/good/os:v1': 'mirror/direct/os',
+    });
+  });
+
+  it('files that are refused', async () => {
+    for (const text of [
+      '[[registry]]\nlocation = "http://os.example"',
+      '[[registry]]\ninsecure = true',
+      '[[registry]]\nprefix = "*.example"\nlocation = "*.other"',
+      '[[registry]]\nlocation = "os.example"\n[[registry]]\nlocation = "os.example"\nblocked = true',
+      '[[registry]]\nlocation = "os.example"\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = "MIRROR"\npull-from-mirror = "all"',
+      'unqualified-search-registries = [',
+    ]) {
+      await judge(text, { 'os.example/ns/os:v1': 'InvalidConfiguration' });
+    }
+  });
+});
