@@ -1,5 +1,7 @@
 /** Runs an image tool of the machine (`skopeo`, `podman`), bounded in time and in what is kept of its words. */
 import { spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
 import { RegistryError, reasonOf } from './errors.ts';
 
 const STDERR_MAX_BYTES = 64 * 1024;
@@ -71,6 +73,19 @@ export async function runImageTool(call: ToolCall): Promise<Buffer> {
     clearTimeout(deadline);
     signal?.removeEventListener('abort', kill);
   }
+}
+
+/** Whether a program is in `$PATH`. */
+export function isInstalled(program: string, environment: NodeJS.ProcessEnv): boolean {
+  return (environment['PATH'] ?? '').split(':').some((directory) => {
+    if (directory === '') return false;
+    try {
+      accessSync(join(directory, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 function failed(program: string, args: readonly string[], status: string, words: string): RegistryError {

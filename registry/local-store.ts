@@ -6,16 +6,16 @@
  */
 import type { ContentStore, Document } from './content.ts';
 import { digestOf } from './digest.ts';
-import { DirectoryContent } from './directory-content.ts';
+import type { DirectoryContent } from './directory-content.ts';
 import { parseJsonObject, parseManifest } from './document.ts';
 import { RegistryError } from './errors.ts';
+import { ImageCopy } from './image-copy.ts';
 import { formatImageReference, type ImageReference } from './image-reference.ts';
 import type { BlobReadOptions } from './image-source.ts';
 import { type Descriptor, MEDIA_TYPE } from './oci.ts';
-import { ScratchDirectory } from './scratch-directory.ts';
 import { BlobVerifier } from './verification.ts';
 
-/** How a store is asked: see `skopeo.ts` and `podman.ts`. */
+/** How a store is asked, see `skopeo.ts`. */
 export interface StoreTool {
   /** The manifest as the store keeps it. */
   manifest(signal?: AbortSignal): Promise<Buffer>;
@@ -28,14 +28,13 @@ export class LocalStoreContent implements ContentStore {
   readonly label: string;
   readonly storesUncompressed = true;
   readonly #tool: StoreTool;
-  readonly #scratchParent: string;
-  #copied: Promise<Copy> | undefined;
+  readonly #copy: ImageCopy;
 
   /** @param scratchParent where the copy goes: as much room as the image has uncompressed. */
   constructor(image: ImageReference, tool: StoreTool, scratchParent: string) {
     this.label = formatImageReference(image);
     this.#tool = tool;
-    this.#scratchParent = scratchParent;
+    this.#copy = new ImageCopy((directory, signal) => tool.copy(directory, signal), scratchParent, this.label);
   }
 
   async top(signal?: AbortSignal): Promise<Document> {
@@ -57,8 +56,8 @@ export class LocalStoreContent implements ContentStore {
       yield await this.#config(descriptor, options);
       return;
     }
-    const { content, layers } = await this.#copy(options.signal);
-    const layer = layers.get(descriptor.digest);
+    const content = await this.#copy.content(options.signal);
+    const layer = (await layersOf(content, this.label, options.signal)).get(descriptor.digest);
     if (layer === undefined) {
       throw new RegistryError(
         'NotFound',
@@ -88,48 +87,18 @@ export class LocalStoreContent implements ContentStore {
     return bytes;
   }
 
-  /** One copy for all layers, however many are asked for at once. A failure is not kept. */
-  #copy(signal: AbortSignal | undefined): Promise<Copy> {
-    this.#copied ??= copyOf(this.#tool, this.#scratchParent, this.label, signal).catch((error: unknown) => {
-      this.#copied = undefined;
-      throw error;
-    });
-    return this.#copied;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#copied === undefined) return;
-    const [copied] = await Promise.allSettled([this.#copied]);
-    if (copied.status === 'fulfilled') await copied.value.scratch[Symbol.asyncDispose]();
+    await this.#copy[Symbol.asyncDispose]();
   }
 }
 
-interface Copy {
-  readonly scratch: ScratchDirectory;
-  readonly content: DirectoryContent;
-  /** By the digest that they have there: of what is uncompressed, the diff-id. */
-  readonly layers: ReadonlyMap<string, Descriptor>;
-}
-
-async function copyOf(
-  tool: StoreTool,
-  scratchParent: string,
+/** By the digest that they have in the copy: of what is uncompressed, the diff-id. */
+async function layersOf(
+  content: DirectoryContent,
   label: string,
   signal: AbortSignal | undefined,
-): Promise<Copy> {
-  const scratch = await ScratchDirectory.create(scratchParent);
-  try {
-    const path = `${scratch.path}/image`;
-    await tool.copy(path, signal);
-    const content = new DirectoryContent(path, label);
-    const { bytes } = await content.top(signal);
-    const { layers } = parseManifest(
-      parseJsonObject(bytes, 'InvalidManifest', `The copied manifest of ${label}`),
-      label,
-    );
-    return { scratch, content, layers: new Map(layers.map((layer) => [layer.digest, layer])) };
-  } catch (error) {
-    await scratch[Symbol.asyncDispose]();
-    throw error;
-  }
+): Promise<ReadonlyMap<string, Descriptor>> {
+  const { bytes } = await content.top(signal);
+  const { layers } = parseManifest(parseJsonObject(bytes, 'InvalidManifest', `The copied manifest of ${label}`), label);
+  return new Map(layers.map((layer) => [layer.digest, layer]));
 }

@@ -50,9 +50,13 @@ export class Skopeo implements StoreTool {
       return await runImageTool({ program: 'skopeo', args, environment: this.#environment, outputMaxBytes, signal });
     } catch (error) {
       if (!(error instanceof RegistryError) || error.code !== 'ToolMissing') throw error;
+      const tools =
+        this.#image.transport === 'containers-storage'
+          ? 'skopeo or podman, and neither is installed (or in $PATH)'
+          : 'skopeo, which is not installed (or not in $PATH)';
       throw new RegistryError(
         'ToolMissing',
-        `${formatImageReference(this.#image)} can only be read with skopeo, which is not installed (or not in $PATH): install it, or push the image to a registry.`,
+        `${formatImageReference(this.#image)} is read with ${tools}: install it, or push the image to a registry.`,
         error,
       );
     }

@@ -1,6 +1,7 @@
 /** Opens an image for reading, whatever transport its reference names. */
 import type { ContentStore } from './content.ts';
 import { formatImageReference, type ImageReference } from './image-reference.ts';
+import { isInstalled } from './image-tool.ts';
 import type { BlobReadOptions, ImageSource, Platform, ResolvedImage } from './image-source.ts';
 import { DirectoryContent } from './directory-content.ts';
 import { DockerArchiveContent } from './docker-archive.ts';
@@ -10,6 +11,7 @@ import { ArchiveFiles, DirectoryFiles } from './layout-files.ts';
 import type { Descriptor } from './oci.ts';
 import { MirroredContent } from './mirrored-content.ts';
 import { LocalStoreContent } from './local-store.ts';
+import { PodmanContent } from './podman-content.ts';
 import { Skopeo } from './skopeo.ts';
 import type { RegistryOptions } from './options.ts';
 import { RegistryContent } from './registry-content.ts';
@@ -49,12 +51,20 @@ export function openContentStore(image: ImageReference, options: RegistryOptions
     case 'containers-storage':
     case 'docker-daemon':
     default:
-      return new LocalStoreContent(
-        image,
-        new Skopeo(image, options.environment ?? process.env),
-        options.scratchDirectory ?? SCRATCH_DIRECTORY,
-      );
+      return openLocalStore(image, options);
   }
+}
+
+function openLocalStore(image: ImageReference, options: RegistryOptions): ContentStore {
+  const environment = options.environment ?? process.env;
+  const scratch = options.scratchDirectory ?? SCRATCH_DIRECTORY;
+  const isPodmans = image.transport === 'containers-storage' && !isInstalled('skopeo', environment);
+  if (!isPodmans || !isInstalled('podman', environment))
+    return new LocalStoreContent(image, new Skopeo(image, environment), scratch);
+  options.onWarning?.(
+    `skopeo is not installed, so ${formatImageReference(image)} is read with podman: its digest will be that of a copy`,
+  );
+  return new PodmanContent(image, environment, scratch);
 }
 
 /** With another place to go to, a mirror gets this many tries and this much patience. */

@@ -1,6 +1,6 @@
 /** One image over every transport: what arrives in the repository is the same, whoever carried it and whoever pulls it. */
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -150,6 +150,29 @@ describe('an image is the same over every transport', function () {
     await assert.rejects(
       pull(`${store}localhost/absent:v1`),
       /`skopeo inspect --raw …` ends with status 1 \(.*does not resolve to an image ID/,
+    );
+  });
+
+  it('containers-storage: through podman where there is no skopeo, under a digest of its own', async () => {
+    const store = `containers-storage:[vfs@${folder}/podman+${folder}/podman-run]`;
+    await run('skopeo', 'copy', '--quiet', `oci:${layout}:base`, `${store}localhost/os:v1`);
+    const tools = join(folder, 'tools');
+    await mkdir(tools);
+    await symlink((await run('which', 'podman')).trim(), join(tools, 'podman'));
+    const warnings: string[] = [];
+    const environment = { ...process.env, PATH: tools };
+    const { pulled, path } = await pull(`${store}localhost/os:v1`, {
+      environment,
+      onWarning: (message) => warnings.push(message),
+    });
+    assert.equal(await contentOf(path, pulled.mergeCommit), content);
+    assert.notEqual(pulled.manifestDigest, manifestDigest);
+    assert.match(warnings.join(), /^skopeo is not installed, so containers-storage:.* is read with podman/);
+    const again = await pull(`${store}localhost/os:v1`, { environment });
+    assert.equal(again.pulled.alreadyPresent, true, 'the digest of a copy is the same every time');
+    await assert.rejects(
+      pull(`${store}localhost/absent`, { environment }),
+      /`podman .*` ends with status 125 \(.*not known/,
     );
   });
 

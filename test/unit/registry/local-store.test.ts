@@ -8,6 +8,7 @@ import { digestOf, openImageSource, parseImageReference, RegistryError } from '.
 import { LocalStoreContent, type StoreTool } from '../../../registry/local-store.ts';
 import { runImageTool } from '../../../registry/image-tool.ts';
 import { ScratchDirectory } from '../../../registry/scratch-directory.ts';
+import { podmanStore } from '../../../registry/podman-content.ts';
 import { storeReference } from '../../../registry/skopeo.ts';
 import { AMD64, collect, sampleImage } from './sample-image.ts';
 
@@ -168,14 +169,14 @@ describe('a tool that reads images', () => {
   });
 
   it('that is missing is named, with what to do', async () => {
-    for (const text of ['containers-storage:os', 'docker-daemon:os:v1']) {
+    for (const [text, tools] of [
+      ['containers-storage:os', 'skopeo or podman, and neither is installed (or in $PATH)'],
+      ['docker-daemon:os:v1', 'skopeo, which is not installed (or not in $PATH)'],
+    ] as const) {
       await using source = openImageSource(parseImageReference(text), { environment: { PATH: directory } });
       const error = await failure(source.resolve(AMD64));
       assert.equal(error.code, 'ToolMissing');
-      assert.match(
-        error.message,
-        new RegExp(`^${text} can only be read with skopeo, which is not installed .*: install it`),
-      );
+      assert.ok(error.message.startsWith(`${text} is read with ${tools}: install it, or push`), error.message);
     }
   });
 });
@@ -191,4 +192,22 @@ it('an image id loses its sha256: on the way to skopeo, whatever store it is in;
     assert.equal(storeReference({ transport: 'containers-storage', name: given }).name, passed);
   }
   assert.equal(storeReference({ transport: 'docker-daemon', name: `sha256:${id}` }).name, `sha256:${id}`);
+});
+
+it('podman is given the store that the reference names', () => {
+  const flagsOf = (name: string): string => podmanStore({ transport: 'containers-storage', name }).flags.join(' ');
+  assert.equal(flagsOf('os:v1'), '');
+  assert.equal(flagsOf('[/a/b]os'), '--root /a/b');
+  assert.equal(flagsOf('[vfs@/a+/r]os'), '--storage-driver vfs --root /a --runroot /r');
+  assert.equal(
+    flagsOf('[overlay@/a+/r:overlay.x=1,overlay.y=/z]os'),
+    '--storage-driver overlay --root /a --runroot /r --storage-opt overlay.x=1 --storage-opt overlay.y=/z',
+  );
+  assert.equal(
+    podmanStore({ transport: 'containers-storage', name: '[vfs@/a]localhost/os:v1' }).name,
+    'localhost/os:v1',
+  );
+  for (const name of ['[vfs]os', '[vfs@/a]', '[vfs@relative]os']) {
+    assert.throws(() => podmanStore({ transport: 'containers-storage', name }), /must be containers-storage:\[/);
+  }
 });
