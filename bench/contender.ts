@@ -1,5 +1,5 @@
 /** The two that race: our `image pull` and the peer's. */
-import { fileURLToPath } from 'node:url';
+import type { ShippedBundle } from './shipped-bundle.ts';
 
 export const CONTENDER_NAMES = ['treeline', 'ostree-ext'] as const;
 
@@ -10,13 +10,15 @@ export interface Contender {
   parameters(repository: string, host: string, image: string): readonly string[];
 }
 
-/** Ours, from this checkout, with `flags` more. */
-export function treelineContender(flags: readonly string[] = []): Contender {
+/** Ours as it ships, with `flags` more. */
+export function treelineContender(shipped: ShippedBundle, flags: readonly string[] = []): Contender {
   return {
     name: 'treeline',
-    command: fileURLToPath(new URL('../bin/treeline', import.meta.url)),
+    command: process.execPath,
     parameters: (repository, host, image) =>
-      ['image', 'pull', ...flags, '--plain-http', host, '--repo', repository].concat(referenceTo(host, image)),
+      [shipped.entry, 'image', 'pull', ...flags, '--plain-http', host, '--repo', repository].concat(
+        referenceTo(host, image),
+      ),
   };
 }
 

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { startRegistry, type TestRegistry } from '../testbed/registry.ts';
 import { runCommand } from '../tools/setup/command.ts';
 import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
-import { treelineContender } from './contender.ts';
+import { type Contender, treelineContender } from './contender.ts';
 import { type Bound, type Component, digest, inflate, lowerBound, writeFiles } from './floor-components.ts';
 import { makeFreshDisk } from './fresh-disk.ts';
 import { readImageContent } from './image-content.ts';
@@ -21,6 +21,7 @@ import { renderTable } from './import-table.ts';
 import { type Cost, measure } from './measured-process.ts';
 import { readIntoPageCache } from './page-cache.ts';
 import { parseScenarios, type ScenarioName, SCENARIOS } from './scenario.ts';
+import { makeShippedBundle } from './shipped-bundle.ts';
 
 interface FloorResult {
   readonly scenario: ScenarioName;
@@ -42,11 +43,15 @@ async function main(): Promise<void> {
   const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
   await ensureAll(say, ['bench']);
   const images = await ensureImages(await ensurePeer(say), shape, say);
+  await using shipped = await makeShippedBundle();
+  const treeline = treelineContender(shipped);
   await using registry = await startRegistry({ storage: images.storage });
   await readIntoPageCache(images.storage);
   const results: FloorResult[] = [];
   for (const scenario of parseScenarios(values.scenario)) {
-    results.push(await measureFloor(scenario, registry, images.storage, Number(values.runs), 2.5 * shape.size));
+    results.push(
+      await measureFloor(scenario, treeline, registry, images.storage, Number(values.runs), 2.5 * shape.size),
+    );
   }
   process.stdout.write(
     values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : results.map(render).join('\n'),
@@ -55,6 +60,7 @@ async function main(): Promise<void> {
 
 async function measureFloor(
   scenario: ScenarioName,
+  treeline: Contender,
   registry: TestRegistry,
   storage: string,
   runs: number,
@@ -81,7 +87,6 @@ async function measureFloor(
         const repository = join(disk, 'repo');
         await runCommand('ostree', [`--repo=${repository}`, 'init', '--mode=bare']);
         await runCommand('sync', []);
-        const treeline = treelineContender();
         return measure(treeline.command, treeline.parameters(repository, registry.host, image));
       }),
     );

@@ -18,6 +18,7 @@ import { renderImportTable } from './import-table.ts';
 import { readIntoPageCache } from './page-cache.ts';
 import { runRace } from './race.ts';
 import { parseScenarios, SCENARIO_NAMES } from './scenario.ts';
+import { makeShippedBundle } from './shipped-bundle.ts';
 
 /** Above this somebody else is at work, and the numbers are of little use. */
 const QUIET_LOAD = 0.5;
@@ -48,10 +49,11 @@ async function main(): Promise<void> {
   const [load = 0] = loadavg();
   if (load > QUIET_LOAD) say(`The machine is busy (load ${load.toFixed(1)}): compare these numbers with nothing.`);
 
+  await using shipped = await makeShippedBundle();
   await using registry = await startRegistry({ storage: images.storage });
   await readIntoPageCache(images.storage);
   const results = await runRace({
-    contenders: [treelineContender(), peerContender(peer)].filter(
+    contenders: [treelineContender(shipped), peerContender(peer)].filter(
       ({ name }) => values.only === undefined || name === values.only,
     ),
     wanted,
