@@ -7,6 +7,9 @@ import type { LooseObject } from '../repository/loose-objects.ts';
 import { objectTypeOf } from '../repository/loose-objects.ts';
 import type { Repository } from '../repository/repository.ts';
 
+/** One for each thread, which verifies one object after the other. */
+const SCRATCH = Buffer.allocUnsafeSlow(256 * 1024);
+
 /** What was found out about an object. Plain data: it comes from a worker thread. */
 export interface CheckedObject {
   /** Bytes that were read. */
@@ -48,7 +51,7 @@ export async function checkObject(repository: Repository, object: LooseObject): 
 async function checkFile(repository: Repository, checksum: string): Promise<CheckedObject> {
   using file = repository.openFile(checksum);
   const hash = contentHash(file.header);
-  for await (const piece of file.content()) hash.update(piece);
+  for await (const piece of file.content(SCRATCH)) hash.update(piece);
   const actual = hash.digest('hex');
   if (actual === checksum) return { bytes: file.size };
   throw new OstreeError('CorruptObject', `its content, owner, mode or attributes make it ${actual}`);

@@ -28,8 +28,11 @@ export interface StoredFile extends Disposable {
   readonly header: FileHeader;
   /** Bytes of content; zero for a symbolic link. */
   readonly size: number;
-  /** The content, once, in pieces of at most 256 KiB; its length, not its checksum, has been verified at the end. */
-  content(): AsyncIterable<Buffer>;
+  /**
+   * The content, once, in pieces of at most 256 KiB; its length, not its checksum, has been verified at the end. With
+   * `scratch`, pieces may lie in there, valid until the next one: for those who read a great many files.
+   */
+  content(scratch?: Buffer): AsyncIterable<Buffer>;
 }
 
 /** Opens a content object; dispose of the result. Throws MissingObject or CorruptObject. */
@@ -148,14 +151,14 @@ function link(header: FileHeader): StoredFile {
 }
 
 function regular(fd: number, header: FileHeader, size: number): StoredFile {
-  return stored(fd, header, size, (take) => read(take(), 0));
+  return stored(fd, header, size, (take, scratch) => read(take(), 0, scratch));
 }
 
 function stored(
   fd: number,
   header: FileHeader,
   size: number,
-  bytes: (take: () => number) => AsyncIterable<Buffer>,
+  bytes: (take: () => number, scratch: Buffer | undefined) => AsyncIterable<Buffer>,
 ): StoredFile {
   let open: number | undefined = fd;
   const close = (): void => {
@@ -167,7 +170,7 @@ function stored(
     if (open === undefined) throw new OstreeError('Io', 'The file has already been read or closed');
     return open;
   };
-  return { header, size, content: () => exactly(size, bytes(take), close), [Symbol.dispose]: close };
+  return { header, size, content: (scratch) => exactly(size, bytes(take, scratch), close), [Symbol.dispose]: close };
 }
 
 async function* exactly(size: number, bytes: AsyncIterable<Buffer>, close: () => void): AsyncGenerator<Buffer> {
@@ -185,10 +188,10 @@ async function* exactly(size: number, bytes: AsyncIterable<Buffer>, close: () =>
 }
 
 // The page cache makes synchronous reads the fast ones; the consumer's awaits keep the event loop turning.
-async function* read(fd: number, start: number): AsyncGenerator<Buffer> {
+async function* read(fd: number, start: number, scratch?: Buffer): AsyncGenerator<Buffer> {
   for (let position = start; ;) {
-    const chunk = Buffer.allocUnsafe(READ_CHUNK_BYTES);
-    const count = readSync(fd, chunk, 0, READ_CHUNK_BYTES, position);
+    const chunk = scratch ?? Buffer.allocUnsafe(READ_CHUNK_BYTES);
+    const count = readSync(fd, chunk, 0, chunk.length, position);
     if (count === 0) return;
     yield chunk.subarray(0, count);
     position += count;

@@ -51,12 +51,13 @@ export async function copyImage(options: CopyImageOptions): Promise<CopiedImage>
   const needed = reachableObjects(source, [mergeCommit, ...layers.values()]);
   await using transaction = await destination.beginTransaction({ signal });
   const copied = { objects: 0, linked: 0, bytes: 0 };
+  const scratch = Buffer.allocUnsafeSlow(256 * 1024);
   for (const checksum of needed.file) {
     signal?.throwIfAborted();
     if (transaction.has('file', checksum)) continue;
     using file = source.openFile(checksum);
     copied.objects++;
-    if (source.mode === destination.mode && (await link(source, destination, checksum, file))) {
+    if (source.mode === destination.mode && (await link(source, destination, checksum, file, scratch))) {
       copied.linked++;
       continue;
     }
@@ -91,9 +92,15 @@ function layerCommit(source: Repository, mergeCommit: string, digest: string): s
 }
 
 /** Verifies the file and gives it a second name. False where the file system cannot: another disk, too many links. */
-async function link(source: Repository, destination: Repository, checksum: string, file: StoredFile): Promise<boolean> {
+async function link(
+  source: Repository,
+  destination: Repository,
+  checksum: string,
+  file: StoredFile,
+  scratch: Buffer,
+): Promise<boolean> {
   const hash = contentHash(file.header);
-  for await (const piece of file.content()) hash.update(piece);
+  for await (const piece of file.content(scratch)) hash.update(piece);
   expectChecksum('file', checksum, hash.digest('hex'));
   const path = destination.objectPath('file', checksum);
   try {
