@@ -1,4 +1,7 @@
 /** The two that race: our `image pull` and the peer's. */
+import { join } from 'node:path';
+import { runCommand } from '../tools/setup/command.ts';
+import type { Cost } from './measured-process.ts';
 import type { ShippedBundle } from './shipped-bundle.ts';
 
 export const CONTENDER_NAMES = ['treeline', 'ostree-ext'] as const;
@@ -8,6 +11,8 @@ export interface Contender {
   readonly command: string;
   /** `host` serves plain HTTP; `image` is a name and tag there. */
   parameters(repository: string, host: string, image: string): readonly string[];
+  /** Where it has a process that stays: what a pull costs in it. */
+  readonly resident?: (repository: string, host: string, image: string) => Promise<Cost>;
 }
 
 /** Ours as it ships, with `flags` more. */
@@ -19,6 +24,10 @@ export function treelineContender(shipped: ShippedBundle, flags: readonly string
       [shipped.entry, 'image', 'pull', ...flags, '--plain-http', host, '--repo', repository].concat(
         referenceTo(host, image),
       ),
+    resident: async (...parameters) => {
+      const program = join(import.meta.dirname, 'resident-pull.ts');
+      return JSON.parse(await runCommand(process.execPath, [program, ...parameters])) as Cost;
+    },
   };
 }
 

@@ -43,8 +43,8 @@ interface Column {
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'wall s', pick: ({ wallSeconds }) => wallSeconds, unit: 1, digits: 2 },
-  { title: 'CPU s', pick: ({ cpuSeconds }) => cpuSeconds, unit: 1, digits: 2 },
+  { title: 'wall s', pick: ({ wallSeconds }) => wallSeconds, unit: 1, digits: 3 },
+  { title: 'CPU s', pick: ({ cpuSeconds }) => cpuSeconds, unit: 1, digits: 3 },
   { title: 'peak MB', pick: ({ peakBytes }) => peakBytes, unit: 1e6, digits: 0 },
   { title: 'PSS MB', pick: ({ peakProportionalBytes }) => peakProportionalBytes, unit: 1e6, digits: 0 },
   { title: 'wire MB', pick: (_, { wireBytes }) => wireBytes, unit: 1e6, digits: 1 },

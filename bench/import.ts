@@ -2,7 +2,7 @@
  * `npm run bench:import`: our `image pull` against the peer's, on the same images, from the same registry, on disks of
  * the same making, in turns. Needs root, for the disks.
  *
- *   --scenario A,B   of single, chunked, check, update, derived (default: all)
+ *   --scenario A,B   of single, chunked, check, agent, update, derived (default: all)
  *   --runs N         of which the medians count (default 3)
  *   --size MB        of the operating system (default 900)      --files N        in it (default 20000)
  *   --only NAME      treeline or ostree-ext alone               --skip-wire      do not count bytes: half the time

@@ -46,7 +46,10 @@ export async function runRace(race: Race): Promise<readonly ScenarioResult[]> {
         // What the one before left to be written must not burden this one.
         await runCommand('sync', []);
         const { image } = SCENARIOS[scenario];
-        const cost = await measure(contender.command, contender.parameters(repository, race.host, image));
+        const cost =
+          scenario === 'agent' && contender.resident !== undefined
+            ? await contender.resident(repository, race.host, image)
+            : await measure(contender.command, contender.parameters(repository, race.host, image));
         const key = keyOf(scenario, contender);
         costs.set(key, [...(costs.get(key) ?? []), cost]);
       });

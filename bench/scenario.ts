@@ -1,7 +1,7 @@
 /** What the import benchmark pulls, and what is in the repository before. */
 import { IMAGES } from './images.ts';
 
-export type ScenarioName = 'single' | 'chunked' | 'check' | 'update' | 'derived';
+export type ScenarioName = 'single' | 'chunked' | 'check' | 'agent' | 'update' | 'derived';
 
 export interface Scenario {
   readonly title: string;
@@ -18,6 +18,7 @@ export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   single: { title: 'cold, single layer', image: IMAGES.single, repetitions: 1 },
   chunked: { title: 'cold, 60 layers', image: IMAGES.chunked, repetitions: 1 },
   check: { title: 'nothing changed', image: IMAGES.chunked, after: 'chunked', repetitions: 5 },
+  agent: { title: 'nothing changed, agent', image: IMAGES.chunked, after: 'chunked', repetitions: 3 },
   update: { title: 'kernel-only update', image: IMAGES.update, after: 'chunked', repetitions: 1 },
   derived: { title: 'cold, 60 + 3 derived', image: IMAGES.derived, repetitions: 1 },
 };

@@ -48,8 +48,8 @@ describe('the table of the import benchmark', () => {
       table,
       `|                  | wall s | CPU s | peak MB | PSS MB | wire MB |
 | ---------------- | -----: | ----: | ------: | -----: | ------: |
-| cold: treeline   |   2.00 |  4.00 |     200 |    100 |    50.0 |
-| cold: ostree-ext |   5.00 |  3.00 |      50 |     25 |    50.0 |
+| cold: treeline   |  2.000 | 4.000 |     200 |    100 |    50.0 |
+| cold: ostree-ext |  5.000 | 3.000 |      50 |     25 |    50.0 |
 | cold: ratio      |  2.50× | 0.75× |   0.25× |  0.25× |   1.00× |
 `,
     );
