@@ -17,6 +17,7 @@
  * - `UnsafeRedirect`: a redirect that would downgrade to plain HTTP, loop, or leave HTTP altogether.
  * - `RangeUnsupported`: the server gives a blob as a whole only; fetch it so.
  * - `DigestMismatch`, `SizeMismatch`: the bytes are not those that were promised.
+ * - `WrongMirror`: the same of a mirror; reading again asks the next place.
  * - `UnsupportedMediaType`: schema 1, artifacts, unknown manifests.
  * - `NoPlatform`: the image exists, but not for the wanted platform.
  * - `InvalidManifest`, `InvalidConfig`, `InvalidLayout`: malformed or hostile content.
@@ -42,6 +43,7 @@ export type RegistryErrorCode =
   | 'RangeUnsupported'
   | 'DigestMismatch'
   | 'SizeMismatch'
+  | 'WrongMirror'
   | 'UnsupportedMediaType'
   | 'NoPlatform'
   | 'InvalidManifest'

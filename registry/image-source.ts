@@ -34,7 +34,8 @@ export interface ImageSource extends AsyncDisposable {
   /**
    * Streams a blob's bytes exactly as stored (compressed). Size and digest are verified; the stream throws at its end,
    * before `done`, when they are wrong, so nothing read from it may be trusted until it has ended. A cut connection is
-   * resumed with a `Range` request inside the stream.
+   * resumed with a `Range` request inside the stream. RegistryError `WrongMirror` means that reading again, from the
+   * start, asks another place; there are only so many.
    */
   openBlob(descriptor: Descriptor, options?: BlobReadOptions): AsyncIterable<Buffer>;
   /**

@@ -58,7 +58,7 @@ export class MirroredContent implements ContentStore {
         // Once all bytes are there, they are wrong, and they are given away already: only a new start helps.
         const isOver = verifier.received >= descriptor.size;
         this.#moveOn(index, `blob ${descriptor.digest}`, error, options.signal, isOver && isWrongContent(error));
-        if (isOver) throw error;
+        if (isOver) throw wrongMirror(place.label, descriptor, error);
       }
     }
   }
@@ -128,6 +128,14 @@ export class MirroredContent implements ContentStore {
 
 function isWrongContent(error: unknown): boolean {
   return error instanceof RegistryError && (error.code === 'DigestMismatch' || error.code === 'SizeMismatch');
+}
+
+function wrongMirror(place: string, { digest }: Descriptor, cause: unknown): RegistryError {
+  return new RegistryError(
+    'WrongMirror',
+    `The mirror ${place} gives other bytes than those of blob ${digest}: nothing of them is used; take it out of registries.conf if it stays so.`,
+    cause,
+  );
 }
 
 function withMirrors(error: RegistryError, failures: readonly string[]): RegistryError {

@@ -3,7 +3,7 @@
  * the repository. Layers are fetched and imported side by side; what they wrote is committed in groups.
  */
 import { availableParallelism } from 'node:os';
-import type { ImageSource, ResolvedImage } from '../../registry/index.ts';
+import { type ImageSource, RegistryError, type ResolvedImage } from '../../registry/index.ts';
 import { GroupCommit } from '../repository/group-commit.ts';
 import type { WriterHandle } from '../repository/object-writer.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -309,17 +309,24 @@ export class ImageFetch {
     const stored = this.#storedBlobs?.get(descriptor.digest) ?? descriptor;
     const partial = stored === descriptor && (await this.#partial.attempt(layer, role.kind, aborted, stage));
     if (partial) return partial;
-    return await stage({
-      digest: descriptor.digest,
-      // Objects are verified one by one, and the blob by its digest; for what a derived layer holds nothing else vouches.
-      ...(role.kind === 'derived' && { diffId }),
-      compression: compressionOf(stored.mediaType),
-      bytes: source.openBlob(stored, {
-        signal: aborted,
-        transient: true,
-        onBytes: (count) => progress.addBytes(count),
-      }),
-    });
+    for (;;) {
+      try {
+        return await stage({
+          digest: descriptor.digest,
+          // Objects are verified one by one, and the blob by its digest; for what a derived layer holds nothing else vouches.
+          ...(role.kind === 'derived' && { diffId }),
+          compression: compressionOf(stored.mediaType),
+          bytes: source.openBlob(stored, {
+            signal: aborted,
+            transient: true,
+            onBytes: (count) => progress.addBytes(count),
+          }),
+        });
+      } catch (error) {
+        // As often as there are mirrors: each is found out once.
+        if (!(error instanceof RegistryError) || error.code !== 'WrongMirror') throw error;
+      }
+    }
   }
 
   /** To be called when the layer's ref is set. */
