@@ -6,11 +6,13 @@
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
 import { S_IFDIR, S_IFREG, SYMLINK_MODE } from '../objects/file-header.ts';
 import { canonicalXattrs, NO_XATTRS, type Xattr } from '../objects/xattrs.ts';
+import { withLabel } from '../selinux/label-xattr.ts';
 import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
 import { ContentWriter } from './content-writer.ts';
 import { markDirectories } from './directory-marks.ts';
 import { DerivedFilter, type DerivedFilterOptions, type FilterDecision } from './derived-filter.ts';
 import { ImportError } from './errors.ts';
+import type { Labeller } from './image-labels.ts';
 import type { ObjectSink } from './object-sink.ts';
 import { requireStorableTarget, requireStorableXattrs } from './storable.ts';
 import type { TarEntry } from './tar-header.ts';
@@ -40,6 +42,7 @@ export interface DerivedTree extends TreeReference {
 export class DerivedLayer implements TarConsumer {
   readonly #sink: ObjectSink;
   readonly #filter: DerivedFilter;
+  readonly #labels: Labeller | undefined;
   readonly #content: ContentWriter;
   readonly #dropped = new Map<string, number>();
   readonly #setAside = new Map<string, string>();
@@ -50,8 +53,9 @@ export class DerivedLayer implements TarConsumer {
   /** What to do with the content object that is being written. */
   #complete: ((checksum: string) => void) | undefined;
 
-  constructor(sink: ObjectSink, options: DerivedFilterOptions) {
+  constructor(sink: ObjectSink, options: DerivedFilterOptions, labels?: Labeller) {
     this.#sink = sink;
+    this.#labels = labels;
     this.#filter = new DerivedFilter(options);
     this.#content = new ContentWriter(sink);
   }
@@ -66,7 +70,8 @@ export class DerivedLayer implements TarConsumer {
         }
         break;
       case 'set-aside':
-        this.#beginFile(entry, (checksum) => this.#setAside.set(decision.key, checksum));
+        // Its path is that of a link still to come, and its label with it.
+        this.#beginFile(entry, xattrsOf(entry), (checksum) => this.#setAside.set(decision.key, checksum));
         break;
       case 'restore': {
         const checksum = this.#setAside.get(decision.key);
@@ -102,7 +107,7 @@ export class DerivedLayer implements TarConsumer {
   /** Resolves the remaining hardlinks, writes the tree, and returns it. @throws {ImportError} `InvalidLayer` */
   finish(): DerivedTree {
     this.#resolveLinks();
-    const root = this.#root ?? TreeDirectory.empty(this.#directoryMetadata(0, 0, IMPLIED_DIRECTORY_MODE, NO_XATTRS));
+    const root = this.#ensureRoot({ uid: 0, gid: 0 });
     return { ...root.write(this.#sink), directoryMarks: markDirectories(root, this.#explicit) };
   }
 
@@ -110,12 +115,15 @@ export class DerivedLayer implements TarConsumer {
     const { path } = decision;
     switch (entry.type) {
       case 'file':
-        this.#beginFile(entry, (checksum) => this.#placeFile(path, checksum, entry));
+        this.#beginFile(entry, this.#labelled(path, S_IFREG, xattrsOf(entry)), (checksum) =>
+          this.#placeFile(path, checksum, entry),
+        );
         break;
       case 'symlink': {
         requireStorableTarget(path, entry.linkPath);
         const { uid, gid } = entry;
-        const header = { uid, gid, mode: SYMLINK_MODE, symlinkTarget: entry.linkPath, xattrs: xattrsOf(entry) };
+        const xattrs = this.#labelled(path, SYMLINK_MODE, xattrsOf(entry));
+        const header = { uid, gid, mode: SYMLINK_MODE, symlinkTarget: entry.linkPath, xattrs };
         this.#placeFile(path, this.#sink.writeSymlink(header), entry);
         break;
       }
@@ -135,9 +143,9 @@ export class DerivedLayer implements TarConsumer {
     }
   }
 
-  #beginFile(entry: TarEntry, complete: (checksum: string) => void): void {
+  #beginFile(entry: TarEntry, xattrs: readonly Xattr[], complete: (checksum: string) => void): void {
     const { uid, gid } = entry;
-    const header = { uid, gid, mode: S_IFREG | entry.mode, symlinkTarget: '', xattrs: xattrsOf(entry) };
+    const header = { uid, gid, mode: S_IFREG | entry.mode, symlinkTarget: '', xattrs };
     this.#content.begin(header, entry.size);
     this.#complete = complete;
   }
@@ -148,7 +156,7 @@ export class DerivedLayer implements TarConsumer {
   }
 
   #placeDirectory(path: string, entry: TarEntry): void {
-    const dirmeta = this.#directoryMetadata(entry.uid, entry.gid, entry.mode, xattrsOf(entry));
+    const dirmeta = this.#directoryMetadata(path, entry, entry.mode, xattrsOf(entry));
     if (path === '') {
       this.#ensureRoot(entry).dirmeta = dirmeta;
       this.#explicit.add(this.#ensureRoot(entry));
@@ -190,28 +198,39 @@ export class DerivedLayer implements TarConsumer {
     const segments = path.split('/');
     const name = segments.pop() ?? '';
     let parent = this.#ensureRoot(owner);
+    let parentPath = '';
     for (const segment of segments) {
+      parentPath += `/${segment}`;
       if (parent.files.has(segment)) {
         throw new ImportError('InvalidLayer', `${path} lies below ${segment}, which the layer has as a file or link`);
       }
       parent =
-        parent.directories.get(segment) ?? parent.ensureDirectory(segment, this.#impliedDirectoryMetadata(owner));
+        parent.directories.get(segment) ??
+        parent.ensureDirectory(segment, this.#impliedDirectoryMetadata(parentPath.slice(1), owner));
     }
     if (name === '') throw new ImportError('InvalidLayer', 'the root of the layer is not a directory');
     return { parent, name };
   }
 
   #ensureRoot(owner: Owner): TreeDirectory {
-    this.#root ??= TreeDirectory.empty(this.#impliedDirectoryMetadata(owner));
+    this.#root ??= TreeDirectory.empty(this.#impliedDirectoryMetadata('', owner));
     return this.#root;
   }
 
-  #impliedDirectoryMetadata({ uid, gid }: Owner): string {
-    return this.#directoryMetadata(uid, gid, IMPLIED_DIRECTORY_MODE, NO_XATTRS);
+  #impliedDirectoryMetadata(path: string, owner: Owner): string {
+    return this.#directoryMetadata(path, owner, IMPLIED_DIRECTORY_MODE, NO_XATTRS);
   }
 
-  #directoryMetadata(uid: number, gid: number, mode: number, xattrs: readonly Xattr[]): string {
-    return this.#sink.writeMetadata('dirmeta', encodeDirectoryMetadata({ uid, gid, mode: S_IFDIR | mode, xattrs }));
+  #directoryMetadata(path: string, { uid, gid }: Owner, permissions: number, given: readonly Xattr[]): string {
+    const mode = S_IFDIR | permissions;
+    const xattrs = this.#labelled(path, mode, given);
+    return this.#sink.writeMetadata('dirmeta', encodeDirectoryMetadata({ uid, gid, mode, xattrs }));
+  }
+
+  /** A hardlink shares the label of the first path; if it needs one of its own, the merge gives it. */
+  #labelled(path: string, mode: number, xattrs: readonly Xattr[]): readonly Xattr[] {
+    const label = this.#labels?.lookup(`/${path}`, mode);
+    return label === undefined ? xattrs : withLabel(xattrs, label);
   }
 }
 

@@ -36,6 +36,8 @@ export type ImportErrorCode =
   | 'WrongArchitecture'
   /** A layer's content is not what its format or its checksums promise. Have the image built again. */
   | 'InvalidLayer'
+  /** The SELinux policy in the image cannot be used to label its files. Have the image built with another one. */
+  | 'InvalidPolicy'
   /** The image was imported, but the repository lacks something that it needs. */
   | 'IncompleteImage'
   /** The commit was not made from a container image. */

@@ -48,7 +48,6 @@ export interface FetchedImage {
   readonly layersFetched: number;
   /** Content of files that was not fetched because the repository had it, uncompressed. */
   readonly bytesReused: number;
-  readonly unlabelled: boolean;
 }
 
 interface Means {
@@ -129,7 +128,11 @@ export class ImageFetch {
     const merged = layout.base && (await this.#importBase({ pool, slots }, layout.base, merge));
     const base = layout.base && this.#commit(layout.base);
     if (layout.derived.some((layer) => this.#isMissing(layer))) {
-      const role = { kind: 'derived', ...(await this.#derivedOptions(base)) } as const;
+      const role = {
+        kind: 'derived',
+        ...(base !== undefined && { base }),
+        ...(await this.#derivedOptions(base)),
+      } as const;
       await this.#together(layout.derived, (layer, aborted) =>
         this.#importLayer({ pool, slots }, layer, role, aborted),
       );
@@ -137,8 +140,11 @@ export class ImageFetch {
     progress.update({ stage: 'Importing', layersDone: layers.length });
     signal?.throwIfAborted();
     const cost = { layersFetched: this.#missing.length, bytesReused: this.#partial.bytesReused };
-    if (merged !== undefined) return { mergeCommit: merged, unlabelled: false, ...cost };
-    const derived = layout.derived.map((layer) => this.#commit(layer));
+    if (merged !== undefined) return { mergeCommit: merged, ...cost };
+    const derived = layout.derived.map((layer) => ({
+      commit: this.#commit(layer),
+      ref: blobRef(layer.descriptor.digest),
+    }));
     const { directoryMetadata = 'layer' } = this.#options;
     const task = {
       image: merging,
@@ -148,8 +154,8 @@ export class ImageFetch {
       ref,
       now: Date.now(),
     };
-    const { commit, unlabelled } = await pool.run({ kind: 'merge', task });
-    return { mergeCommit: commit, unlabelled, ...cost };
+    const { commit } = await pool.run({ kind: 'merge', task });
+    return { mergeCommit: commit, ...cost };
   }
 
   #isMissing({ descriptor }: ImageLayer): boolean {

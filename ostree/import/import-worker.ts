@@ -6,7 +6,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { ObjectWriter } from '../repository/object-writer.ts';
 import { Repository } from '../repository/repository.ts';
 import { proveBase } from './base-commit.ts';
-import { LayerImport, sealChunk } from './layer-import.ts';
+import { labelsForLayer, type Labeller } from './image-labels.ts';
+import { LayerImport, sealChunk, type LayerTask } from './layer-import.ts';
 import { mergeImage } from './merge-image.ts';
 import { type Job, type JobResults, toPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
@@ -33,7 +34,8 @@ class ImportServer {
       case 'layer': {
         const { id, handle, task, share, ring } = request;
         this.#attempt(id, () => {
-          this.#layers.set(id, { layer: new LayerImport(new ObjectWriter(handle), task, share), ring });
+          const labels = this.#labelsFor(task);
+          this.#layers.set(id, { layer: new LayerImport(new ObjectWriter(handle), task, share, labels), ring });
         });
         break;
       }
@@ -63,6 +65,11 @@ class ImportServer {
         this.#stop();
         break;
     }
+  }
+
+  #labelsFor({ role }: LayerTask): Labeller | undefined {
+    if (role.kind !== 'derived' || role.base === undefined) return undefined;
+    return labelsForLayer(Repository.open(this.#repositoryPath), role.base);
   }
 
   async #work(id: number, job: Job): Promise<void> {

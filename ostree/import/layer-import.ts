@@ -14,6 +14,7 @@ import type { DerivedFilterOptions } from './derived-filter.ts';
 import { DerivedLayer, type DerivedTree } from './derived-layer.ts';
 import { DIRECTORY_MARKS_KEY } from './directory-marks.ts';
 import { ImportError, TarError } from './errors.ts';
+import type { Labeller } from './image-labels.ts';
 import { IMPORTER_VERSION, IMPORTER_VERSION_KEY } from './merge-commit.ts';
 import { ObjectLayer, type ImportedCommit } from './object-layer.ts';
 import type { ObjectSink } from './object-sink.ts';
@@ -27,7 +28,8 @@ export interface LayerTask {
   readonly role:
     | { readonly kind: 'base' }
     | { readonly kind: 'chunk' }
-    | ({ readonly kind: 'derived' } & DerivedFilterOptions);
+    /** On top of the commit `base`, if there is one, by whose SELinux policy its files are labelled. */
+    | ({ readonly kind: 'derived'; readonly base?: string } & DerivedFilterOptions);
 }
 
 /** What a layer held, as far as it went into objects of this thread's share. */
@@ -51,10 +53,11 @@ export class LayerImport {
   readonly #consumer: { readonly layer: TarConsumer & { abort(): void }; readonly finish: () => LayerContent };
   readonly #reader: TarReader;
 
-  constructor(sink: ObjectSink, task: LayerTask, share: Share) {
+  /** @param labels for a derived layer */
+  constructor(sink: ObjectSink, task: LayerTask, share: Share, labels?: Labeller) {
     this.#task = task;
     this.#sink = sink;
-    this.#consumer = this.#begin(task, share);
+    this.#consumer = this.#begin(task, share, labels);
     this.#reader = new TarReader(this.#consumer.layer);
   }
 
@@ -79,12 +82,13 @@ export class LayerImport {
   #begin(
     { role }: LayerTask,
     share: Share,
+    labels: Labeller | undefined,
   ): {
     readonly layer: TarConsumer & { abort(): void };
     readonly finish: () => LayerContent;
   } {
     if (role.kind === 'derived') {
-      const layer = new DerivedLayer(this.#sink, role);
+      const layer = new DerivedLayer(this.#sink, role, labels);
       return {
         layer,
         finish: () => {

@@ -8,16 +8,19 @@ import type { Repository } from '../repository/repository.ts';
 import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
 import { verifyClosure } from './closure.ts';
 import { DirectoryMarks } from './directory-marks.ts';
+import { invalidPolicy, labelsForMerge } from './image-labels.ts';
 import { type ImageMetadata, mergeCommit } from './merge-commit.ts';
 import { applyLayer, type DirectoryMetadataRule, removeBuildResidue } from './merge-tree.ts';
+import { PendingMetadata } from './pending-metadata.ts';
+import { TreeRelabeller } from './relabel-tree.ts';
 
 /** Plain data: it is sent to a worker thread. */
 export interface MergeTask {
   readonly image: ImageMetadata;
   /** The commit that was encapsulated, if one was. */
   readonly base?: string;
-  /** Layer commits on top of it, lowest first. */
-  readonly derived: readonly string[];
+  /** Layers on top of it, lowest first. */
+  readonly derived: readonly DerivedLayerCommit[];
   /** Whose metadata a directory has that several layers have. */
   readonly directoryMetadata: DirectoryMetadataRule;
   /** The image's ref. */
@@ -26,24 +29,33 @@ export interface MergeTask {
   readonly now: number;
 }
 
-export interface MergeResult {
+export interface DerivedLayerCommit {
   readonly commit: string;
-  /** The merged tree has an SELinux policy, and files of derived layers may lack the labels that it prescribes. */
-  readonly unlabelled: boolean;
+  /** The layer's ref, which follows its commit when files of the layer get other labels. */
+  readonly ref: string;
 }
 
-/** @throws {ImportError} `IncompleteImage` if the merged tree refers to anything that is not in the repository. */
+export interface MergeResult {
+  readonly commit: string;
+}
+
+/**
+ * @throws {ImportError} `IncompleteImage` if the merged tree refers to anything that is not in the repository,
+ *   `InvalidPolicy` if its files cannot be labelled.
+ */
 export async function mergeImage(repository: Repository, task: MergeTask): Promise<MergeResult> {
   const tree = lowestTree(repository, task);
   for (const layer of task.derived) {
-    const commit = repository.readCommit(layer);
-    const marks = new DirectoryMarks(layer, commit.metadata);
+    const commit = repository.readCommit(layer.commit);
+    const marks = new DirectoryMarks(layer.commit, commit.metadata);
     applyLayer(repository, tree, TreeDirectory.load(repository, commit), marks, task.directoryMetadata);
   }
   removeBuildResidue(repository, tree);
   // Until the ref is set, nothing names the new directories: a prune in between would take them.
   using _lock = await repository.lock('shared');
-  const root = await writeTree(repository, tree);
+  const root = await writeTree(repository, task, tree).catch((error: unknown) => {
+    throw invalidPolicy(error);
+  });
   // The commit only after the proof: every commit that is in the repository can be deployed.
   verifyClosure(repository, root);
   await using transaction = await repository.beginTransaction();
@@ -51,22 +63,33 @@ export async function mergeImage(repository: Repository, task: MergeTask): Promi
   const checksum = transaction.writeMetadata('commit', commit);
   transaction.setRef(task.ref, checksum);
   await transaction.commit();
-  return {
-    commit: checksum,
-    unlabelled: task.derived.length > 0 && tree.lookup('usr/etc/selinux/config') !== undefined,
-  };
+  return { commit: checksum };
 }
 
 /** What the layers are laid over: without a base an empty directory with the metadata of the first layer's root. */
 function lowestTree(repository: Repository, { base, derived: [first] }: MergeTask): TreeDirectory {
   if (base !== undefined) return TreeDirectory.load(repository, repository.readCommit(base));
   if (first === undefined) throw new Error('an image of no layers');
-  return TreeDirectory.empty(repository.readCommit(first).dirmeta);
+  return TreeDirectory.empty(repository.readCommit(first.commit).dirmeta);
 }
 
-async function writeTree(repository: Repository, tree: TreeDirectory): Promise<TreeReference> {
+async function writeTree(repository: Repository, task: MergeTask, tree: TreeDirectory): Promise<TreeReference> {
+  const labels = labelsForMerge(repository, tree, task.base);
   await using transaction = await repository.beginTransaction();
-  const root = tree.write(transaction);
+  let root: TreeReference;
+  if (labels === undefined) {
+    root = tree.write(transaction);
+  } else {
+    const pending = new PendingMetadata();
+    const relabeller = new TreeRelabeller(repository, transaction, labels, pending);
+    root = await relabeller.relabel(tree.write(pending));
+    // So that the layer, kept for the next image that has it, shares its objects with the merged tree.
+    for (const { commit, ref } of task.derived) {
+      const layer = repository.readCommit(commit);
+      const { parent: _none, ...relabelled } = { ...layer, ...(await relabeller.relabel(layer)) };
+      transaction.setRef(ref, transaction.writeMetadata('commit', encodeCommit(relabelled)));
+    }
+  }
   await transaction.commit();
   return root;
 }

@@ -106,11 +106,6 @@ async function fetchImage(
   const fetched = await fetch.run(resolved, imageRef(reference.image));
   // `fsck` may have found it damaged before.
   repository.setPartial(fetched.mergeCommit, false);
-  if (fetched.unlabelled) {
-    options.onWarning?.(
-      `${name} has derived layers and an SELinux policy; files of those layers keep the labels that their layer gave them`,
-    );
-  }
   await guard.lift();
   await collectLayers(options);
   const version = imageVersion(resolved.config);

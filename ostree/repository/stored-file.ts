@@ -1,6 +1,6 @@
 /** Content objects as they lie on disk in each mode, read back as header and bytes. */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync, type Stats } from 'node:fs';
-import { createInflateRaw } from 'node:zlib';
+import { createInflateRaw, inflateRawSync } from 'node:zlib';
 import { Readable } from 'node:stream';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { decodeStat } from '../objects/dirmeta.ts';
@@ -33,6 +33,8 @@ export interface StoredFile extends Disposable {
    * `scratch`, pieces may lie in there, valid until the next one: for those who read a great many files.
    */
   content(scratch?: Buffer): AsyncIterable<Buffer>;
+  /** The content, once, in one piece: for small files several times faster. Its length has been verified. */
+  readAll(): Buffer;
 }
 
 /** Opens a content object; dispose of the result. Throws MissingObject or CorruptObject. */
@@ -127,7 +129,7 @@ function openArchive(path: string): StoredFile {
       closeSync(fd);
       return link(header);
     }
-    return stored(fd, header, size, (take) => inflate(read(take(), 8 + length)));
+    return stored(fd, header, size, { start: 8 + length, deflated: true });
   });
 }
 
@@ -147,19 +149,26 @@ function readExactly(fd: number, size: number, position: number): Buffer {
 }
 
 function link(header: FileHeader): StoredFile {
-  return { header, size: 0, content: () => Readable.from([]), [Symbol.dispose]: () => undefined };
+  return {
+    header,
+    size: 0,
+    content: () => Readable.from([]),
+    readAll: () => Buffer.alloc(0),
+    [Symbol.dispose]: () => undefined,
+  };
 }
 
 function regular(fd: number, header: FileHeader, size: number): StoredFile {
-  return stored(fd, header, size, (take, scratch) => read(take(), 0, scratch));
+  return stored(fd, header, size, { start: 0, deflated: false });
 }
 
-function stored(
-  fd: number,
-  header: FileHeader,
-  size: number,
-  bytes: (take: () => number, scratch: Buffer | undefined) => AsyncIterable<Buffer>,
-): StoredFile {
+/** Where the content begins in the file of an object, and in which form it lies there. */
+interface ContentForm {
+  readonly start: number;
+  readonly deflated: boolean;
+}
+
+function stored(fd: number, header: FileHeader, size: number, { start, deflated }: ContentForm): StoredFile {
   let open: number | undefined = fd;
   const close = (): void => {
     if (open === undefined) return;
@@ -170,7 +179,46 @@ function stored(
     if (open === undefined) throw new OstreeError('Io', 'The file has already been read or closed');
     return open;
   };
-  return { header, size, content: (scratch) => exactly(size, bytes(take, scratch), close), [Symbol.dispose]: close };
+  return {
+    header,
+    size,
+    content: (scratch) => exactly(size, deflated ? inflate(read(take(), start)) : read(take(), start, scratch), close),
+    readAll: () => {
+      try {
+        const bytes = readRest(take(), start, deflated ? undefined : size);
+        const content = deflated ? inflateAll(bytes, size) : bytes;
+        if (content.length !== size) throw wrongLength(size, content.length);
+        return content;
+      } finally {
+        close();
+      }
+    },
+    [Symbol.dispose]: close,
+  };
+}
+
+/** What lies behind `start`. @param expected bytes, if it is known; one more is read to see whether there are more */
+function readRest(fd: number, start: number, expected: number | undefined): Buffer {
+  const bytes = Buffer.allocUnsafe((expected ?? Math.max(fstatSync(fd).size - start, 0)) + 1);
+  let filled = 0;
+  for (let count = -1; count !== 0 && filled < bytes.length; filled += count) {
+    count = readSync(fd, bytes, filled, bytes.length - filled, start + filled);
+  }
+  return bytes.subarray(0, filled);
+}
+
+function inflateAll(bytes: Buffer, size: number): Buffer {
+  try {
+    return inflateRawSync(bytes, { maxOutputLength: Math.max(size, 1) });
+  } catch (error) {
+    throw new OstreeError('CorruptObject', 'An archived file cannot be decompressed; run ostree fsck', {
+      cause: error,
+    });
+  }
+}
+
+function wrongLength(size: number, seen: number): OstreeError {
+  return new OstreeError('CorruptObject', `A file of ${size} bytes holds ${seen}; run ostree fsck`);
 }
 
 async function* exactly(size: number, bytes: AsyncIterable<Buffer>, close: () => void): AsyncGenerator<Buffer> {
@@ -184,7 +232,7 @@ async function* exactly(size: number, bytes: AsyncIterable<Buffer>, close: () =>
   } finally {
     close();
   }
-  if (seen !== size) throw new OstreeError('CorruptObject', `A file of ${size} bytes holds ${seen}; run ostree fsck`);
+  if (seen !== size) throw wrongLength(size, seen);
 }
 
 // The page cache makes synchronous reads the fast ones; the consumer's awaits keep the event loop turning.

@@ -57,8 +57,19 @@ const FILES: readonly SystemFile[] = [
   ['usr/etc/ssh/key', 'secret\n', 0o600],
 ];
 
+export interface SystemOptions {
+  /** Becomes `/etc/selinux`. */
+  readonly policy?: string;
+  /** False for a system whose files were never labelled by its policy. */
+  readonly labelled?: boolean;
+}
+
 /** The repository with the small system on branch `os`, and its folder. */
-export async function makeSystem(folder: string, extra: readonly SystemFile[] = []): Promise<string> {
+export async function makeSystem(
+  folder: string,
+  extra: readonly SystemFile[] = [],
+  { policy, labelled = true }: SystemOptions = {},
+): Promise<string> {
   const root = join(folder, 'root');
   for (const name of ['boot', 'proc', 'run', 'sys', 'sysroot', 'tmp', 'var']) {
     await mkdir(join(root, name), { recursive: true });
@@ -82,7 +93,12 @@ export async function makeSystem(folder: string, extra: readonly SystemFile[] = 
     `0x${CAPABILITY.toString('hex')}`,
     join(root, 'usr/bin/ping'),
   );
-  await run('setfattr', '-n', 'user.note', '-v', 'on a directory', join(root, 'usr/share/doc'));
+  if (policy === undefined) {
+    // libostree before 2025.2 stores a label after such an attribute, and then calls the object corrupt.
+    await run('setfattr', '-n', 'user.note', '-v', 'on a directory', join(root, 'usr/share/doc'));
+  } else {
+    await cp(policy, join(root, 'usr/etc/selinux'), { recursive: true });
+  }
   const repository = join(folder, 'source');
   await run('ostree', `--repo=${repository}`, 'init', '--mode=bare');
   await run(
@@ -91,6 +107,7 @@ export async function makeSystem(folder: string, extra: readonly SystemFile[] = 
     'commit',
     '--branch=os',
     `--tree=dir=${root}`,
+    ...(policy !== undefined && labelled ? [`--selinux-policy=${root}`] : []),
     '--timestamp=@1700000000',
     '--no-bindings',
     '--add-metadata=ostree.bootable=true',

@@ -103,6 +103,8 @@ for (const mode of ['bare', 'bare-user', 'archive'] as const) {
         const hash = contentHash(stored.header);
         for await (const chunk of stored.content()) hash.update(chunk);
         assert.equal(hash.digest('hex'), file.checksum, file.path);
+        using again = repository.openFile(file.checksum);
+        assert.equal(contentHash(again.header).update(again.readAll()).digest('hex'), file.checksum, file.path);
         const { uid, symlinkTarget, xattrs } = stored.header;
         const names = xattrs.map(({ name }) => name);
         seen.set(file.path, { size: stored.size, mode: stored.header.mode, target: symlinkTarget, uid, xattrs: names });

@@ -7,12 +7,14 @@ import { ensurePackages } from './debian-packages.ts';
 import type { DebianPackage } from './debian-packages.ts';
 import { ensurePeer } from './peer.ts';
 import type { Say } from './say.ts';
+import { ensureSelinuxPolicy } from './selinux-policy.ts';
 import { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
 export { SetupError } from './errors.ts';
 export { ensurePeer } from './peer.ts';
 export { sayOnStandardError } from './say.ts';
 export type { Say } from './say.ts';
+export { ensureSelinuxPolicy, type SelinuxPolicy } from './selinux-policy.ts';
 export { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
 /**
@@ -62,7 +64,7 @@ const PACKAGES: readonly TieredPackage[] = [
 ];
 
 /**
- * Makes everything ready that the tiers need: Debian packages, the test control plane, the peer and other judges.
+ * Makes everything ready that the tiers need: Debian packages, the test control plane, an SELinux policy, the peer and other judges.
  * @throws SetupError with one sentence that says what is missing and how to go on
  */
 export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promise<void> {
@@ -74,6 +76,7 @@ export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promi
   if (wanted.has('cluster') || wanted.has('faults') || wanted.has('demo')) {
     await ensureControlPlane(say);
   }
+  if (wanted.has('interop')) await ensureSelinuxPolicy(say);
   if (wanted.has('interop') || wanted.has('faults') || wanted.has('bench')) await ensurePeer(say);
   if (wanted.has('interop')) await ensureZstdChunkedWriter(say);
 }
