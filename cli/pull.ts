@@ -62,6 +62,6 @@ export async function pullFor<T>(
 /** What a pull cost, for people. */
 export function describeCost({ alreadyPresent, layersFetched, bytesFetched, bytesSaved }: PulledImage): string {
   if (alreadyPresent) return 'nothing had to be fetched';
-  const saved = bytesSaved === 0 ? '' : `; ${formatBytes(bytesSaved)} of them were here already`;
+  const saved = bytesSaved === 0 ? '' : `; the other ${formatBytes(bytesSaved)} were here already`;
   return `fetched ${layersFetched} ${layersFetched === 1 ? 'layer' : 'layers'}, ${formatBytes(bytesFetched)}${saved}`;
 }

@@ -37,6 +37,22 @@ export function gapContent(frames: Frames): AsyncGenerator<Buffer> {
   return decompress(frames, SMALL_BYTES);
 }
 
+/** What whole frames hold, as a stream. @throws what `otherwise` makes of zlib's error. */
+export async function* decompressFrames(
+  compressed: Buffer,
+  otherwise: (error: unknown) => Error,
+): AsyncGenerator<Buffer> {
+  const decompressor = createZstdDecompress({ chunkSize: OUTPUT_BYTES });
+  decompressor.end(compressed);
+  try {
+    for await (const chunk of decompressor as AsyncIterable<Buffer>) yield chunk;
+  } catch (error) {
+    throw isZstdError(error) ? otherwise(error) : error;
+  } finally {
+    decompressor.destroy();
+  }
+}
+
 async function* decompress(frames: Frames, expected: number): AsyncGenerator<Buffer> {
   if (frames.length > SMALL_COMPRESSED_BYTES || expected > SMALL_BYTES) {
     yield* decompressStream(frames.bytes);

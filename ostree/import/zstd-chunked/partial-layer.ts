@@ -6,21 +6,19 @@
  */
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { zstdDecompress } from 'node:zlib';
 import { type Descriptor, type ImageSource, RegistryError } from '../../../registry/index.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { ImportError } from '../errors.ts';
 import { type ChunkedLayer, type EmbeddedFrame, parseChunkedAnnotations } from './annotations.ts';
-import { type LocalContent, type LocalContentFinder, readLocal } from './local-content.ts';
+import { decompressFrames } from './frame-content.ts';
+import { type LocalContent, type LocalContentFinder, LocalReader } from './local-content.ts';
 import { planRanges, type Range, type RangeLimits, totalBytes } from './range-plan.ts';
 import { RangeReader } from './range-reader.ts';
 import { neededRanges, rebuildTar, type TarParts } from './rebuilt-tar.ts';
 import { readTarSplit } from './tar-split.ts';
-import { parseToc, type Payload } from './toc.ts';
+import { type Payload, type TableOfContents, TocReader } from './toc.ts';
 import { PartialFetchUnusable } from './unusable.ts';
 
-const decompress = promisify(zstdDecompress);
 /** Looking for so many files takes a few milliseconds; then whoever else waits for this thread has a turn. */
 const FILES_PER_TURN = 500;
 
@@ -74,7 +72,7 @@ export async function preparePartialLayer(request: PartialLayerRequest): Promise
   const layer = parseChunkedAnnotations(descriptor);
   if (layer === undefined || descriptor.size < limits.minLayerBytes || layer.toc.length > worthwhile) return undefined;
   try {
-    const { payloads, tarSplitDigest } = parseToc(await fetchToc(request, layer), layer.dataEnd);
+    const { payloads, tarSplitDigest } = await fetchToc(request, layer);
     const local = await findAll(request.finder(), payloads, signal);
     const parts = { payloads, local, dataEnd: layer.dataEnd };
     const tarSplit = tarSplitDigest === undefined ? undefined : layer.tarSplit;
@@ -90,16 +88,21 @@ export async function preparePartialLayer(request: PartialLayerRequest): Promise
   }
 }
 
-async function fetchToc(request: PartialLayerRequest, { toc, tocChecksum }: ChunkedLayer): Promise<Buffer> {
+async function fetchToc(
+  request: PartialLayerRequest,
+  { toc, tocChecksum, dataEnd }: ChunkedLayer,
+): Promise<TableOfContents> {
   const compressed = await fetchFrame(request, toc, tocChecksum, 'table of contents');
-  let json: Buffer;
-  try {
-    json = await decompress(compressed, { maxOutputLength: toc.uncompressedLength });
-  } catch (error) {
-    throw invalid('cannot be decompressed, or has more bytes than it says', error);
+  const reader = new TocReader(dataEnd);
+  let length = 0;
+  for await (const chunk of decompressFrames(compressed, (error) => invalid('cannot be decompressed', error))) {
+    length += chunk.length;
+    if (length > toc.uncompressedLength) break;
+    reader.write(chunk);
+    request.signal?.throwIfAborted();
   }
-  if (json.length !== toc.uncompressedLength) throw invalid('has fewer bytes than it says');
-  return json;
+  if (length !== toc.uncompressedLength) throw invalid('has another length than it says');
+  return reader.finish();
 }
 
 /** What the manifest's author wrote is wrong, so there is no telling what else is. */
@@ -149,9 +152,10 @@ async function* streamTar(
   const fetched = new RangeReader(ranges, ({ start, end }) =>
     source.openRange(descriptor, start, end - start, options),
   );
-  const read = (local: LocalContent, { size }: Payload): AsyncIterable<Buffer> => {
+  const reader = new LocalReader(repository);
+  const read = (local: LocalContent, { size }: Payload): Iterable<Buffer> => {
     onReused?.(size);
-    return readLocal(repository, local);
+    return reader.read(local, size);
   };
   try {
     yield* rebuildTar(parts, fetched, read);

@@ -44,9 +44,9 @@ export function* neededRanges(
 export async function* rebuildTar(
   parts: TarParts,
   fetched: RangeReader,
-  read: (local: LocalContent, payload: Payload) => AsyncIterable<Buffer>,
+  read: (local: LocalContent, payload: Payload) => Iterable<Buffer>,
 ): AsyncGenerator<Buffer> {
-  const content = (index: number, payload: Payload): AsyncIterable<Buffer> => {
+  const content = (index: number, payload: Payload): Pieces => {
     const range = { start: payload.offset, end: payload.end };
     // What lies between two parts that are lacking comes with them, and is as good as what is here.
     if (fetched.covers(range)) return payloadContent(framesOf(fetched, range), payload);
@@ -58,7 +58,8 @@ export async function* rebuildTar(
   else yield* withHeaders(parts.payloads, parts.headers, content);
 }
 
-type ContentOf = (index: number, payload: Payload) => AsyncIterable<Buffer>;
+type Pieces = Iterable<Buffer> | AsyncIterable<Buffer>;
+type ContentOf = (index: number, payload: Payload) => Pieces;
 
 async function* withHeaders(
   payloads: readonly Payload[],

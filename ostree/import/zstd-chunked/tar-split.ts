@@ -4,8 +4,7 @@
  *
  * Source: vbatts/tar-split, format of the JSON packer: one object per line, of type 1 (a file) or 2 (bytes as they are).
  */
-import { createZstdDecompress } from 'node:zlib';
-import { Readable } from 'node:stream';
+import { decompressFrames } from './frame-content.ts';
 import { PartialFetchUnusable } from './unusable.ts';
 
 /** Either bytes of the stream, or the place where the content of a file goes. */
@@ -19,7 +18,6 @@ const TYPE_SEGMENT = 2;
 const NEWLINE = 0x0a;
 /** Bytes of one line: headers between two files; a megabyte of attributes is more than the kernel takes. */
 const MAX_LINE_BYTES = 4 * 1024 * 1024;
-const OUTPUT_BYTES = 256 * 1024;
 
 /**
  * Reads it, never holding more than a line.
@@ -43,17 +41,13 @@ export async function* readTarSplit(compressed: Buffer, uncompressedLength: numb
 }
 
 async function* decompress(compressed: Buffer, limit: number): AsyncGenerator<Buffer> {
-  const stream = Readable.from([compressed]).pipe(createZstdDecompress({ chunkSize: OUTPUT_BYTES }));
   let length = 0;
-  try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > limit) throw new PartialFetchUnusable('its copy of the tar headers is larger than it says');
-      yield chunk;
-    }
-  } catch (error) {
-    if (error instanceof PartialFetchUnusable) throw error;
-    throw new PartialFetchUnusable('its copy of the tar headers cannot be decompressed', { cause: error });
+  const undecodable = (error: unknown): Error =>
+    new PartialFetchUnusable('its copy of the tar headers cannot be decompressed', { cause: error });
+  for await (const chunk of decompressFrames(compressed, undecodable)) {
+    length += chunk.length;
+    if (length > limit) throw new PartialFetchUnusable('its copy of the tar headers is larger than it says');
+    yield chunk;
   }
 }
 

@@ -7,6 +7,7 @@
  * Source: containers/storage, "zstd:chunked file format": TOC, version 1, derived from that of CRFS.
  */
 import { ImportError } from '../errors.ts';
+import { EntrySplitter } from './entry-splitter.ts';
 import { PartialFetchUnusable } from './unusable.ts';
 
 /** The content of one file of the tar stream: zstd frames of its own, one or more. */
@@ -34,49 +35,64 @@ const VERSION = 1;
 const MAX_ENTRIES = 1_000_000;
 const TYPES_WITHOUT_CONTENT: ReadonlySet<unknown> = new Set(['hardlink', 'char', 'block', 'dir', 'fifo', 'symlink']);
 
-/**
- * Reads the table. `dataEnd` is where the frames of the tar stream end.
- *
- * @throws {PartialFetchUnusable} for a table that we do not understand.
- * @throws {ImportError} `InvalidLayer` for one that no writer makes: content outside of the stream, or overlapping.
- */
-export function parseToc(json: Buffer, dataEnd: number): TableOfContents {
-  const toc = parseJson(json);
-  if (toc['version'] !== VERSION) {
-    throw new PartialFetchUnusable(`its table of contents has the unknown version ${printable(toc['version'])}`);
+/** Reads a table as it arrives: write it, then `finish`. */
+export class TocReader {
+  readonly #dataEnd: number;
+  readonly #payloads: Payload[] = [];
+  readonly #splitter: EntrySplitter;
+  #entries = 0;
+
+  /** @param dataEnd where in the blob the frames of the tar stream end */
+  constructor(dataEnd: number) {
+    this.#dataEnd = dataEnd;
+    this.#splitter = new EntrySplitter((text) => this.#add(text));
   }
-  const entries = toc['entries'];
-  if (!Array.isArray(entries) || entries.length > MAX_ENTRIES) {
-    throw new PartialFetchUnusable(`its table of contents has no list of at most ${MAX_ENTRIES} entries`);
+
+  /**
+   * @throws {PartialFetchUnusable} for a table that we do not understand.
+   * @throws {ImportError} `InvalidLayer` for one that no writer makes: content outside of the stream.
+   */
+  write(chunk: Buffer): void {
+    this.#splitter.write(chunk);
   }
-  const payloads: Payload[] = [];
-  for (const entry of entries as readonly unknown[]) {
-    const payload = parseEntry(entry, dataEnd);
-    if (payload !== undefined) payloads.push(payload);
-  }
-  payloads.sort((a, b) => a.offset - b.offset);
-  refuseOverlaps(payloads);
-  const tarSplitDigest = toc['tarSplitDigest'];
-  if (typeof tarSplitDigest === 'string' && /^sha256:[0-9a-f]{64}$/.test(tarSplitDigest)) {
+
+  /** The same errors, and `InvalidLayer` for content that overlaps. */
+  finish(): TableOfContents {
+    const { version, entries, tarSplitDigest } = parseObject(this.#splitter.finish(), 'is not a JSON object');
+    if (version !== VERSION) {
+      throw new PartialFetchUnusable(`its table of contents has the unknown version ${printable(version)}`);
+    }
+    if (!Array.isArray(entries) || entries.length > 0) {
+      throw new PartialFetchUnusable('its table of contents has no list of entries, or others in it');
+    }
+    const payloads = this.#payloads.sort((a, b) => a.offset - b.offset);
+    refuseOverlaps(payloads);
+    if (typeof tarSplitDigest !== 'string' || !/^sha256:[0-9a-f]{64}$/.test(tarSplitDigest)) return { payloads };
     return { payloads, tarSplitDigest };
   }
-  return { payloads };
+
+  #add(text: string): void {
+    if (++this.#entries > MAX_ENTRIES) {
+      throw new PartialFetchUnusable(`its table of contents has more than ${MAX_ENTRIES} entries`);
+    }
+    const payload = parseEntry(parseObject(text, 'has an entry that is not JSON'), this.#dataEnd);
+    if (payload !== undefined) this.#payloads.push(payload);
+  }
 }
 
-function parseJson(json: Buffer): Readonly<Record<string, unknown>> {
+function parseObject(text: string, otherwise: string): Readonly<Record<string, unknown>> {
   let value: unknown;
   try {
-    value = JSON.parse(json.toString());
+    value = JSON.parse(text);
   } catch (error) {
-    throw new PartialFetchUnusable('its table of contents is not JSON', { cause: error });
+    throw new PartialFetchUnusable(`its table of contents ${otherwise}`, { cause: error });
   }
-  if (!isRecord(value)) throw new PartialFetchUnusable('its table of contents is not a JSON object');
+  if (!isRecord(value)) throw new PartialFetchUnusable(`its table of contents ${otherwise}`);
   return value;
 }
 
 /** The content that an entry describes, if it has any. */
-function parseEntry(entry: unknown, dataEnd: number): Payload | undefined {
-  if (!isRecord(entry)) throw new PartialFetchUnusable('its table of contents has an entry that is no object');
+function parseEntry(entry: Readonly<Record<string, unknown>>, dataEnd: number): Payload | undefined {
   const { type, name } = entry;
   // Chunks divide the content of the file before them, all of which that file's own entry spans and has the digest of.
   if (type === 'chunk' || TYPES_WITHOUT_CONTENT.has(type)) return undefined;

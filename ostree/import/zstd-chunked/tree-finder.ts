@@ -1,13 +1,12 @@
 /** Finds files by their paths in the trees of stored images; what is found is read and held against the digest. */
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import { OstreeError } from '../../errors.ts';
-import { isSymlink } from '../../objects/file-header.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { TreeDirectory } from '../../tree/tree-directory.ts';
 import { fileOfSize } from './stored-size.ts';
-import type { LocalContent, LocalContentFinder } from './local-content.ts';
+import { type LocalContent, type LocalContentFinder, LocalReader } from './local-content.ts';
 import type { Payload } from './toc.ts';
+import { PartialFetchUnusable } from './unusable.ts';
 
 /** A layer's own tree has its files where a container sees them; a commit has some elsewhere. */
 const MOVED: readonly (readonly [from: string, to: readonly string[]])[] = [
@@ -23,11 +22,13 @@ export class TreeFinder implements LocalContentFinder {
   readonly #trees: readonly TreeDirectory[];
   /** Objects by the digest of their content; undefined for those that could not be read. */
   readonly #digests = new Map<string, string | undefined>();
+  readonly #reader: LocalReader;
   #hashed = 0;
 
   /** @param commits whose trees are looked into, the likeliest first */
   constructor(repository: Repository, commits: readonly string[]) {
     this.#repository = repository;
+    this.#reader = new LocalReader(repository);
     this.#trees = commits.map((commit) => TreeDirectory.load(repository, repository.readCommit(commit)));
   }
 
@@ -36,34 +37,32 @@ export class TreeFinder implements LocalContentFinder {
       for (const tree of this.#trees) {
         const checksum = tree.lookup(path);
         if (typeof checksum !== 'string' || !fileOfSize(this.#repository, checksum, payload.size)) continue;
-        if ((await this.#digestOf(checksum)) === payload.digest) return { kind: 'file', checksum };
+        if ((await this.#digestOf(checksum, payload.size)) === payload.digest) return { kind: 'file', checksum };
       }
     }
     return undefined;
   }
 
-  async #digestOf(checksum: string): Promise<string | undefined> {
+  async #digestOf(checksum: string, size: number): Promise<string | undefined> {
     if (this.#digests.has(checksum)) return this.#digests.get(checksum);
-    const digest = await this.#hash(checksum);
+    const digest = await this.#hash(checksum, size);
     this.#digests.set(checksum, digest);
     return digest;
   }
 
-  async #hash(checksum: string): Promise<string | undefined> {
+  async #hash(checksum: string, size: number): Promise<string | undefined> {
     const hash = createHash('sha256');
     try {
-      using file = this.#repository.openFile(checksum);
-      if (isSymlink(file.header)) return undefined;
-      for await (const chunk of file.content()) {
-        hash.update(chunk);
-        this.#hashed += chunk.length;
+      for (const piece of this.#reader.read({ kind: 'file', checksum }, size)) {
+        hash.update(piece);
+        this.#hashed += piece.length;
         if (this.#hashed < TURN_BYTES) continue;
         this.#hashed = 0;
         await setImmediate();
       }
     } catch (error) {
       // An object that cannot be read has nothing to offer; finding out why is the business of fsck.
-      if (error instanceof OstreeError) return undefined;
+      if (error instanceof PartialFetchUnusable) return undefined;
       throw error;
     }
     return hash.digest('hex');

@@ -3,7 +3,7 @@ import { zstdCompressSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { ImportError } from '../../../ostree/import/errors.ts';
 import { readTarSplit, type TarSplitPiece } from '../../../ostree/import/zstd-chunked/tar-split.ts';
-import { parseToc } from '../../../ostree/import/zstd-chunked/toc.ts';
+import { type TableOfContents, TocReader } from '../../../ostree/import/zstd-chunked/toc.ts';
 import { PartialFetchUnusable } from '../../../ostree/import/zstd-chunked/unusable.ts';
 import { Archive } from '../../../testbed/tar-archive.ts';
 import { encodeZstdChunked, type Toc } from '../../../testbed/zstd-chunked.ts';
@@ -38,6 +38,13 @@ const toc = fc.record({
   tarSplitDigest: anything,
 });
 
+/** Reads it in pieces of that many bytes. */
+function parseToc(json: Buffer, dataEnd: number, pieceBytes = 7): TableOfContents {
+  const reader = new TocReader(dataEnd);
+  for (let at = 0; at < json.length; at += pieceBytes) reader.write(json.subarray(at, at + pieceBytes));
+  return reader.finish();
+}
+
 describe('the parser of tables of contents', () => {
   it('gives content inside of the layer that does not overlap, or refuses the table by name', () => {
     const seen = { usable: 0, unusable: 0, invalid: 0 };
@@ -66,6 +73,47 @@ describe('the parser of tables of contents', () => {
     );
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => check(Buffer.from(bytes))));
     assert.ok(Math.min(seen.usable, seen.unusable, seen.invalid) > 10, JSON.stringify(seen));
+  });
+
+  it('understands what JSON.parse understands, in pieces of any size', () => {
+    const names = fc.string({ unit: 'binary', minLength: 1, maxLength: 20 });
+    const attributes = fc.dictionary(fc.string({ maxLength: 5 }), fc.string({ maxLength: 5 }));
+    const file = fc.record({ name: names, xattrs: attributes });
+    const anyToc = fc.record({
+      before: fc.string(),
+      files: fc.array(file, { maxLength: 5 }),
+      after: fc.constant('[]{},"'),
+    });
+    fc.assert(
+      fc.property(anyToc, fc.integer({ min: 1, max: 50 }), fc.boolean(), ({ before, files, after }, pieces, pretty) => {
+        const entries = files.map(({ name, xattrs }, index) => ({
+          type: 'reg',
+          name,
+          size: 1,
+          digest: `sha256:${'c'.repeat(64)}`,
+          offset: index * 10 + 1,
+          endOffset: index * 10 + 9,
+          xattrs,
+        }));
+        const text = JSON.stringify({ before, version: 1, entries, after }, undefined, pretty ? 2 : 0);
+        const { payloads } = parseToc(Buffer.from(text), DATA_END, pieces);
+        assert.deepEqual(
+          payloads.map(({ name }) => name),
+          files.map(({ name }) => Buffer.from(name).toString()),
+        );
+      }),
+    );
+  });
+
+  it('refuses lists other than that of the entries, and parts that are too large', () => {
+    const refused = (text: string): void =>
+      assert.throws(() => parseToc(Buffer.from(text), DATA_END, 1000), PartialFetchUnusable);
+    refused('{"version":1,"entries":[1]}');
+    refused('{"version":1,"entries":[],"more":[{"type":"dir"}]}');
+    refused('{"version":1}');
+    refused('{"version":1,"entries":[{"type":"dir"');
+    refused(`{"version":1,"entries":[],"more":"${'x'.repeat(70_000)}"}`);
+    refused(`{"version":1,"entries":[{"type":"dir","name":"${'x'.repeat(3_000_000)}"}]}`);
   });
 
   it('reads what a writer writes, whatever one byte of it is changed to', () => {
