@@ -308,7 +308,8 @@ export class ImageFetch {
         const task = { digest: descriptor.digest, role };
         return { transaction, contents: await pool.importLayer(task, transaction.handle, blob, shared) };
       } catch (error) {
-        await transaction.abort();
+        // Not abort(): that it cannot tidy up must not hide why.
+        await transaction[Symbol.asyncDispose]();
         throw error;
       }
     };

@@ -5,6 +5,7 @@
  * Source: ostree-rs-ext, container store: `prune-layers`. There only images, deployments and the bases of derived commits
  * count; here a commit under any ref does, a plain branch too.
  */
+import type { LockOptions } from '../repository/lock.ts';
 import type { Repository } from '../repository/repository.ts';
 import { deploymentsOf } from '../store/deployment-roots.ts';
 import { isImageCommit, readImageMetadata } from './merge-commit.ts';
@@ -14,13 +15,14 @@ import { blobRef, BLOB_REF_PREFIX } from './store-refs.ts';
 /**
  * Drops the refs of layers that nothing needs, and returns how many. Their objects go with the next prune.
  *
- * @throws {OstreeError} when a commit cannot be read: better to keep too much than to guess what it needs.
+ * @throws {OstreeError} when a commit cannot be read: better to keep too much than to guess what it needs; `LockTimeout`
+ *   when somebody works with the repository for too long.
  */
-export async function pruneLayers(repository: Repository): Promise<number> {
-  using _lock = await repository.lock('shared');
+export async function pruneLayers(repository: Repository, options: LockOptions = {}): Promise<number> {
+  // A pull holds the lock from its look at what is there until its guard names that: neither sees the other half-way.
+  using _lock = await repository.lock('exclusive', options);
   // Before what is needed: a pull says what it needs before it marks any of it.
   const marks = listPartialMarks(repository);
-  // From here to the deletion nothing waits, so that hardly anything can change in between.
   const { layers, needed } = readLayerRefs(repository);
   const unneeded = layers.filter((ref) => !needed.has(ref));
   if (unneeded.length > 0) repository.deleteRefs(unneeded);

@@ -5,6 +5,7 @@
  * that was not fetched whole the digest was not computed: what was verified is the diff-id that its image's config has.
  * So it is the layer of that name only to an image that says the same diff-id.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ioError, systemErrorCode } from '../errors.ts';
@@ -30,8 +31,10 @@ export async function writePartialMark(repository: Repository, digest: string, d
   const folder = join(repository.path, FOLDER);
   try {
     mkdirSync(folder, { recursive: true });
-    writeFileSync(`${path}.new`, diffId, { flush: true });
-    renameSync(`${path}.new`, path);
+    // A name of its own: another pull may be marking the same layer.
+    const temporary = `${path}.${randomUUID()}`;
+    writeFileSync(temporary, diffId, { flush: true });
+    renameSync(temporary, path);
     await syncDirectory(folder);
   } catch (error) {
     throw ioError(`mark layer ${digest}`, error);

@@ -6,7 +6,7 @@
  * Beside it a lock says that the pull is under way. It is let go of by the kernel however the process ends, and tells
  * our own clean-up which guards nobody stands behind any more.
  */
-import { closeSync, constants, fstatSync, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ResolvedImage } from '../../registry/index.ts';
 import { ioError } from '../errors.ts';
@@ -56,7 +56,7 @@ export async function guardPull(
   return {
     lift: async () => {
       release();
-      await dropGuard(repository, ref);
+      await dropGuardRef(repository, ref);
     },
     [Symbol.dispose]: release,
   };
@@ -66,12 +66,20 @@ export async function guardPull(
 export async function dropDeadGuards(repository: Repository): Promise<number> {
   let dropped = 0;
   for (const ref of repository.listRefs(PULL_GUARD_PREFIX).keys()) {
-    if (await dropGuard(repository, ref)) dropped++;
+    if (await dropGuardRef(repository, ref)) dropped++;
   }
   return dropped;
 }
 
-async function dropGuard(repository: Repository, ref: string): Promise<boolean> {
+/** Drops the guard of an image's pulls, if there is one and no pull is under way. */
+export async function dropGuard(repository: Repository, digest: string): Promise<void> {
+  const ref = pullGuardRef(digest);
+  // After a power cut either may be there without the other.
+  if (repository.readRef(ref) === undefined && !existsSync(lockPath(repository, ref))) return;
+  await dropGuardRef(repository, ref);
+}
+
+async function dropGuardRef(repository: Repository, ref: string): Promise<boolean> {
   const path = lockPath(repository, ref);
   const fd = lockNamed(path, 'exclusive');
   if (fd === undefined) return false;

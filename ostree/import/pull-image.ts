@@ -23,9 +23,12 @@ import { pruneLayers } from './layer-gc.ts';
 import { ImageFetch } from './image-fetch.ts';
 import { parseLayout, requireBootableImage } from './layout.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
-import { guardPull } from './pull-guard.ts';
+import { dropGuard, guardPull } from './pull-guard.ts';
 import { imageRef } from './store-refs.ts';
 import { findImage, type StoredImage } from './stored-image.ts';
+
+/** Another pull may be at work for long; then it is the one that collects. */
+const COLLECTION_PATIENCE_MS = 5000;
 
 export interface PullOptions {
   readonly repository: Repository;
@@ -77,9 +80,9 @@ export async function pullImage(options: PullOptions): Promise<PulledImage> {
   progress.update({ stage: 'Resolving' });
   const stored = findImage(repository, imageRef(reference.image));
   const pinned = pinnedDigest(reference);
-  if (stored !== undefined && stored.manifestDigest === pinned) return presentImage(stored, options);
+  if (stored !== undefined && stored.manifestDigest === pinned) return await presentImage(stored, options);
   const resolved = await source.resolve(platform, signal);
-  if (stored !== undefined && stored.manifestDigest === resolved.digest) return presentImage(stored, options);
+  if (stored !== undefined && stored.manifestDigest === resolved.digest) return await presentImage(stored, options);
   if (stored !== undefined) {
     await writeCachedUpdate(repository, stored.mergeCommit, { ...resolved, manifestDigest: resolved.digest });
   }
@@ -107,7 +110,9 @@ async function fetchImage(
   // `fsck` may have found it damaged before.
   repository.setPartial(fetched.mergeCommit, false);
   await guard.lift();
-  await collectLayers(options);
+  await optional(options, 'layers that are no longer needed were kept', () =>
+    pruneLayers(repository, { timeoutMs: COLLECTION_PATIENCE_MS, signal }),
+  );
   const version = imageVersion(resolved.config);
   return {
     mergeCommit: fetched.mergeCommit,
@@ -135,10 +140,15 @@ function pinnedDigest({ image }: OstreeImageReference): string | undefined {
   return image.transport === 'registry' ? parseRegistryName(image.name).digest : undefined;
 }
 
-function presentImage(stored: StoredImage, options: PullOptions): PulledImage {
+async function presentImage(stored: StoredImage, options: PullOptions): Promise<PulledImage> {
   if (options.requireBootable === true) {
     requireBootableImage(formatImageReference(options.reference.image), stored.config, options.platform);
   }
+  await optional(options, 'what an interrupted pull left was kept', async () => {
+    // One that was interrupted when all was done but the tidying up has nobody else to do it.
+    await options.repository.deleteAbandoned();
+    await dropGuard(options.repository, stored.manifestDigest);
+  });
   const layersTotal = stored.manifest.layers.length;
   options.onProgress?.({ stage: 'Importing', layersDone: layersTotal, layersTotal, bytesDone: 0, bytesTotal: 0 });
   return {
@@ -153,12 +163,12 @@ function presentImage(stored: StoredImage, options: PullOptions): PulledImage {
   };
 }
 
-/** The image is complete by now: that its predecessor could not be tidied away is worth a warning, not a failure. */
-async function collectLayers(options: PullOptions): Promise<void> {
+/** The image is complete by now: that something could not be tidied away is worth a warning, not a failure. */
+async function optional(options: PullOptions, otherwise: string, tidy: () => Promise<unknown>): Promise<void> {
   try {
-    await pruneLayers(options.repository);
+    await tidy();
   } catch (error) {
     if (!(error instanceof OstreeError) && !(error instanceof ImportError)) throw error;
-    options.onWarning?.(`layers that are no longer needed were kept: ${error.message}`);
+    options.onWarning?.(`${otherwise}: ${error.message}`);
   }
 }

@@ -13,7 +13,7 @@ import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode 
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { extensionOf } from './loose-objects.ts';
 import { announceChange, deleteRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
-import { createStagingDirectory, readBootId } from './staging-directory.ts';
+import { createStagingDirectory, deleteAbandonedStaging, readBootId } from './staging-directory.ts';
 import { openStoredFile, type StoredFile } from './stored-file.ts';
 import { Transaction } from './transaction.ts';
 
@@ -221,6 +221,11 @@ export class Repository {
   /** Begins a transaction. Commit or abort it, or use `await using`. */
   beginTransaction(options?: LockOptions): Promise<Transaction> {
     return Transaction.begin(this.path, this.config, options);
+  }
+
+  /** Deletes what writers that were killed have staged. Every transaction does so when it begins. */
+  async deleteAbandoned(): Promise<void> {
+    await deleteAbandonedStaging(this.path);
   }
 
   #decode<Value>(type: MetadataType, checksum: string, decode: (bytes: Buffer) => Value): Value {

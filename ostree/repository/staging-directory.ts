@@ -38,13 +38,18 @@ export function readBootId(): string {
  * over: a name says that an object was complete in memory, not that the disk has it.
  */
 export async function acquireStagingDirectory(repository: string, bootId: string): Promise<StagingDirectory> {
+  await deleteAbandonedStaging(repository);
+  return createStagingDirectory(repository, bootId);
+}
+
+/** Deletes the staging directories that nobody uses any more. */
+export async function deleteAbandonedStaging(repository: string): Promise<void> {
   const tmp = join(repository, 'tmp');
   try {
     for (const name of abandonable(tmp)) await tryAcquire(join(tmp, name))?.remove();
   } catch (error) {
     throw ioError(`tidy up ${tmp}`, error);
   }
-  return createStagingDirectory(repository, bootId);
 }
 
 /** A staging directory of one's own. */

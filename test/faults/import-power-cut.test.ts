@@ -31,10 +31,11 @@ import {
   pullFrom,
   referenceAt,
   SEED,
+  TIMEOUT_MS,
   seededRandom,
 } from './import-harness.ts';
 
-const MOMENTS: Readonly<Record<FileSystem, number>> = { ext4: 40, xfs: 30, btrfs: 20 };
+const MOMENTS: Readonly<Record<FileSystem, number>> = { ext4: 36, xfs: 28, btrfs: 16 };
 
 /** Slow enough for the disk to be written out in the middle of a layer. */
 const SLOW_BYTES_PER_SECOND = 4_000_000;
@@ -49,7 +50,7 @@ interface Recording {
 }
 
 describe(`an import in which the power goes (seed ${SEED})`, function () {
-  this.timeout(900_000);
+  this.timeout(TIMEOUT_MS);
   let folder: string;
   let namespace: MountNamespace;
   let registry: LayoutRegistry;

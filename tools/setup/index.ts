@@ -53,8 +53,8 @@ const PACKAGES: readonly TieredPackage[] = [
     reason: 'it makes the file systems of disks that fail or lose power',
     tiers: ['interop', 'faults'],
   },
-  { name: 'btrfs-progs', reason: 'it makes the file systems of disks that lose power', tiers: ['faults'] },
-  { name: 'strace', reason: 'it kills an import at a chosen system call', tiers: ['faults'] },
+  { name: 'btrfs-progs', reason: 'it makes the file systems of disks that lose power', tiers: ['interop', 'faults'] },
+  { name: 'strace', reason: 'it kills an import at a chosen system call', tiers: ['interop', 'faults'] },
   {
     name: 'libisal2',
     reason: 'with it, gzip layers are decompressed faster than by zlib',

@@ -1,0 +1,152 @@
+/**
+ * The disk is full: before the import, in the middle of it, or down to the reserve that the repository keeps. Afterwards
+ * there is room again.
+ */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ImportError, OstreeError } from '../../ostree/index.ts';
+import { copyDiskImage, makeDiskImage, mountDiskImage } from '../../testbed/disk-image.ts';
+import { LayoutRegistry } from '../../testbed/layout-registry.ts';
+import { MountNamespace } from '../../testbed/mount-namespace.ts';
+import { runCommand } from '../../tools/setup/command.ts';
+import {
+  assertCompletes,
+  assertSound,
+  atMoment,
+  contentChecksum,
+  IMAGE,
+  initialiseRepository,
+  makeFaultImage,
+  momentsOf,
+  pullFrom,
+  SEED,
+  TIMEOUT_MS,
+  seededRandom,
+} from './import-harness.ts';
+
+const MOMENTS = { ext4: 18, xfs: 12 };
+/** So that somebody else has the time to fill the disk. */
+const SLOW_BYTES_PER_SECOND = 12_000_000;
+/** Space that no file can have: file systems keep some for their own trees. */
+const SLACK_BYTES = 4 * 1024 * 1024;
+
+describe(`an import on a disk that is full (seed ${SEED})`, function () {
+  this.timeout(TIMEOUT_MS);
+  let folder: string;
+  let namespace: MountNamespace;
+  let registry: LayoutRegistry;
+  let expected: string;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'treeline-faults-'));
+    namespace = await MountNamespace.create('2g');
+    registry = await LayoutRegistry.start({ layouts: { [IMAGE]: await makeFaultImage(folder) } });
+    const whole = join(folder, 'whole');
+    await initialiseRepository(whole);
+    const { mergeCommit } = await pullFrom(registry, whole);
+    expected = await contentChecksum(whole, mergeCommit);
+  });
+
+  after(async () => {
+    await registry?.[Symbol.asyncDispose]();
+    await namespace?.[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  for (const kind of ['ext4', 'xfs'] as const) {
+    const moments = momentsOf(MOMENTS[kind]);
+    it(`says so on ${kind}, ${moments} times, and completes once there is room`, async () => {
+      const random = seededRandom(SEED);
+      const image = join(namespace.folder, `${kind}.img`);
+      const mountPoint = join(namespace.folder, kind);
+      const ballast = join(mountPoint, 'ballast');
+      const repository = namespace.outside(join(mountPoint, 'repo'));
+      const reserve = async (bytes: number): Promise<void> => {
+        await runCommand('ostree', ['config', `--repo=${repository}`, 'set', 'core.min-free-space-size', `${bytes}MB`]);
+      };
+      await makeDiskImage(namespace, image, kind);
+      const fresh = `${image}.fresh`;
+      const { needed, milliseconds } = await onCopy(fresh, async () => {
+        const [before, started] = [await freeBytes(), performance.now()];
+        registry.bytesPerSecond = SLOW_BYTES_PER_SECOND;
+        await pullFrom(registry, repository);
+        return { needed: before - (await freeBytes()), milliseconds: performance.now() - started };
+      });
+      let refused = 0;
+      for (let moment = 0; moment < moments; moment++) {
+        const share = (Math.floor(moment / 3) + random()) / Math.ceil(moments / 3);
+        const story = ['before', 'meanwhile', 'reserve'][moment % 3] ?? 'before';
+        await atMoment(`full ${story}, at ${share.toFixed(3)}`, async () => {
+          await onCopy(`${image}.full`, async () => {
+            const outcome = await importOnFullDisk(story, share);
+            registry.bytesPerSecond = undefined;
+            await namespace.run('rm', '-f', ballast);
+            await reserve(0);
+            await assertSound(repository);
+            if (outcome !== undefined) refused++;
+            assertFull(outcome);
+            await assertCompletes(registry, repository, expected);
+          });
+        });
+      }
+      assert.ok(refused > moments / 2, `only ${refused} of ${moments} imports found the disk full`);
+
+      async function importOnFullDisk(story: string, share: number): Promise<unknown> {
+        const importing = async (): Promise<unknown> => {
+          return await pullFrom(registry, repository).then(
+            () => undefined,
+            (error: unknown) => error,
+          );
+        };
+        switch (story) {
+          case 'before':
+            await fill((await freeBytes()) - share * needed - SLACK_BYTES);
+            return await importing();
+          case 'meanwhile': {
+            registry.bytesPerSecond = SLOW_BYTES_PER_SECOND;
+            const [outcome] = await Promise.all([importing(), sleep(share * milliseconds).then(fillWholly)]);
+            return outcome;
+          }
+          default:
+            // libostree counts in megabytes; what the reserve leaves is less than the image needs.
+            await reserve(Math.ceil(((await freeBytes()) - share * needed * 0.9) / 1_000_000));
+            return await importing();
+        }
+      }
+
+      async function fill(bytes: number): Promise<void> {
+        await namespace.run('fallocate', '-l', `${Math.max(1, Math.floor(bytes))}`, ballast);
+      }
+
+      /** To the last block: what there is shrinks while we look. */
+      async function fillWholly(): Promise<void> {
+        const script = `dd if=/dev/zero of=${ballast} bs=64k 2>/dev/null; sync -f ${mountPoint}; true`;
+        await namespace.run('sh', '-c', script);
+      }
+
+      async function freeBytes(): Promise<number> {
+        const { bavail, bsize } = await statfs(namespace.outside(mountPoint));
+        return bavail * bsize;
+      }
+
+      /** Runs `use` while a copy of the image, with an empty repository that keeps no reserve, is mounted. */
+      async function onCopy<Result>(copy: string, use: () => Promise<Result>): Promise<Result> {
+        await copyDiskImage(namespace, image, copy);
+        await using _mounted = await mountDiskImage(namespace, copy, kind, mountPoint);
+        await initialiseRepository(repository);
+        await reserve(0);
+        return await use();
+      }
+    });
+  }
+});
+
+/** The error says that it is the space. */
+function assertFull(error: unknown): void {
+  if (error === undefined) return;
+  if (!(error instanceof OstreeError || error instanceof ImportError)) throw error;
+  assert.equal(error.code, 'NoSpace', error.message);
+}
