@@ -20,7 +20,7 @@ import {
 import { lookup } from '../gvariant/value.ts';
 import { DIRECTORY_MARKS_KEY, DirectoryMarks } from '../import/directory-marks.ts';
 import { ImportError } from '../import/errors.ts';
-import { FINAL_DIFF_ID_LABEL, type ImageLayer, parseLayout, requireBase } from '../import/layout.ts';
+import { FINAL_DIFF_ID_LABEL, type ImageLayer, parseLayout } from '../import/layout.ts';
 import { blobRef } from '../import/store-refs.ts';
 import { requireImage } from '../import/stored-image.ts';
 import type { DirectoryMetadata } from '../objects/dirmeta.ts';
@@ -62,8 +62,7 @@ export async function reexport(options: ReexportOptions): Promise<ReexportedImag
   const { manifest, config, mergeCommit, baseCommit } = requireImage(repository, image);
   const name = formatImageReference(image);
   const layout = parseLayout(name, manifest, config);
-  const base = requireBase(name, layout);
-  const { chunks, derived } = layout;
+  const { base, chunks, derived } = layout;
   const written: WrittenLayer[] = [];
   const put = async (tar: AsyncIterable<Buffer>, { descriptor: original }: ImageLayer): Promise<void> => {
     await using layer = await compressLayer(tar, compression, TEMPORARY_DIRECTORY, signal);
@@ -78,11 +77,13 @@ export async function reexport(options: ReexportOptions): Promise<ReexportedImag
     written.push({ descriptor, diffId: layer.diffId });
   };
   const chunkObjects = chunks.map((chunk) => objectsOfChunk(repository, chunk));
-  const paths = pathsOfCommit(repository, baseCommit);
-  await put(commitLayer(repository, baseCommit, { elsewhere: new Set(chunkObjects.flat()) }), base);
+  if (base !== undefined) {
+    await put(commitLayer(repository, baseCommit, { elsewhere: new Set(chunkObjects.flat()) }), base);
+  }
+  const paths = chunks.length === 0 ? new Map<string, string[]>() : pathsOfCommit(repository, baseCommit);
   for (const [at, chunk] of chunks.entries()) await put(chunkLayer(repository, chunkObjects[at] ?? [], paths), chunk);
   const merged = TreeDirectory.load(repository, repository.readCommit(mergeCommit));
-  const guess = directoryGuess(repository, baseCommit, merged);
+  const guess = directoryGuess(repository, base === undefined ? undefined : baseCommit, merged);
   const labels = merged.lookup('usr/etc/selinux/config') === undefined;
   for (const layer of derived) {
     const checksum = layerCommit(repository, layer);
@@ -159,13 +160,13 @@ function objectsOfChunk(repository: Repository, chunk: ImageLayer): readonly str
  */
 function directoryGuess(
   repository: Repository,
-  baseCommit: string,
+  baseCommit: string | undefined,
   merged: TreeDirectory,
 ): (path: string, directory: DirectoryMetadata) => boolean {
-  const base = TreeDirectory.load(repository, repository.readCommit(baseCommit));
+  const base = baseCommit === undefined ? undefined : TreeDirectory.load(repository, repository.readCommit(baseCommit));
   const known = new Set<string>();
-  const at = (tree: TreeDirectory, path: string): string | undefined => {
-    const found = tree.lookup(path);
+  const at = (tree: TreeDirectory | undefined, path: string): string | undefined => {
+    const found = tree?.lookup(path);
     return found instanceof TreeDirectory ? describe(repository.readDirectoryMetadata(found.dirmeta)) : undefined;
   };
   return (path, directory) => {

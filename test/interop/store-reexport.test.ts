@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { variant } from '../../ostree/gvariant/value.ts';
 import { encodeDictionary } from '../../ostree/objects/commit.ts';
 import { listImages, readStoredImage, Repository } from '../../ostree/index.ts';
+import { TreeDirectory } from '../../ostree/tree/tree-directory.ts';
 import { Archive } from '../../testbed/tar-archive.ts';
 import { treeline } from '../unit/cli/run.ts';
 import {
@@ -112,6 +113,41 @@ describe('treeline image reexport', () => {
       await contentOf(join(folder, 'directories-repo'), second.mergeCommit),
       await contentOf(repo, mergeCommit),
     );
+  });
+
+  it('takes an ordinary container image, which is also repaired like any other', async () => {
+    const plain = join(folder, 'plain');
+    const { manifest, config } = await readLayout(await derive(layout, plain, []));
+    const ordinary = { 'containers.bootc': '1' };
+    await writeImage(
+      plain,
+      { ...manifest, layers: [], annotations: {} },
+      { ...config, config: { Labels: ordinary }, rootfs: { type: 'layers', diff_ids: [] }, history: [] },
+    );
+    const image = await derive(plain, join(folder, 'plain-image'), [
+      new Archive()
+        .directory('./')
+        .directory('usr', { mode: 0o700 })
+        .file('usr/bin/sh', 'shell', { mode: 0o755 })
+        .finish(),
+      new Archive().file('etc/app.conf', 'two').directory('usr', { mode: 0o755 }).finish(),
+    ]);
+    const [repo, again] = [join(folder, 'plain-repo'), join(folder, 'plain-again')];
+    const { mergeCommit } = await pull(repo, image);
+    const content = await contentOf(repo, mergeCommit);
+    const said = await treeline(['image', 'reexport', '--repo', repo, `oci:${image}:base`, `oci:${again}:base`]);
+    assert.equal(said.status, 0, said.stderr);
+    const second = await pull(join(folder, 'plain-second'), again);
+    assert.equal(await contentOf(join(folder, 'plain-second'), second.mergeCommit), content);
+    const file = TreeDirectory.load(Repository.open(repo), Repository.open(repo).readCommit(mergeCommit)).lookup(
+      'usr/bin/sh',
+    );
+    await rm(Repository.open(repo).objectPath('file', file as string));
+    assert.equal((await treeline(['fsck', '--repo', repo])).status, 1);
+    const repaired = await treeline(['fsck', '--repo', repo, '--repair']);
+    assert.equal(repaired.status, 0, repaired.stdout + repaired.stderr);
+    assert.equal(await contentOf(repo, mergeCommit), content);
+    await fsck(repo);
   });
 
   it('gives the same digest every time, and changes nothing in the repository', async () => {
