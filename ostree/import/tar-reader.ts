@@ -63,6 +63,8 @@ export class TarReader {
   #padding = 0;
   #zeroBlocks = 0;
   #extensionFlag = '';
+  /** Kinds of the extension headers of the entry to come. */
+  #seenExtensions = '';
   #extension: Buffer = Buffer.alloc(0);
   #extensionLength = 0;
   #pax: PaxRecords | undefined;
@@ -110,8 +112,7 @@ export class TarReader {
   end(): void {
     if (this.#state === 'ended') return;
     // A missing end marker is tolerated at an entry boundary, as every common reader does.
-    const pending = this.#pax !== undefined || this.#longName !== undefined || this.#longLink !== undefined;
-    if (this.#state !== 'header' || this.#partialLength > 0 || pending) {
+    if (this.#state !== 'header' || this.#partialLength > 0 || this.#seenExtensions !== '') {
       throw new TarError('Truncated', 'tar archive ends in the middle of an entry');
     }
   }
@@ -190,12 +191,22 @@ export class TarReader {
     if (raw.size < 0 || raw.size > limit) {
       throw new TarError('TooLarge', `tar extension header of ${raw.size} bytes; at most ${limit} are accepted`);
     }
+    this.#refuseSecond(raw.typeFlag);
     if (raw.size === 0) return;
     this.#extensionFlag = raw.typeFlag;
     this.#extension = Buffer.allocUnsafe(raw.size);
     this.#extensionLength = 0;
     this.#padding = paddingOf(raw.size);
     this.#state = 'extension';
+  }
+
+  /** Some readers join two headers of a kind, some take the last one. No writer gives an entry two. */
+  #refuseSecond(flag: string): void {
+    if (flag === 'g') return;
+    if (this.#seenExtensions.includes(flag)) {
+      throw new TarError('Unsupported', `tar entry has two extension headers of the kind ${flag}`);
+    }
+    this.#seenExtensions += flag;
   }
 
   #readExtension(chunk: Buffer, at: number): number {
@@ -212,8 +223,7 @@ export class TarReader {
   #finishExtension(): void {
     switch (this.#extensionFlag) {
       case 'x':
-        // Two headers in a row: the records of both apply, the later ones win.
-        this.#pax = { ...this.#pax, ...parsePaxRecords(this.#extension) };
+        this.#pax = parsePaxRecords(this.#extension);
         break;
       case 'L':
         this.#longName = nulTerminated(this.#extension);
@@ -231,13 +241,13 @@ export class TarReader {
 
   #startEntry(raw: RawHeader, oldSparse?: SparseLayout): void {
     const pax = this.#pax;
-    const path = pax?.sparse?.name ?? pax?.path ?? this.#longName ?? raw.path;
+    const path = onlyName(this.#longName, pax?.sparse?.name ?? pax?.path) ?? raw.path;
     const sparse = pax?.sparse === undefined ? oldSparse : sparseLayoutOf(pax.sparse);
     const storedSize = pax?.size ?? raw.size;
     const entry: TarEntry = {
       type: entryType(raw.typeFlag, path),
       path,
-      linkPath: pax?.linkPath ?? this.#longLink ?? raw.linkPath,
+      linkPath: onlyName(this.#longLink, pax?.linkPath) ?? raw.linkPath,
       mode: raw.mode,
       uid: identifier(pax?.uid ?? raw.uid, 'uid', path),
       gid: identifier(pax?.gid ?? raw.gid, 'gid', path),
@@ -248,6 +258,7 @@ export class TarReader {
     this.#pax = undefined;
     this.#longName = undefined;
     this.#longLink = undefined;
+    this.#seenExtensions = '';
     checkEntry(entry, storedSize);
     if (sparse !== undefined) this.#startSparse(entry, sparse, storedSize);
     this.#consumer.entry(entry);
@@ -299,6 +310,15 @@ function entryType(flag: string, path: string): TarEntryType {
   return type === 'file' && path.endsWith('/') ? 'directory' : type;
 }
 
+/** Readers disagree which of the two wins, and no writer gives both. */
+function onlyName(gnu: string | undefined, pax: string | undefined): string | undefined {
+  if (gnu === undefined || pax === undefined || gnu === pax) return gnu ?? pax;
+  throw new TarError(
+    'Unsupported',
+    `tar entry has two long names, ${JSON.stringify(gnu.slice(0, 80))} and ${JSON.stringify(pax.slice(0, 80))}`,
+  );
+}
+
 function decodeMapNumber(block: Buffer, offset: number, length: number): number {
   return decodeNumber(block, offset, length, 'sparse map');
 }
@@ -328,5 +348,7 @@ function paddingOf(size: number): number {
 
 function nulTerminated(bytes: Buffer): string {
   const end = bytes.indexOf(0);
-  return utf8Text(end < 0 ? bytes : bytes.subarray(0, end));
+  // Some readers go on behind the end.
+  if (end < 0) throw new TarError('Unsupported', 'tar entry has a long name without its NUL');
+  return utf8Text(bytes.subarray(0, end));
 }

@@ -167,6 +167,11 @@ describe('the tar reader', () => {
       refuses('Unsupported', new Archive().add('liar', { type, linkPath: 'x', claimedSize: 512 }), /liar/);
     }
     refuses('Unsupported', new Archive().add('odd', { type: 'Z' }), /odd/);
+    const pax = paxBody({ path: 'one' });
+    refuses('Unsupported', new Archive().raw('x', 'x', pax).raw('x', 'x', pax).file('a', ''), /two extension headers/);
+    refuses('Unsupported', new Archive().raw('x', 'x', pax).raw('x', 'x', Buffer.alloc(0)).file('a', ''));
+    refuses('Unsupported', new Archive().raw('L', 'L', Buffer.from('other\0')).file('a', '', { pax: { path: 'one' } }));
+    refuses('Unsupported', new Archive().raw('L', 'L', Buffer.from('no end')).file('a', ''), /without its NUL/);
   });
 
   it('refuses malformed headers', () => {

@@ -1,0 +1,15 @@
+/** Everything that reads bytes from strangers. */
+import { CONFIGURATION_TARGETS } from './configuration-targets.ts';
+import { DOCUMENT_TARGETS } from './document-targets.ts';
+import type { FuzzTarget } from './fuzz.ts';
+import { OBJECT_TARGETS } from './object-targets.ts';
+import { REFERENCE_TARGETS } from './reference-targets.ts';
+import { TAR_TARGETS } from './tar-targets.ts';
+
+export const FUZZ_TARGETS: readonly FuzzTarget[] = [
+  ...REFERENCE_TARGETS,
+  ...DOCUMENT_TARGETS,
+  ...TAR_TARGETS,
+  ...OBJECT_TARGETS,
+  ...CONFIGURATION_TARGETS,
+];
