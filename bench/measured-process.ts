@@ -20,11 +20,16 @@ const SAMPLES_PER_PROPORTIONAL = 4;
 const TICKS_PER_SECOND = 100;
 const PAGE_BYTES = 4096;
 
-/** Runs one command at a time. @throws Error with the command's own words when it fails. */
-export async function measure(command: string, parameters: readonly string[]): Promise<Cost> {
+/** Runs one command at a time; `onStart` is told its process id. @throws Error with the command's own words when it fails. */
+export async function measure(
+  command: string,
+  parameters: readonly string[],
+  onStart: (pid: number) => void = () => undefined,
+): Promise<Cost> {
   const cpuBefore = childrenTicks();
   const started = performance.now();
   const child = spawn(command, parameters, { stdio: ['ignore', 'ignore', 'pipe'] });
+  if (child.pid !== undefined) onStart(child.pid);
   let words = '';
   child.stderr.on('data', (chunk: Buffer) => (words += chunk.toString()));
   let peakPages = 0;

@@ -3,6 +3,8 @@ import { createCipheriv } from 'node:crypto';
 
 /** Half of a binary's pages look random, the other half repeat: about what gzip finds in ELF files. */
 const PAGE_BYTES = 4096;
+const NUMBER_BYTES = 6;
+const READ_AHEAD_BYTES = 1 << 16;
 const WORDS = 'the of and to in is configuration service option default value network file system user path'.split(' ');
 
 /** Prose and numbers, as in configuration and documentation: gzip makes it a third. */
@@ -31,6 +33,8 @@ export function binaryContent(random: SeededRandom, size: number): Buffer {
 /** Numbers and bytes from a stream cipher: fast, and the same everywhere. */
 export class SeededRandom {
   readonly #cipher;
+  /** Of the stream, read ahead: asking the cipher for a few bytes at a time is slow. */
+  #ahead = Buffer.alloc(0);
 
   constructor(seed: number) {
     const key = Buffer.alloc(16);
@@ -39,12 +43,20 @@ export class SeededRandom {
   }
 
   bytes(count: number): Buffer {
-    return this.#cipher.update(Buffer.alloc(count));
+    const first = this.#ahead.subarray(0, count);
+    this.#ahead = this.#ahead.subarray(first.length);
+    const rest = this.#cipher.update(Buffer.alloc(count - first.length));
+    return first.length === 0 ? rest : Buffer.concat([first, rest]);
   }
 
   /** From 0 up to, not including, 1. */
   next(): number {
-    return this.bytes(6).readUIntBE(0, 6) / 2 ** 48;
+    if (this.#ahead.length < NUMBER_BYTES) {
+      this.#ahead = Buffer.concat([this.#ahead, this.#cipher.update(Buffer.alloc(READ_AHEAD_BYTES))]);
+    }
+    const value = this.#ahead.readUIntBE(0, NUMBER_BYTES) / 2 ** (8 * NUMBER_BYTES);
+    this.#ahead = this.#ahead.subarray(NUMBER_BYTES);
+    return value;
   }
 
   /** Standard normal, by Box and Muller. */
