@@ -3,17 +3,19 @@ import { measure } from '../../../bench/measured-process.ts';
 
 const BUSY_CHILD = `
   const memory = Buffer.alloc(150e6, 1);
-  const end = process.cpuUsage().user + 400e3;
+  const end = process.cpuUsage().user + 100e3;
   while (process.cpuUsage().user < end);
   if (memory[0] !== 1) process.exit(1);
 `;
 
 describe('what a command costs', () => {
-  it('counts the time and the memory of a grandchild', async () => {
+  it('counts the time and the memory of a grandchild', async function () {
+    // Two processes are started, and the machine may be busy.
+    this.timeout(60_000);
     const script = `require('node:child_process').execFileSync(process.execPath, ['-e', ${JSON.stringify(BUSY_CHILD)}])`;
     const cost = await measure(process.execPath, ['-e', script]);
-    assert.ok(cost.cpuSeconds >= 0.4 && cost.cpuSeconds < 5, `${cost.cpuSeconds} s of CPU time`);
-    assert.ok(cost.wallSeconds >= 0.4, `${cost.wallSeconds} s`);
+    assert.ok(cost.cpuSeconds >= 0.1 && cost.cpuSeconds < 5, `${cost.cpuSeconds} s of CPU time`);
+    assert.ok(cost.wallSeconds >= 0.1, `${cost.wallSeconds} s`);
     assert.ok(cost.peakBytes > 190e6 && cost.peakBytes < 500e6, `${cost.peakBytes} bytes resident`);
     assert.ok(cost.peakProportionalBytes > 150e6, `${cost.peakProportionalBytes} bytes in proportion`);
     assert.ok(cost.peakProportionalBytes < cost.peakBytes, 'two Nodes share their program');
