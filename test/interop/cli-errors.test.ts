@@ -104,9 +104,10 @@ describe('what a new user gets wrong', () => {
     const ordinary = join(bench.folder, 'ordinary');
     await runCommand('umoci', ['init', '--layout', ordinary]);
     await runCommand('umoci', ['new', '--image', `${ordinary}:latest`]);
-    const repo = await repository('ordinary-repo');
-    assertSentence(await pull(repo, `oci:${ordinary}:latest`), /ostree/i);
-    await assertUnharmed(repo);
+    const sysroot = await bench.sysroot();
+    const said = await say(['rebase', '--sysroot', sysroot, `oci:${ordinary}:latest`]);
+    assertSentence(said, /does not have the ostree\.bootable label; choose an image whose commit is marked bootable/);
+    await assertUnharmed(join(sysroot, 'ostree/repo'));
   });
 
   it('is told that the image is for another architecture', async () => {
