@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PulledImage } from '../../ostree/index.ts';
+import type { ImportProgress, PulledImage } from '../../ostree/index.ts';
 import { type LayoutServerOptions, startLayoutServer } from '../../testbed/layout-server.ts';
 import { startRegistry } from '../../testbed/registry.ts';
 import { encodeZstdChunked, type Toc } from '../../testbed/zstd-chunked.ts';
@@ -163,6 +163,24 @@ describe('a pull that fetches only files that are lacking', function () {
   it('goes on where a connection was cut', async () => {
     const { pulled, warnings } = await update(await version2By(ownWriter), { cutAfter: 40_000 });
     assert.deepEqual(warnings, []);
+    assert.ok(pulled.bytesSaved > pulled.bytesFetched * 10);
+  });
+
+  it('leaves the repository as it was when it is stopped in the middle, and does all of it again', async () => {
+    const layout = await version2By(ownWriter);
+    const path = await repository();
+    const before = await refsOf(path, 'ostree/container/blob');
+    await using server = await startLayoutServer(layout);
+    const stop = new AbortController();
+    // The first layer's table of contents has come, and the beginning of the changed file.
+    const onProgress = ({ bytesDone }: ImportProgress): void => {
+      if (bytesDone > 60_000) stop.abort(new Error('stopped'));
+    };
+    await assert.rejects(pullFrom(server.host, path, { signal: stop.signal, onProgress }), /stopped/);
+    assert.deepEqual(await refsOf(path, 'ostree/container/blob'), before);
+    await fsck(path);
+    const pulled = await pullFrom(server.host, path);
+    assert.equal(await contentOf(path, pulled.mergeCommit), expected);
     assert.ok(pulled.bytesSaved > pulled.bytesFetched * 10);
   });
 

@@ -69,7 +69,7 @@ describe('the parser of tables of contents', () => {
     };
     fc.assert(
       fc.property(toc, (value) => check(Buffer.from(JSON.stringify(value)))),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => check(Buffer.from(bytes))));
     assert.ok(Math.min(seen.usable, seen.unusable, seen.invalid) > 10, JSON.stringify(seen));
