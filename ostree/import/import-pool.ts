@@ -9,6 +9,7 @@ import type { ImportWorkerData } from './import-worker.ts';
 import type { LayerContent, LayerTask } from './layer-import.ts';
 import { type LayerBlob, openLayerTar } from './layer-tar.ts';
 import { PieceRing } from './piece-ring.ts';
+import { Writeback } from './writeback.ts';
 import { fromPortable, type Job, type JobResults, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
 /** Of each thread's heap: what is large lies outside it, and with V8's default two threads take 25 MB more. */
@@ -24,9 +25,11 @@ interface Waiting {
 export class ImportPool implements AsyncDisposable {
   readonly #threads: readonly ImportThread[];
   readonly #rings: PieceRing[] = [];
+  readonly #writeback: Writeback;
   #lastId = 0;
 
   constructor(repositoryPath: string, size: number) {
+    this.#writeback = new Writeback(repositoryPath);
     this.#threads = Array.from({ length: size }, () => new ImportThread(repositoryPath));
   }
 
@@ -64,7 +67,9 @@ export class ImportPool implements AsyncDisposable {
         openLayerTar(blob, () => failed),
         threads.length,
       )) {
-        if (!failed) tell({ kind: 'piece', id, ...piece });
+        if (failed) continue;
+        tell({ kind: 'piece', id, ...piece });
+        this.#writeback.add(piece.length);
       }
       tell({ kind: 'end', id });
       const replies = await outcome;
@@ -89,6 +94,7 @@ export class ImportPool implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.stop()));
+    await this.#writeback[Symbol.asyncDispose]();
   }
 
   #leastBusy(): ImportThread {
