@@ -20,8 +20,17 @@ export interface ResolvedImage {
   readonly storedBlobs?: ReadonlyMap<string, Descriptor>;
 }
 
+/** The beginning of a blob. Nothing about it is trusted. */
+export interface KnownBytes {
+  /** Bytes. */
+  readonly length: number;
+  read(): AsyncIterable<Buffer>;
+}
+
 export interface BlobReadOptions {
   readonly signal?: AbortSignal;
+  /** The first bytes, where the caller has them: they are read and verified from there, and only the rest is fetched. */
+  readonly known?: KnownBytes;
   /** The caller keeps no chunk beyond asking for the next: its memory may be given back by then. */
   readonly transient?: boolean;
   /** Called with the number of compressed bytes that have newly arrived. */

@@ -14,6 +14,7 @@ import { FetchSlots } from './fetch-slots.ts';
 import { allowsNonUsr, hostRetainsVar } from './host-features.ts';
 import { ImportPool } from './import-pool.ts';
 import type { ProgressCounter } from './import-progress.ts';
+import { KeptBlobs, KeptBlobWrong } from './kept-blob.ts';
 import type { LayerContent, LayerTask } from './layer-import.ts';
 import type { LayerBlob } from './layer-tar.ts';
 import { LayerIndex } from './layer-index.ts';
@@ -23,6 +24,7 @@ import type { ImageMetadata } from './merge-commit.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
 import type { ImportedCommit } from './object-layer.ts';
 import { PartialImports } from './partial-imports.ts';
+import { settledUnlessAborted } from './settled-unless-aborted.ts';
 import { blobRef } from './store-refs.ts';
 
 /** More threads than this write no faster on any disk, but each takes memory. */
@@ -39,6 +41,8 @@ export interface ImageFetchOptions {
   readonly progress: ProgressCounter;
   readonly retainVar?: boolean;
   readonly directoryMetadata?: DirectoryMetadataRule;
+  /** Fetch the layers that hold the commit and its objects, whether or not they are there. */
+  readonly refetchBase?: boolean;
   readonly onWarning?: (message: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -74,21 +78,27 @@ export class ImageFetch {
   readonly #missing: readonly ImageLayer[];
   readonly #partial: PartialImports;
   #storedBlobs: ResolvedImage['storedBlobs'];
+  readonly #kept: KeptBlobs;
   readonly #group = new GroupCommit();
   /** Staging directories of layers that are imported and wait to be committed. */
   readonly #staged = new Set<string>();
   /** Compressed bytes that have to be fetched. */
   readonly bytesMissing: number;
+  /** Whether a layer that holds objects of the commit was found in the repository. */
+  readonly reusesBase: boolean = false;
 
   constructor(options: ImageFetchOptions) {
     this.#options = options;
     this.#partial = new PartialImports(options);
+    this.#kept = new KeptBlobs(options.repository, (bytes) => options.progress.expectBytes(-bytes));
     const index = new LayerIndex(options.repository);
     const missing = new Map<string, ImageLayer>();
     const derived = new Set(options.layout.derived);
     for (const layer of layersOf(options.layout)) {
       const { digest } = layer.descriptor;
-      const commit = index.find(layer, options.layout);
+      const isOfBase = !derived.has(layer);
+      const commit = isOfBase && options.refetchBase === true ? undefined : index.find(layer, options.layout);
+      if (isOfBase && commit !== undefined) this.reusesBase = true;
       if (commit !== undefined) requireLayerKind(options.repository, digest, commit, derived.has(layer));
       if (commit !== undefined) this.#commits.set(digest, commit);
       else missing.set(digest, layer);
@@ -121,6 +131,7 @@ export class ImageFetch {
     });
     const threads = Math.min(availableParallelism(), MAX_THREADS);
     await using pool = new ImportPool(repository.path, threads);
+    await using _kept = this.#kept;
     const slots = new FetchSlots(threads + SPARE_FETCHES);
     const merging = { ...image, manifestDigest: image.digest };
     // Without derived layers the base's tree is the image's, and all can be committed at once.
@@ -282,6 +293,7 @@ export class ImageFetch {
     staged(digest);
     await committed;
     this.#staged.delete(handle.stagingPath);
+    await this.#kept.committed(digest);
     // `fsck` may have found it damaged before.
     this.#options.repository.setPartial(commit, false);
     this.#done(layer, commit);
@@ -323,13 +335,14 @@ export class ImageFetch {
           // Objects are verified one by one, and the blob by its digest; for what a derived layer holds nothing else vouches.
           ...(role.kind === 'derived' && { diffId }),
           compression: compressionOf(stored.mediaType),
-          bytes: source.openBlob(stored, {
+          bytes: this.#kept.read(source, stored, {
             signal: aborted,
             transient: true,
             onBytes: (count) => progress.addBytes(count),
           }),
         });
       } catch (error) {
+        if (error instanceof KeptBlobWrong) continue;
         // As often as there are mirrors: each is found out once.
         if (!(error instanceof RegistryError) || error.code !== 'WrongMirror') throw error;
       }
@@ -363,16 +376,4 @@ async function layerCommit(pool: ImportPool, handle: WriterHandle, contents: rea
     if (content.kind === 'chunk') objects.push(...content.objects);
   }
   return await pool.run({ kind: 'seal', handle, objects });
-}
-
-async function settledUnlessAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', abort);
-  try {
-    signal.throwIfAborted();
-    await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }

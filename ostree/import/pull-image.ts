@@ -20,7 +20,8 @@ import type { Repository } from '../repository/repository.ts';
 import { ImportError } from './errors.ts';
 import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
-import { ImageFetch } from './image-fetch.ts';
+import { type FetchedImage, ImageFetch } from './image-fetch.ts';
+import { dropKeptBlobs } from './kept-blob.ts';
 import { parseLayout, requireBootableImage } from './layout.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
 import { dropGuard, guardPull } from './pull-guard.ts';
@@ -101,18 +102,28 @@ async function fetchImage(
   // From the look at what is there until it is ours, nobody may delete it.
   const claiming = await repository.lock('shared', { signal });
   using _claimed = claiming;
-  const fetch = new ImageFetch({ ...options, layout, progress });
+  let fetch = new ImageFetch({ ...options, layout, progress });
   new SpaceBudget(repository.path, repository.config.reserve).spend(fetch.bytesMissing);
   using guard = await guardPull(repository, resolved, signal);
   await fetch.claimReused();
   claiming.release();
-  const fetched = await fetch.run(resolved, imageRef(reference.image));
+  let fetched: FetchedImage;
+  try {
+    fetched = await fetch.run(resolved, imageRef(reference.image));
+  } catch (error) {
+    if (!fetch.reusesBase || !(error instanceof ImportError) || error.code !== 'IncompleteImage') throw error;
+    // The config of another image may have claimed falsely what its layers are, or the store has lost something.
+    options.onWarning?.(`layers of ${name} that were here lack something; they are fetched again (${error.message})`);
+    fetch = new ImageFetch({ ...options, layout, progress, refetchBase: true });
+    fetched = await fetch.run(resolved, imageRef(reference.image));
+  }
   // `fsck` may have found it damaged before.
   repository.setPartial(fetched.mergeCommit, false);
   await guard.lift();
   await optional(options, 'layers that are no longer needed were kept', () =>
     pruneLayers(repository, { timeoutMs: COLLECTION_PATIENCE_MS, signal }),
   );
+  await optional(options, 'parts of layers that are no longer needed were kept', async () => dropKeptBlobs(repository));
   const version = imageVersion(resolved.config);
   return {
     mergeCommit: fetched.mergeCommit,

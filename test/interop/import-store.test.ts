@@ -100,6 +100,26 @@ describe('the store of images in a repository', () => {
     });
   }
 
+  it('fetches the chunks of an image again when another image’s config falsely claimed to hold one', async () => {
+    const otherFolder = join(folder, 'other-chunks');
+    await mkdir(otherFolder);
+    const chunked = await encapsulate(await makeSystem(otherFolder), otherFolder, true);
+    const wanted = (await readLayout(chunked)).config.rootfs.diff_ids[1]!;
+    const claimingFolder = join(folder, 'claiming-chunks');
+    await mkdir(claimingFolder);
+    const system = await makeSystem(claimingFolder, [['usr/bin/other', 'not wanted']]);
+    const claiming = await encapsulate(system, claimingFolder, true);
+    const { manifest, config } = await readLayout(claiming);
+    config.rootfs.diff_ids[2] = wanted;
+    assert.notEqual(config.config.Labels['ostree.final-diffid'], wanted);
+    await writeImage(claiming, manifest, config);
+    const store = join(folder, 'claimed');
+    await pull(store, claiming);
+    const { mergeCommit } = await pull(store, chunked);
+    assert.equal(mergeCommit, (await pull(join(folder, 'unclaimed'), chunked)).mergeCommit);
+    await fsck(store);
+  });
+
   it('needs no network for a reference that names the digest it has', async () => {
     const { manifestDigest, mergeCommit } = await pull(path, base);
     const repository = Repository.open(path);

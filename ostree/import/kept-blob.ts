@@ -1,0 +1,238 @@
+/**
+ * Keeps what has arrived of a large blob that arrives slowly, so that a pull which was killed in the middle of it goes on
+ * there. A network that gives the blob faster than a disk takes it twice is not worth that: then nothing is kept.
+ *
+ * What is kept is not trusted: it is read through the same digest as the rest, and deleted when that is wrong.
+ */
+import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Descriptor, ImageSource } from '../../registry/index.ts';
+import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
+import { tryLock } from '../posix/file-lock.ts';
+import { SpaceBudget } from '../repository/free-space.ts';
+import type { Repository } from '../repository/repository.ts';
+
+/** Blobs that are no larger are quicker fetched again than kept, on any network. */
+const LEAST_BYTES = 4 * 1024 * 1024;
+/** A blob whose first bytes came faster than this is not kept. */
+const FAST_BYTES_PER_SECOND = 32 * 1024 * 1024;
+const READ_BYTES = 256 * 1024;
+/** libostree deletes what is in here and a day old. */
+const FOLDER = 'tmp/treeline-blobs';
+
+type ReadOptions = NonNullable<Parameters<ImageSource['openBlob']>[1]>;
+
+/** Of one pull. */
+export class KeptBlobs implements AsyncDisposable {
+  readonly #repository: Repository;
+  readonly #onKnown: (bytes: number) => void;
+  readonly #now: () => number;
+  readonly #open = new Map<string, KeptBlob>();
+
+  /**
+   * @param onKnown called with the bytes of a blob that need not be fetched
+   * @param now milliseconds, of any origin
+   */
+  constructor(repository: Repository, onKnown: (bytes: number) => void, now: () => number = () => performance.now()) {
+    this.#repository = repository;
+    this.#onKnown = onKnown;
+    this.#now = now;
+  }
+
+  /**
+   * Reads a blob as `source.openBlob` does, its first bytes from what an earlier pull has kept. When those turn out to be
+   * wrong, they are deleted, and it throws {@link KeptBlobWrong}: then read again.
+   */
+  async *read(
+    source: Pick<ImageSource, 'openBlob'>,
+    descriptor: Descriptor,
+    options: ReadOptions,
+  ): AsyncGenerator<Buffer> {
+    const { digest, size } = descriptor;
+    if (size <= LEAST_BYTES) {
+      yield* source.openBlob(descriptor, options);
+      return;
+    }
+    let kept = this.#open.get(digest) ?? (await KeptBlob.find(this.#repository, digest));
+    if (kept !== undefined) this.#open.set(digest, kept);
+    const known = kept === undefined || kept.length > size ? 0 : kept.length;
+    if (known > 0) this.#onKnown(known);
+    const head: Buffer[] = [];
+    let received = 0;
+    const started = this.#now();
+    const reading = kept === undefined || known === 0 ? options : { ...options, known: kept };
+    try {
+      for await (const chunk of source.openBlob(descriptor, reading)) {
+        received += chunk.length;
+        if (kept !== undefined) {
+          if (received > known && !(await kept.append(chunk))) kept = await this.#drop(digest);
+        } else if (received - chunk.length < LEAST_BYTES) {
+          head.push(Buffer.from(chunk));
+          const isSlow = received >= LEAST_BYTES && this.#isSlow(received, started);
+          if (isSlow && received < size) kept = await this.#keep(digest, head);
+          if (received >= LEAST_BYTES) head.length = 0;
+        }
+        yield chunk;
+      }
+    } catch (error) {
+      if (known === 0 || !isWrongContent(error)) throw error;
+      await this.#drop(digest);
+      throw new KeptBlobWrong(`what was kept of blob ${digest} is damaged; it is fetched again`, { cause: error });
+    }
+  }
+
+  /** The layer is in the repository: nothing has to be kept of its blob. */
+  async committed(digest: string): Promise<void> {
+    await this.#drop(digest);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const kept of this.#open.values()) await kept.close();
+    this.#open.clear();
+  }
+
+  #isSlow(bytes: number, started: number): boolean {
+    return bytes < ((this.#now() - started) / 1000) * FAST_BYTES_PER_SECOND;
+  }
+
+  async #keep(digest: string, head: readonly Buffer[]): Promise<KeptBlob | undefined> {
+    const kept = await KeptBlob.create(this.#repository, digest);
+    if (kept === undefined) return undefined;
+    this.#open.set(digest, kept);
+    for (const chunk of head) if (!(await kept.append(chunk))) return await this.#drop(digest);
+    return kept;
+  }
+
+  async #drop(digest: string): Promise<undefined> {
+    const kept = this.#open.get(digest);
+    this.#open.delete(digest);
+    await kept?.delete();
+  }
+}
+
+/** Deletes what pulls have kept and nobody uses any more. To be called when an image is complete. */
+export function dropKeptBlobs(repository: Repository): void {
+  const folder = join(repository.path, FOLDER);
+  for (const name of namesIn(folder)) {
+    const fd = lockedFile(join(folder, name), constants.O_RDWR);
+    if (fd === undefined) continue;
+    rmSync(join(folder, name), { force: true });
+    closeSync(fd);
+  }
+}
+
+/** The bytes that an earlier pull had kept were not those of the blob. They are deleted. */
+export class KeptBlobWrong extends Error {
+  override readonly name = 'KeptBlobWrong';
+}
+
+/** The first part of one blob, in a file that is locked while it is open. */
+class KeptBlob {
+  readonly #path: string;
+  readonly #handle: FileHandle;
+  readonly #lock: number;
+  readonly #budget: SpaceBudget;
+  #length: number;
+
+  private constructor(path: string, handle: FileHandle, lock: number, length: number, budget: SpaceBudget) {
+    this.#path = path;
+    this.#handle = handle;
+    this.#lock = lock;
+    this.#length = length;
+    this.#budget = budget;
+  }
+
+  /** What was kept of a blob, or undefined if nothing was, or another pull uses it. */
+  static async find(repository: Repository, digest: string): Promise<KeptBlob | undefined> {
+    return await KeptBlob.#openFile(repository, digest, constants.O_RDWR);
+  }
+
+  /** A new one, or undefined if another pull is keeping the same blob. */
+  static async create(repository: Repository, digest: string): Promise<KeptBlob | undefined> {
+    mkdirSync(join(repository.path, FOLDER), { recursive: true });
+    return await KeptBlob.#openFile(repository, digest, constants.O_RDWR | constants.O_CREAT);
+  }
+
+  static async #openFile(repository: Repository, digest: string, flags: number): Promise<KeptBlob | undefined> {
+    const path = join(repository.path, FOLDER, digest.replace(':', '-'));
+    const lock = lockedFile(path, flags);
+    if (lock === undefined) return undefined;
+    try {
+      const budget = new SpaceBudget(repository.path, repository.config.reserve);
+      return new KeptBlob(path, await open(path, 'r+'), lock, fstatSync(lock).size, budget);
+    } catch (error) {
+      closeSync(lock);
+      throw ioError(`open ${path}`, error);
+    }
+  }
+
+  /** Bytes. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Reads them, in chunks that are valid until the next is asked for. */
+  async *read(): AsyncGenerator<Buffer> {
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    const end = this.#length;
+    for (let at = 0; at < end;) {
+      const { bytesRead } = await this.#handle.read(buffer, 0, Math.min(READ_BYTES, end - at), at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+
+  /** Returns false when the disk will not have it; then it is time to delete this: the layer itself needs the space. */
+  async append(chunk: Buffer): Promise<boolean> {
+    try {
+      this.#budget.spend(chunk.length);
+      await this.#handle.write(chunk, 0, chunk.length, this.#length);
+      this.#length += chunk.length;
+      return true;
+    } catch (error) {
+      if (error instanceof OstreeError || systemErrorCode(error) !== undefined) return false;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+    closeSync(this.#lock);
+  }
+
+  async delete(): Promise<void> {
+    rmSync(this.#path, { force: true });
+    await this.close();
+  }
+}
+
+/** A descriptor with an exclusive lock, or undefined when there is no such file, or somebody else has locked it. */
+function lockedFile(path: string, flags: number): number | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, flags | constants.O_NOFOLLOW, 0o600);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    throw ioError(`open ${path}`, error);
+  }
+  // Whoever held the lock may have deleted the file in the meantime.
+  if (tryLock(fd, 'exclusive') && fstatSync(fd).nlink > 0) return fd;
+  closeSync(fd);
+  return undefined;
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw ioError(`list ${folder}`, error);
+  }
+}
+
+function isWrongContent(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'DigestMismatch' || code === 'SizeMismatch' || code === 'WrongMirror';
+}
