@@ -1,6 +1,8 @@
 /** Lets the contenders pull in turns, each into a repository of its own on a new disk, and notes what it costs. */
 import { join } from 'node:path';
 import type { Say } from '../tools/setup/say.ts';
+import { imageRef } from '../ostree/import/store-refs.ts';
+import { parseImageReference } from '../registry/index.ts';
 import { runCommand } from '../tools/setup/command.ts';
 import type { Contender } from './contender.ts';
 import { startCountingProxy } from './counting-proxy.ts';
@@ -31,7 +33,7 @@ export async function runRace(race: Race): Promise<readonly ScenarioResult[]> {
   if (race.countWire) {
     await using proxy = await startCountingProxy(race.host);
     for (const group of groups) {
-      await runGroup(race, group, 0, async (scenario, contender, repository) => {
+      await runGroup(race, proxy.host, group, 0, async (scenario, contender, repository) => {
         race.say(`counting bytes: ${contender.name}, ${SCENARIOS[scenario].title}`);
         proxy.takeCount();
         await measure(contender.command, contender.parameters(repository, proxy.host, SCENARIOS[scenario].image));
@@ -41,7 +43,7 @@ export async function runRace(race: Race): Promise<readonly ScenarioResult[]> {
   }
   for (let run = 0; run < race.runs; run++) {
     for (const group of groups) {
-      await runGroup(race, group, run, async (scenario, contender, repository) => {
+      await runGroup(race, race.host, group, run, async (scenario, contender, repository) => {
         race.say(`run ${run + 1} of ${race.runs}: ${contender.name}, ${SCENARIOS[scenario].title}`);
         // What the one before left to be written must not burden this one.
         await runCommand('sync', []);
@@ -69,7 +71,7 @@ export async function runRace(race: Race): Promise<readonly ScenarioResult[]> {
 type Pull = (scenario: ScenarioName, contender: Contender, repository: string) => Promise<void>;
 
 /** Disks live as long as a group does: two at a time, whatever the number of runs. */
-async function runGroup(race: Race, group: Group, run: number, pull: Pull): Promise<void> {
+async function runGroup(race: Race, host: string, group: Group, run: number, pull: Pull): Promise<void> {
   await using disks = new AsyncDisposableStack();
   const repositories = new Map<Contender, string>();
   for (const contender of race.contenders) {
@@ -84,7 +86,22 @@ async function runGroup(race: Race, group: Group, run: number, pull: Pull): Prom
         await pull(scenario, contender, repositories.get(contender) ?? '');
       }
     }
+    await requireSameTree([...repositories.values()], refOf(host, SCENARIOS[scenario].image));
   }
+}
+
+/** A quick wrong answer wins nothing: what a host would boot must be the same, whoever pulled it. */
+async function requireSameTree(repositories: readonly string[], ref: string): Promise<void> {
+  const roots: string[] = [];
+  for (const repository of repositories) {
+    // The checksums of the root directory's two objects, into which go those of everything below.
+    roots.push((await runCommand('ostree', [`--repo=${repository}`, 'ls', '-d', '-C', ref, '/'])).trim());
+  }
+  if (new Set(roots).size > 1) throw new Error(`The contenders made different trees of ${ref}:\n${roots.join('\n')}`);
+}
+
+function refOf(host: string, image: string): string {
+  return imageRef(parseImageReference(`docker://${host}/${image}`));
 }
 
 function keyOf(scenario: ScenarioName, contender: Contender): string {
