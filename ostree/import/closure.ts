@@ -2,16 +2,19 @@
 import type { ObjectSource } from '../repository/staged-objects.ts';
 import type { TreeReference } from '../tree/tree-directory.ts';
 import { ImportError } from './errors.ts';
+import { TreeBounds } from './tree-bounds.ts';
 
 /**
  * Walks the tree and looks for each object. Directories are read and verified; of files only the presence is checked,
  * because they were verified when they were written.
  *
- * @throws {ImportError} `IncompleteImage` naming the first object that is missing, or OstreeError for a corrupt one.
+ * @throws {ImportError} `IncompleteImage` naming the first object that is missing, `InvalidImage` if the tree is one
+ *   that no host could check out, or OstreeError for a corrupt object.
  */
 export function verifyClosure(source: ObjectSource, root: TreeReference): void {
   const seen = new Set<string>();
   const waiting: TreeReference[] = [root];
+  const bounds = new TreeBounds();
   const require = (type: 'file' | 'dirtree' | 'dirmeta', checksum: string): boolean => {
     const key = `${checksum}.${type}`;
     if (seen.has(key)) return false;
@@ -25,8 +28,11 @@ export function verifyClosure(source: ObjectSource, root: TreeReference): void {
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     require('dirmeta', next.dirmeta);
     if (!require('dirtree', next.dirtree)) continue;
-    const { files, directories } = source.readDirtree(next.dirtree);
+    const directory = source.readDirtree(next.dirtree);
+    bounds.add(next.dirtree, directory);
+    const { files, directories } = directory;
     for (const { checksum } of files) require('file', checksum);
-    waiting.push(...directories);
+    for (const child of directories) waiting.push(child);
   }
+  bounds.check(root.dirtree);
 }

@@ -10,6 +10,7 @@ import type { Repository } from '../repository/repository.ts';
 import type { Transaction } from '../repository/transaction.ts';
 import { decodeDictionary } from '../objects/commit.ts';
 import { compressionOf } from './compression.ts';
+import { maxTarBytes } from './expansion-limit.ts';
 import { FetchSlots } from './fetch-slots.ts';
 import { allowsNonUsr, hostRetainsVar } from './host-features.ts';
 import { ImportPool } from './import-pool.ts';
@@ -335,6 +336,7 @@ export class ImageFetch {
           // Objects are verified one by one, and the blob by its digest; for what a derived layer holds nothing else vouches.
           ...(role.kind === 'derived' && { diffId }),
           compression: compressionOf(stored.mediaType),
+          maxTarBytes: maxTarBytes(stored.size),
           bytes: this.#kept.read(source, stored, {
             signal: aborted,
             transient: true,

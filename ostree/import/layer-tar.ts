@@ -18,6 +18,8 @@ export interface LayerBlob {
   /** Digest that the tar stream must have, if it has to be checked. */
   readonly diffId?: string;
   readonly compression: Compression;
+  /** Bytes that the tar stream may have, if it is bounded. */
+  readonly maxTarBytes?: number;
   /** The bytes; must end only after its digest was verified, and must throw otherwise. */
   readonly bytes: AsyncIterable<Buffer>;
 }
@@ -42,12 +44,32 @@ export function openLayerTar(
   abandoned: () => boolean,
   createInflater: () => IsalInflater | undefined = createIsalInflater,
 ): ReadTar {
+  const bound = { exceeded: false };
+  const stopped = (): boolean => bound.exceeded || abandoned();
   const inflater = layer.compression === 'gzip' ? createInflater() : undefined;
   const read =
     inflater === undefined
-      ? filling(decompressed(layer, abandoned))
-      : gunzipping(inflater, layer, layer.bytes[Symbol.asyncIterator](), abandoned);
-  return layer.diffId === undefined ? read : verifying(read, layer.digest, layer.diffId, abandoned);
+      ? filling(decompressed(layer, stopped))
+      : gunzipping(inflater, layer, layer.bytes[Symbol.asyncIterator](), stopped);
+  const bounded = layer.maxTarBytes === undefined ? read : bounding(read, layer.digest, layer.maxTarBytes, bound);
+  return layer.diffId === undefined ? bounded : verifying(bounded, layer.digest, layer.diffId, stopped);
+}
+
+/** Ends a stream that goes on for longer than it may: a few kilobytes can be made to expand for days. */
+function bounding(read: ReadTar, digest: string, limit: number, bound: { exceeded: boolean }): ReadTar {
+  let total = 0;
+  return async (target) => {
+    const count = await read(target);
+    total += count;
+    if (total <= limit) return count;
+    bound.exceeded = true;
+    // The rest of the blob, which may say that it is not the blob that was asked for.
+    while ((await read(target)) > 0);
+    throw new ImportError(
+      'InvalidLayer',
+      `layer ${digest} expands to more than ${limit} bytes, as no real layer of its size does; have the image built again`,
+    );
+  };
 }
 
 /** The tar stream as chunks, each valid until the next is asked for; `openLayerTar` says what it throws. */

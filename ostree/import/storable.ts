@@ -7,8 +7,8 @@
 import type { Xattr } from '../objects/xattrs.ts';
 import { ImportError } from './errors.ts';
 
-const MAX_NAME_BYTES = 255;
-const MAX_PATH_BYTES = 4095;
+export const MAX_NAME_BYTES = 255;
+export const MAX_PATH_BYTES = 4095;
 const MAX_XATTR_NAME_BYTES = 255;
 const MAX_XATTR_VALUE_BYTES = 64 * 1024;
 const MAX_XATTR_LIST_BYTES = 64 * 1024;
