@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ImageReference } from '../../registry/index.ts';
+import { OstreeError } from '../errors.ts';
 import { imageRef, PULL_GUARD_PREFIX } from '../import/store-refs.ts';
 import { noImage } from '../import/stored-image.ts';
 import { reachableObjects } from '../repository/reachability.ts';
@@ -56,7 +57,7 @@ export async function examine(options: ExaminationOptions): Promise<Examination>
   const closure = new ClosureCheck(repository, names);
   const incomplete = scanned.commits.filter((commit) => !closure.isComplete(commit));
   reportObjects(repository, scanned.damaged, closure, incomplete, found);
-  const deployments = deploymentsOf(repository.path);
+  const deployments = readDeployments(repository, found);
   const images = readImages(repository, deployments, found).filter(
     (standing) => image === undefined || standing.holder === imageRef(image),
   );
@@ -73,6 +74,16 @@ export async function examine(options: ExaminationOptions): Promise<Examination>
     incomplete,
     images,
   };
+}
+
+function readDeployments(repository: Repository, found: (problem: Problem) => void): readonly DeploymentRoot[] {
+  try {
+    return deploymentsOf(repository.path);
+  } catch (error) {
+    if (!(error instanceof OstreeError) || error.code !== 'InvalidData') throw error;
+    found({ kind: 'UnreadableDeployment', subject: 'deployments', message: error.message });
+    return [];
+  }
 }
 
 /** In an archive, files have another extension than elsewhere. */

@@ -2,7 +2,7 @@
 import type { ImageReference } from '../../registry/index.ts';
 import { ImportError } from '../import/errors.ts';
 import { type ImageMetadata, isImageCommit, readImageMetadata } from '../import/merge-commit.ts';
-import { blobRef, BLOB_REF_PREFIX, IMAGE_REF_PREFIX, imageOfRef, PULL_GUARD_PREFIX } from '../import/store-refs.ts';
+import { blobRef, BLOB_REF_PREFIX, IMAGE_REF_PREFIX, PULL_GUARD_PREFIX, tryImageOfRef } from '../import/store-refs.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { DeploymentRoot } from '../store/deployment-roots.ts';
 import { isDamage } from './closure-check.ts';
@@ -42,7 +42,11 @@ export function readImages(
     ...[...refs]
       .filter(([ref]) => !ref.startsWith(`${BLOB_REF_PREFIX}/`) && !ref.startsWith(`${PULL_GUARD_PREFIX}/`))
       .map(([ref, commit]) => {
-        const image = ref.startsWith(`${IMAGE_REF_PREFIX}/`) ? imageOfRef(ref) : undefined;
+        const isImage = ref.startsWith(`${IMAGE_REF_PREFIX}/`);
+        const image = isImage ? tryImageOfRef(ref) : undefined;
+        if (isImage && image === undefined) {
+          onProblem({ kind: 'UnreadableImage', subject: ref, message: `${ref} stands for no image`, commit });
+        }
         return { holder: ref, commit, ...(image !== undefined && { image }) };
       }),
     ...deployments.map(({ name, ...deployment }) => ({ holder: `deployment ${name}`, ...deployment })),

@@ -13,6 +13,8 @@ export type ProblemKind =
   | 'DanglingRef'
   /** An image's commit does not carry a manifest that can be read. */
   | 'UnreadableImage'
+  /** The origin of a deployment, or what is staged, cannot be understood: clean-up refuses to work. */
+  | 'UnreadableDeployment'
   /** A layer of an image has no ref: host tools cannot show the image, and clean-up deletes the layer's objects. */
   | 'MissingLayerRef';
 

@@ -4,7 +4,8 @@
  *
  * Source: ostree-rs-ext, container store: `ostree/container/{blob,image,baseimage}`.
  */
-import { formatImageReference, type ImageReference, parseImageReference } from '../../registry/index.ts';
+import { formatImageReference, type ImageReference, parseImageReference, RegistryError } from '../../registry/index.ts';
+import { OstreeError } from '../errors.ts';
 import { escapeRefPath, unescapeRefPath } from '../repository/ref-name.ts';
 
 export const BLOB_REF_PREFIX = 'ostree/container/blob';
@@ -27,6 +28,16 @@ export function imageRef(image: ImageReference): string {
 /** The image that a ref under `ostree/container/image` stands for. */
 export function imageOfRef(ref: string): ImageReference {
   return parseImageReference(unescapeRefPath(ref.slice(IMAGE_REF_PREFIX.length + 1)));
+}
+
+/** The same; undefined for a ref there that somebody made by hand, and that stands for no image. */
+export function tryImageOfRef(ref: string): ImageReference | undefined {
+  try {
+    return imageOfRef(ref);
+  } catch (error) {
+    if (error instanceof RegistryError || error instanceof OstreeError) return undefined;
+    throw error;
+  }
 }
 
 /** The ref that protects a commit for a purpose of ours. @param name a ref path segment, such as `pending` */

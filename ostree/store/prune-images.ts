@@ -7,7 +7,13 @@
 import { formatImageReference, type ImageReference } from '../../registry/index.ts';
 import { pruneLayers } from '../import/layer-gc.ts';
 import { dropDeadGuards } from '../import/pull-guard.ts';
-import { GUARD_REF_PREFIX, IMAGE_REF_PREFIX, imageOfRef, imageRef, PULL_GUARD_PREFIX } from '../import/store-refs.ts';
+import {
+  GUARD_REF_PREFIX,
+  IMAGE_REF_PREFIX,
+  imageRef,
+  PULL_GUARD_PREFIX,
+  tryImageOfRef,
+} from '../import/store-refs.ts';
 import { pruneObjects, type PrunedObjects } from '../repository/prune.ts';
 import type { Repository } from '../repository/repository.ts';
 import { readDeploymentRoots } from './deployment-roots.ts';
@@ -41,11 +47,14 @@ export async function pruneImages(repository: Repository, options: PruneImagesOp
   const named = new Set(images.map((image) => imageRef(image)));
   // An image that is about to be deployed has a guard, and no origin names it yet.
   const held = new Set([...roots.map(({ commit }) => commit), ...guardedCommits(repository)]);
-  const unneeded = [...repository.listRefs(IMAGE_REF_PREFIX)].filter(
-    ([ref, commit]) => !named.has(ref) && !held.has(commit),
-  );
-  for (const [ref] of unneeded) await repository.setRef(ref, undefined);
-  const removed = unneeded.map(([ref]) => formatImageReference(imageOfRef(ref)));
+  const removed: string[] = [];
+  for (const [ref, commit] of repository.listRefs(IMAGE_REF_PREFIX)) {
+    // What stands for no image is not ours to judge.
+    const image = tryImageOfRef(ref);
+    if (image === undefined || named.has(ref) || held.has(commit)) continue;
+    await repository.setRef(ref, undefined);
+    removed.push(formatImageReference(image));
+  }
   if (extent === 'images') return { images: removed, layers: 0, objects: 0, bytes: 0 };
   await dropDeadGuards(repository);
   const layers = await pruneLayers(repository);

@@ -270,6 +270,23 @@ describe('treeline fsck', () => {
     assert.ok(await ostreeAgrees());
   });
 
+  it('names what nobody can understand, instead of failing on it', async () => {
+    await run('ostree', `--repo=${repo}`, 'refs', '--create=ostree/container/image/by-hand', mergeCommit);
+    const sysroot = join(folder, 'sysroot');
+    await run('mkdir', '-p', join(sysroot, `ostree/deploy/os/deploy`));
+    await run('mv', repo, join(sysroot, 'ostree/repo'));
+    writeFileSync(
+      join(sysroot, `ostree/deploy/os/deploy/${mergeCommit}.0.origin`),
+      '[origin]\ncontainer-image-reference=moon:x\n',
+    );
+    const said = await treeline(['fsck', '--repo', join(sysroot, 'ostree/repo'), '-o', 'json']);
+    const kinds = (JSON.parse(said.stdout) as Report).problems.map(({ kind, subject }) => `${kind} ${subject}`);
+    assert.deepEqual(kinds.sort(), [
+      'UnreadableDeployment deployments',
+      'UnreadableImage ostree/container/image/by-hand',
+    ]);
+  });
+
   it('can look at one image only', async () => {
     await pull(repo, base);
     const all = (await check()).report.objects;

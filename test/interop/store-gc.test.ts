@@ -190,6 +190,17 @@ describe('garbage collection', () => {
     );
   }).timeout(120_000);
 
+  it('leaves a ref alone that stands for no image', async () => {
+    using scratch = scratchDirectory();
+    const repository = makeSysroot(scratch.path);
+    const commit = await writeCommit(repository, [1], [2]);
+    await repository.setRef('ostree/container/image/by-hand', commit);
+    await repository.setRef(imageRef(parseImageReference('oci:/image/1')), commit);
+    const { images } = await pruneImages(repository, { sysroot: scratch.path, extent: 'objects' });
+    assert.deepEqual(images, ['oci:/image/1']);
+    assert.ok(repository.hasObject('commit', commit));
+  });
+
   it('agrees with `ostree prune` on what is unreachable', async () => {
     using scratch = scratchDirectory();
     const repository = makeSysroot(scratch.path);
