@@ -29,7 +29,7 @@ const MAX_CONTEXT_LENGTH = 4096;
 /** Patterns have a few dozen characters. */
 const MAX_PATTERN_LENGTH = 4096;
 /** Real policies have six or seven thousand. */
-export const MAX_SPECS = 100_000;
+export const MAX_SPECS = 30_000;
 
 /**
  * Reads one file. Source: selabel_file(5) and the behaviour of libselinux 3.4.

@@ -18,24 +18,14 @@ export class LabellingRule {
   readonly #stem: string;
   /** Whether the prefix is all, and the only path that matches. */
   readonly isLiteral: boolean;
-  #rest: PatternNode | undefined;
-  readonly #problem: PatternSyntaxError | undefined;
   #pattern: Pattern | undefined;
 
   constructor(spec: ContextSpec, rank: number) {
     this.spec = spec;
     this.rank = rank;
-    let parts: { prefix: string; rest: PatternNode | undefined } = { prefix: '', rest: undefined };
-    try {
-      parts = splitPrefix(parsePattern(spec.pattern));
-    } catch (error) {
-      if (!(error instanceof PatternSyntaxError)) throw error;
-      // As in libselinux, an expression that nobody asks about does no harm.
-      this.#problem = error;
-    }
-    this.prefix = parts.prefix;
-    this.#rest = parts.rest;
-    this.isLiteral = parts.rest === undefined && this.#problem === undefined;
+    const parts = trySplit(spec.pattern);
+    this.prefix = parts?.prefix ?? '';
+    this.isLiteral = parts !== undefined && parts.rest === undefined;
     this.#stem = stemOf(spec.pattern);
   }
 
@@ -48,10 +38,9 @@ export class LabellingRule {
 
   #compile(budget: MatchBudget): Pattern {
     try {
-      if (this.#problem !== undefined) throw this.#problem;
-      // A rule that is literal is found by its path.
-      const program = compileProgram(this.#rest ?? { kind: 'end' });
-      this.#rest = undefined;
+      // Parsed again: what is parsed is fifty times as large as the text, and most rules are never asked.
+      const { rest } = splitPrefix(parsePattern(this.spec.pattern));
+      const program = compileProgram(rest ?? { kind: 'end' });
       return new Pattern(program, this.prefix === '', budget);
     } catch (error) {
       if (!(error instanceof PatternSyntaxError)) throw error;
@@ -72,8 +61,24 @@ export function hasMetaCharacters(pattern: string): boolean {
   return false;
 }
 
+/** Undefined for an expression that cannot be used: as in libselinux, it does no harm while no path asks about it. */
+function trySplit(pattern: string): SplitPattern | undefined {
+  try {
+    return splitPrefix(parsePattern(pattern));
+  } catch (error) {
+    if (error instanceof PatternSyntaxError) return undefined;
+    throw error;
+  }
+}
+
+interface SplitPattern {
+  readonly prefix: string;
+  /** What has to follow the prefix; undefined for nothing. */
+  readonly rest: PatternNode | undefined;
+}
+
 /** libselinux writes `^` before and `$` after the expression, which with alternatives binds the outer ones only. */
-function splitPrefix(node: PatternNode): { prefix: string; rest: PatternNode | undefined } {
+function splitPrefix(node: PatternNode): SplitPattern {
   if (node.kind !== 'sequence') {
     const choices = node.kind === 'choice' ? node.nodes : [node];
     const nodes = choices.map((choice, index): PatternNode => {

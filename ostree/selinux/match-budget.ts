@@ -11,6 +11,11 @@ const STEPS_PER_LOOKUP = 10_000;
 /** Of four bytes, in all tables together. */
 const MAX_CELLS = 8_000_000;
 
+/** Steps of all automata together, some fifty bytes each; all of Debian's policy would take a fifth of that. */
+const MAX_PROGRAM_STEPS = 600_000;
+/** What one step of an automaton costs before the first text. */
+const STEPS_PER_PROGRAM_STEP = 16;
+
 /** Something that can be made small, and works on. */
 interface Forgetful {
   forget(): void;
@@ -19,6 +24,7 @@ interface Forgetful {
 export class MatchBudget {
   #steps = INITIAL_STEPS;
   #cells = 0;
+  #programSteps = 0;
   readonly #tables = new Set<Forgetful>();
 
   beginLookup(): void {
@@ -28,12 +34,14 @@ export class MatchBudget {
   /** @throws {PolicyError} `TooExpensive` */
   spend(steps: number): void {
     this.#steps -= steps;
-    if (this.#steps < 0) {
-      throw new PolicyError(
-        'TooExpensive',
-        'matching paths with the expressions in file_contexts costs far more than with any real policy',
-      );
-    }
+    if (this.#steps < 0) throw tooExpensive();
+  }
+
+  /** Accounts for an automaton that stays in memory. @throws {PolicyError} `TooExpensive` */
+  addProgram(steps: number): void {
+    this.#programSteps += steps;
+    if (this.#programSteps > MAX_PROGRAM_STEPS) throw tooExpensive();
+    this.spend(steps * STEPS_PER_PROGRAM_STEP);
   }
 
   /** Accounts for memory that `table` is about to take. If that is too much, all tables forget what they hold first. */
@@ -48,4 +56,11 @@ export class MatchBudget {
     this.#cells += cells;
     this.#tables.add(table);
   }
+}
+
+function tooExpensive(): PolicyError {
+  return new PolicyError(
+    'TooExpensive',
+    'matching paths with the expressions in file_contexts costs far more than with any real policy',
+  );
 }

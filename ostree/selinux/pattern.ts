@@ -19,9 +19,7 @@ const ACCEPTS_AT_END = 2;
 /** Several ten times what patterns of real policies need. */
 const MAX_STATES = 512;
 
-/** What one step of a program costs before the first text, in units of one byte of text. */
-const COMPILATION_STEPS = 16;
-/** What one step of a program costs each time a new state is found. */
+/** What one step of a program costs each time a new state is found, in units of one byte of text. */
 const ADVANCE_STEPS = 8;
 
 export class Pattern {
@@ -46,7 +44,7 @@ export class Pattern {
     ({ classOf: this.#classOf, classes: this.#classes } = classify(steps));
     this.#begin = this.#closure([entry], whole);
     this.#restart = whole ? this.#closure([entry], false) : [];
-    budget.spend(steps.length * COMPILATION_STEPS);
+    budget.addProgram(steps.length);
     this.forget();
   }
 

@@ -16,7 +16,7 @@ export interface FileSource {
 /** libostree prefers the first, which a commit has not. */
 const POLICY_ROOTS = ['etc/selinux', 'usr/etc/selinux'] as const;
 /** The largest policies in use have half a megabyte. */
-const MAX_FILE_BYTES = 8 * 1024 * 1024;
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
 const LABEL_EPOCH_KEY = 'ostree.selinux-label-epoch';
 
 /** The last policy that was prepared. Layers of an image are imported one after the other, with the same policy. */

@@ -10,6 +10,11 @@ import { Archive } from '../../testbed/tar-archive.ts';
 import { contentOf, derive, encapsulate, fsck, makeFolder, makeSystem, pull, refsOf } from './import-fixture.ts';
 
 const KILLS = 15;
+/** By which no file is labelled yet: the merge writes all of them, and the layers', again. */
+const POLICY = [
+  ['usr/etc/selinux/config', 'SELINUX=enforcing\nSELINUXTYPE=test\n'],
+  ['usr/etc/selinux/test/contexts/files/file_contexts', '/.* u:r:any:s0\n/ u:r:root:s0\n/usr/bin/.* -l u:r:link:s0\n'],
+] as const;
 
 describe('a pull that is killed', () => {
   let folder: string;
@@ -24,7 +29,7 @@ describe('a pull that is killed', () => {
       const content = index % 100 === 0 ? randomBytes(300_000).toString('hex') : `content of file ${index}`;
       return [`usr/lib/many/${index % 30}/${index}`, content] as const;
     });
-    const base = await encapsulate(await makeSystem(folder, files), folder, true);
+    const base = await encapsulate(await makeSystem(folder, [...files, ...POLICY]), folder, true);
     const derived = new Archive()
       .file('usr/share/new', 'new')
       .file('etc/app.conf', 'changed')
@@ -36,6 +41,7 @@ describe('a pull that is killed', () => {
     durationMs = performance.now() - started;
     assert.equal(status, 0);
     expected = await contentOf(whole, await imageCommit(whole));
+    assert.match(expected, /u:r:any:s0.* \/usr\/lib\/many\/0\/0\n/);
   });
 
   after(async () => {
