@@ -13,8 +13,10 @@ import {
   makeSystem,
   pull,
   pullWithPeer,
+  readLayout,
   refsOf,
   run,
+  writeImage,
 } from './import-fixture.ts';
 
 const MTIME = 1_700_000_000;
@@ -167,6 +169,24 @@ describe('an image with derived layers and an SELinux policy', () => {
     );
   }
 
+  /** The content when `ostree commit` labels the tree of our commit by the policy in it, after some labels were lost. */
+  async function judged(commit: string): Promise<string> {
+    const path = join(folder, `judge-${count++}`);
+    const checkout = join(path, 'checkout');
+    await run('ostree', `--repo=${path}`, 'init', '--mode=bare');
+    await run('ostree', `--repo=${ours}`, 'checkout', '--force-copy', commit, checkout);
+    await run('setfattr', '-h', '-x', 'security.selinux', join(checkout, 'usr/bin/sh'), join(checkout, 'usr/bin'));
+    await run(
+      'ostree',
+      `--repo=${path}`,
+      'commit',
+      '--branch=x',
+      `--tree=dir=${checkout}`,
+      `--selinux-policy=${checkout}`,
+    );
+    return await contentOf(path, 'x');
+  }
+
   for (const { name, layers, types } of CASES) {
     it(`gets the labels that the peer gives: ${name}`, async () => {
       const layout = await deriveFrom(base, ...layers);
@@ -184,14 +204,36 @@ describe('an image with derived layers and an SELinux policy', () => {
   it('gets the labels that ostree commit --selinux-policy gives the same tree', async () => {
     const layers = CASES.slice(0, 6).flatMap((one) => one.layers);
     const { mergeCommit } = await pull(ours, await deriveFrom(base, ...layers));
-    const checkout = join(folder, 'checkout');
-    await run('ostree', `--repo=${ours}`, 'checkout', '--force-copy', mergeCommit, checkout);
-    await run('setfattr', '-h', '-x', 'security.selinux', join(checkout, 'usr/bin/bash'), join(checkout, 'usr/bin'));
-    const judge = join(folder, 'judge');
-    await run('ostree', `--repo=${judge}`, 'init', '--mode=bare');
-    const commit = ['commit', '--branch=x', `--tree=dir=${checkout}`, `--selinux-policy=${checkout}`];
-    await run('ostree', `--repo=${judge}`, ...commit);
-    assert.equal(await contentOf(ours, mergeCommit), await contentOf(judge, 'x'));
+    const content = await contentOf(ours, mergeCommit);
+    assert.equal(await judged(mergeCommit), content);
+    assert.equal(typeOf(content, '/usr/lib/big'), 'big_t');
+  });
+
+  it('gets them, too, when it is an ordinary container image, whose policy is in a layer', async () => {
+    const empty = join(folder, 'empty');
+    await cp(base, empty, { recursive: true });
+    const { manifest, config } = await readLayout(empty);
+    const labels = { Labels: { 'containers.bootc': '1' } };
+    const none = { ...config, config: labels, rootfs: { type: 'layers' as const, diff_ids: [] }, history: [] };
+    await writeImage(empty, { ...manifest, layers: [], annotations: {} }, none);
+    const contexts = '/.* u:r:any:s0\n/ u:r:root:s0\n/usr/bin/.* -- u:r:bin:s0\n/proc <<none>>\n/mnt u:r:mnt:s0\n';
+    const layout = await deriveFrom(
+      empty,
+      new Archive()
+        .directory('./')
+        .file('usr/bin/sh', 'x')
+        .file('usr/share/big', 'streamed '.repeat(50_000))
+        .directory('proc'),
+      new Archive()
+        .file('etc/selinux/config', 'SELINUX=permissive\nSELINUXTYPE=small\n')
+        .file('etc/selinux/small/contexts/files/file_contexts', contexts)
+        .file('etc/selinux/small/policy/policy.33', 'libostree wants one'),
+    );
+    const { mergeCommit } = await pull(ours, layout, { retainVar: true });
+    const content = await contentOf(ours, mergeCommit);
+    assert.equal(await judged(mergeCommit), content);
+    assert.equal(typeOf(content, '/usr/bin/sh'), 'bin');
+    assert.equal(typeOf(content, '/proc'), 'mnt');
   });
 
   it('of a base that was never labelled gets labels for all of it', async () => {

@@ -3,6 +3,7 @@ import { CONFIGURATION_TARGETS } from './configuration-targets.ts';
 import { DOCUMENT_TARGETS } from './document-targets.ts';
 import type { FuzzTarget } from './fuzz.ts';
 import { OBJECT_TARGETS } from './object-targets.ts';
+import { POLICY_TARGETS } from './policy-targets.ts';
 import { REFERENCE_TARGETS } from './reference-targets.ts';
 import { TAR_TARGETS } from './tar-targets.ts';
 
@@ -12,4 +13,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...TAR_TARGETS,
   ...OBJECT_TARGETS,
   ...CONFIGURATION_TARGETS,
+  ...POLICY_TARGETS,
 ];
