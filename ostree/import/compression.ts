@@ -28,6 +28,8 @@ export function compressionOf(mediaType: string): Compression {
 }
 
 /** A stream that decompresses, or undefined when there is nothing to do. */
+export function createDecompressor(compression: Exclude<Compression, 'none'>): Transform;
+export function createDecompressor(compression: Compression): Transform | undefined;
 export function createDecompressor(compression: Compression): Transform | undefined {
   // zlib's streams take the options of streams, although their types do not say so.
   const options: ZlibOptions & ZstdOptions & TransformOptions = {

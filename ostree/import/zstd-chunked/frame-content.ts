@@ -1,14 +1,14 @@
 /** Decompresses zstd frames out of a blob, with a bound on what may come out of them. */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { createZstdDecompress, zstdDecompressSync } from 'node:zlib';
+import { zstdDecompressSync } from 'node:zlib';
+import { createDecompressor, release } from '../compression.ts';
 import type { Payload } from './toc.ts';
 import { PartialFetchUnusable } from './unusable.ts';
 
 /** Frames up to these sizes are decompressed in one call, which is many times cheaper than a stream for a small file. */
 const SMALL_COMPRESSED_BYTES = 256 * 1024;
 const SMALL_BYTES = 1024 * 1024;
-const OUTPUT_BYTES = 256 * 1024;
 
 /** Some frames of a blob: how many bytes they are, and these bytes. */
 export interface Frames {
@@ -37,30 +37,22 @@ export function gapContent(frames: Frames): AsyncGenerator<Buffer> {
   return decompress(frames, SMALL_BYTES);
 }
 
-/** What whole frames hold, as a stream. @throws what `otherwise` makes of zlib's error. */
-export async function* decompressFrames(
-  compressed: Buffer,
-  otherwise: (error: unknown) => Error,
-): AsyncGenerator<Buffer> {
-  const decompressor = createZstdDecompress({ chunkSize: OUTPUT_BYTES });
-  decompressor.end(compressed);
-  try {
-    for await (const chunk of decompressor as AsyncIterable<Buffer>) yield chunk;
-  } catch (error) {
-    throw isZstdError(error) ? otherwise(error) : error;
-  } finally {
-    decompressor.destroy();
-  }
+/**
+ * What whole frames hold, in pieces that are valid until the next one is asked for.
+ * @throws what `otherwise` makes of zlib's error
+ */
+export function decompressFrames(compressed: Buffer, otherwise: (error: unknown) => Error): AsyncGenerator<Buffer> {
+  return decompressStream(Readable.from([compressed]), otherwise);
 }
 
 async function* decompress(frames: Frames, expected: number): AsyncGenerator<Buffer> {
   if (frames.length > SMALL_COMPRESSED_BYTES || expected > SMALL_BYTES) {
-    yield* decompressStream(frames.bytes);
+    yield* decompressStream(frames.bytes, undecodable);
     return;
   }
   const compressed = await collect(frames);
   const content = decompressSmall(compressed, expected);
-  if (content === undefined) yield* decompressStream(Readable.from([compressed]));
+  if (content === undefined) yield* decompressFrames(compressed, undecodable);
   else if (content.length > 0) yield content;
 }
 
@@ -81,15 +73,21 @@ function decompressSmall(compressed: Buffer, limit: number): Buffer | undefined 
   }
 }
 
-async function* decompressStream(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* decompressStream(
+  bytes: AsyncIterable<Buffer>,
+  otherwise: (error: unknown) => Error,
+): AsyncGenerator<Buffer> {
   const source = Readable.from(bytes);
-  const decompressor = createZstdDecompress({ chunkSize: OUTPUT_BYTES });
+  const decompressor = createDecompressor('zstd');
   // What goes wrong with the bytes themselves is not a fault of the frames.
   source.once('error', (error) => decompressor.destroy(error));
   try {
-    for await (const chunk of source.pipe(decompressor) as AsyncIterable<Buffer>) yield chunk;
+    for await (const chunk of source.pipe(decompressor) as AsyncIterable<Buffer>) {
+      yield chunk;
+      release(chunk);
+    }
   } catch (error) {
-    throw isZstdError(error) ? undecodable(error) : error;
+    throw isZstdError(error) ? otherwise(error) : error;
   } finally {
     source.destroy();
     decompressor.destroy();

@@ -23,6 +23,8 @@ export class RangeReader implements AsyncDisposable {
   readonly #requests: Request[] = [];
   /** Of the range that is being read. */
   #index = 0;
+  /** Whether its last byte has been read. */
+  #ended = false;
   /** Of the blob: where the next byte comes from. */
   #position: number;
   #piece: Buffer = Buffer.alloc(0);
@@ -55,6 +57,7 @@ export class RangeReader implements AsyncDisposable {
       this.#position += skipped + taken;
       if (bytes.length > 0) yield bytes;
     }
+    if (end === this.#current().end) await this.#endRange();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -73,10 +76,19 @@ export class RangeReader implements AsyncDisposable {
     return range;
   }
 
+  /** Lets the answer of the current range come to its end: a connection that is left before that cannot be used again. */
+  async #endRange(): Promise<void> {
+    const request = this.#requests.shift();
+    if (request === undefined) return;
+    this.#ended = true;
+    if ((await request.pieces.next()).done !== true) throw new Error('a range has more bytes than it was asked for');
+  }
+
   async #nextRange(): Promise<void> {
+    // Its last part was not wanted.
+    if (!this.#ended) await this.#requests.shift()?.pieces.return?.();
+    this.#ended = false;
     this.#index++;
-    // It was read to its last byte, but has not been told that this is the end.
-    await this.#requests.shift()?.pieces.return?.();
     this.#piece = Buffer.alloc(0);
     this.#position = this.#current().start;
   }

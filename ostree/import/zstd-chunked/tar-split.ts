@@ -34,7 +34,8 @@ export async function* readTarSplit(compressed: Buffer, uncompressedLength: numb
       yield parseLine(bytes.subarray(start, end));
       start = end + 1;
     }
-    rest = bytes.subarray(start);
+    // A copy: the chunk is gone when the next one comes.
+    rest = Buffer.from(bytes.subarray(start));
     if (rest.length > MAX_LINE_BYTES) throw malformed();
   }
   if (rest.length > 0) throw malformed();
