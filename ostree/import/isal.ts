@@ -19,8 +19,8 @@ const CRC_FLAG = 21_172;
 /** Check header and trailer of each member, its CRC-32 among them. */
 const ISAL_GZIP = 1;
 const ISAL_BLOCK_FINISH = 5;
-/** Compressed bytes are given to it in parts of at most this size. */
-const INPUT_BYTES = 128 * 1024;
+/** Compressed bytes are given to it in parts of this size: each costs a way to another thread and back. */
+const INPUT_BYTES = 512 * 1024;
 
 interface Isal {
   readonly init: (state: Buffer) => void;
@@ -108,12 +108,20 @@ export class IsalInflater {
     return this.unread === 0 ? undefined : this.#input[this.#inputLength - this.unread];
   }
 
-  /** Gives it bytes from `start` on, as many as there is room for, and returns how many. Only when none are unread. */
+  /** Room for bytes behind those that it has been given. */
+  get room(): number {
+    return INPUT_BYTES - (this.unread === 0 ? 0 : this.#inputLength);
+  }
+
+  /** Gives it bytes from `start` on, as many as there is room for, and returns how many. Not while it inflates. */
   give(bytes: Buffer, start: number): number {
-    this.#inputLength = bytes.copy(this.#input, 0, start, Math.min(bytes.length, start + INPUT_BYTES));
-    this.state.writeBigUInt64LE(addressOf(this.#input), NEXT_IN);
-    this.state.writeUInt32LE(this.#inputLength, AVAIL_IN);
-    return this.#inputLength;
+    const { unread } = this;
+    if (unread === 0) this.#inputLength = 0;
+    const count = bytes.copy(this.#input, this.#inputLength, start);
+    this.#inputLength += count;
+    this.state.writeBigUInt64LE(addressOf(this.#input) + BigInt(this.#inputLength - count - unread), NEXT_IN);
+    this.state.writeUInt32LE(unread + count, AVAIL_IN);
+    return count;
   }
 
   /** Sets where the output goes. The memory must outlive the calls of `inflate`, and not move. */

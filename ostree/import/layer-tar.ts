@@ -105,16 +105,20 @@ function gunzipping(
 ): ReadTar {
   let chunk: Buffer | undefined;
   let used = 0;
-  /** Returns false at the end of the blob. */
+  /** Gives it as much as it has room for. Returns false at the end of the blob. */
   const refill = async (): Promise<boolean> => {
-    while (chunk === undefined || used === chunk.length) {
-      const { done, value } = await blob.next();
-      if (done === true) return false;
-      chunk = value;
-      used = 0;
+    while (inflater.room > 0) {
+      if (chunk === undefined) {
+        const { done, value } = await blob.next();
+        if (done === true) break;
+        chunk = value;
+        used = 0;
+      }
+      used += inflater.give(chunk, used);
+      // Not to be touched once the next has been asked for.
+      if (used === chunk.length) chunk = undefined;
     }
-    used += inflater.give(chunk, used);
-    return true;
+    return inflater.unread > 0;
   };
   const drain = async (): Promise<void> => {
     while ((await blob.next()).done !== true);

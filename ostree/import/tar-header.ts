@@ -80,19 +80,25 @@ export function decodeHeader(block: Buffer, offset: number): RawHeader {
 }
 
 function verifyChecksum(block: Buffer, offset: number): void {
-  let unsigned = 0;
-  let signed = 0;
-  const checksumEnd = CHECKSUM_OFFSET + CHECKSUM_LENGTH;
-  for (let at = 0; at < BLOCK_SIZE; at++) {
-    const byte = at >= CHECKSUM_OFFSET && at < checksumEnd ? SPACE : (block[offset + at] ?? 0);
-    unsigned += byte;
-    // Some historic archivers summed signed characters; GNU tar and libarchive accept both.
-    signed += byte < 128 ? byte : byte - 256;
-  }
   const stored = decodeNumber(block, offset + CHECKSUM_OFFSET, CHECKSUM_LENGTH, 'checksum');
-  if (stored !== unsigned && stored !== signed) {
-    throw new TarError('CorruptHeader', `tar header has checksum ${stored}, its bytes sum to ${unsigned}`);
+  // The field itself counts as spaces.
+  let sum = CHECKSUM_LENGTH * SPACE;
+  const field = offset + CHECKSUM_OFFSET;
+  for (let at = offset; at < field; at++) sum += block[at] ?? 0;
+  const end = offset + BLOCK_SIZE;
+  for (let at = field + CHECKSUM_LENGTH; at < end; at++) sum += block[at] ?? 0;
+  if (stored === sum || stored === signedSum(block, offset)) return;
+  throw new TarError('CorruptHeader', `tar header has checksum ${stored}, its bytes sum to ${sum}`);
+}
+
+/** Some historic archivers summed signed characters; GNU tar and libarchive accept both. */
+function signedSum(block: Buffer, offset: number): number {
+  const checksumEnd = CHECKSUM_OFFSET + CHECKSUM_LENGTH;
+  let sum = 0;
+  for (let at = 0; at < BLOCK_SIZE; at++) {
+    sum += at >= CHECKSUM_OFFSET && at < checksumEnd ? SPACE : block.readInt8(offset + at);
   }
+  return sum;
 }
 
 /** The number field of `length` bytes at `offset`: octal text, or base-256 when the top bit of the first byte is set (GNU tar manual, "Extensions"). */

@@ -56,10 +56,11 @@ export class ObjectWriter {
   /** Whether the object is in the repository or has been written in this transaction. */
   has(type: ObjectType, checksum: string): boolean {
     // In this order: while we look, a commit may be moving the object from the one place to the other.
-    return (
-      exists(this.#stagedPath(type, checksum)) ||
-      exists(`${this.handle.repositoryPath}/objects/${looseObjectPath(checksum, this.#extension(type))}`)
-    );
+    return exists(this.#stagedPath(type, checksum)) || this.#isInRepository(type, checksum);
+  }
+
+  #isInRepository(type: ObjectType, checksum: string): boolean {
+    return exists(`${this.handle.repositoryPath}/objects/${looseObjectPath(checksum, this.#extension(type))}`);
   }
 
   /** Writes a metadata object and returns its checksum. Throws CorruptObject, and writes nothing, if it is not `expected`. */
@@ -93,7 +94,8 @@ export class ObjectWriter {
     if (isSymlink(header) && content.length === 0) return this.writeSymlink(header, expected);
     const checksum = contentChecksum(header, content);
     assertExpected('file', checksum, expected);
-    if (this.has('file', checksum)) return checksum;
+    // Few files of a layer are equal: to write one twice costs less than to look for each among those staged.
+    if (this.#isInRepository('file', checksum)) return checksum;
     assertFileHeader(header);
     this.#budget.spend(content.length);
     const bytes = this.handle.mode === 'archive' ? archivedFile(header, content) : content;

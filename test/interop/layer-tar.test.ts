@@ -9,12 +9,12 @@ import { openLayerTar } from '../../ostree/import/layer-tar.ts';
 const DIGEST = 'sha256:layer';
 const TEXT = Buffer.concat([randomBytes(300_000), Buffer.alloc(1_000_000, 'easily compressed '), randomBytes(70_000)]);
 
-/** The blob in chunks of `size`; each is overwritten as soon as the next is asked for, as a socket's memory may be. */
+/** The blob in chunks of `size`; the memory of each is taken away when the next is asked for, as that of a socket is. */
 async function* inChunks(blob: Buffer, size: number, then?: Error): AsyncGenerator<Buffer> {
   for (let at = 0; at < blob.length; at += size) {
-    const chunk = Buffer.from(blob.subarray(at, at + size));
-    yield chunk;
-    chunk.fill(0xee);
+    const memory = new Uint8Array(blob.subarray(at, at + size)).buffer;
+    yield Buffer.from(memory);
+    memory.transfer(0);
   }
   if (then !== undefined) throw then;
 }
