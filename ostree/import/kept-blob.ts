@@ -76,7 +76,7 @@ export class KeptBlobs implements AsyncDisposable {
         yield chunk;
       }
     } catch (error) {
-      if (known === 0 || !isWrongContent(error)) throw error;
+      if (known === 0 || !(error instanceof KeptBlobWrong || isWrongContent(error))) throw error;
       await this.#drop(digest);
       throw new KeptBlobWrong(`what was kept of blob ${digest} is damaged; it is fetched again`, { cause: error });
     }
@@ -177,7 +177,11 @@ class KeptBlob {
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     const end = this.#length;
     for (let at = 0; at < end;) {
-      const { bytesRead } = await this.#handle.read(buffer, 0, Math.min(READ_BYTES, end - at), at);
+      const { bytesRead } = await this.#handle
+        .read(buffer, 0, Math.min(READ_BYTES, end - at), at)
+        .catch((cause: unknown) => {
+          throw new KeptBlobWrong(`${this.#path} cannot be read`, { cause });
+        });
       if (bytesRead === 0) return;
       at += bytesRead;
       yield buffer.subarray(0, bytesRead);

@@ -159,6 +159,7 @@ async function presentImage(stored: StoredImage, options: PullOptions): Promise<
     // One that was interrupted when all was done but the tidying up has nobody else to do it.
     await options.repository.deleteAbandoned();
     await dropGuard(options.repository, stored.manifestDigest);
+    dropKeptBlobs(options.repository);
   });
   const layersTotal = stored.manifest.layers.length;
   options.onProgress?.({ stage: 'Importing', layersDone: layersTotal, layersTotal, bytesDone: 0, bytesTotal: 0 });

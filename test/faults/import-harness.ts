@@ -41,13 +41,16 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-/** An image of three chunks, a base layer and two derived layers: some 800 files, 7 MB. Returns its OCI layout. */
+/**
+ * An image of three chunks, a base layer and two derived layers: some 800 files, 13 MB. One chunk is large enough for what
+ * has arrived of it to be kept. Returns its OCI layout.
+ */
 export async function makeFaultImage(folder: string): Promise<string> {
   const text = (bytes: number): string => randomBytes(bytes / 2).toString('hex');
   const small = Array.from({ length: 700 }, (_, index) => {
     return [`usr/lib/many/${index % 30}/${index}`, `content of file ${index}`] as const;
   });
-  const large = Array.from({ length: 6 }, (_, index) => [`usr/lib/large/${index}`, text(600_000)] as const);
+  const large = Array.from({ length: 6 }, (_, index) => [`usr/lib/large/${index}`, text(1_600_000)] as const);
   const base = await encapsulate(
     await makeSystem(folder, [
       ...small,
@@ -126,10 +129,16 @@ function completeBlobs(repository: string): ReadonlySet<string> {
   return complete;
 }
 
+/** Libostree's, and ours for what has arrived of large blobs. They stay, empty. */
+const FOLDERS_OF_TMP = ['cache', 'treeline-blobs'];
+
 /** Staged objects, temporary files, guards, marks: what only makes sense while an import is under way. */
 function leftovers(repository: string): readonly string[] {
   return [
-    ...readdirSync(join(repository, 'tmp')).filter((name) => name !== 'cache'),
+    ...readdirSync(join(repository, 'tmp')).filter((name) => !FOLDERS_OF_TMP.includes(name)),
+    ...FOLDERS_OF_TMP.flatMap((name) =>
+      existsSync(join(repository, 'tmp', name)) ? readdirSync(join(repository, 'tmp', name)) : [],
+    ),
     ...readdirSync(join(repository, 'state')),
     ...readdirSync(repository).filter((name) => name.startsWith('new-')),
     ...[...refsIn(repository).keys()].filter((ref) => ref.startsWith('ostree/container/baseimage')),
