@@ -116,7 +116,8 @@ export class PartialImports {
       if (error instanceof ImportError) {
         throw new ImportError(error.code, `layer ${descriptor.digest}: ${error.message}`, { cause: error });
       }
-      if (!(error instanceof PartialFetchUnusable)) throw error;
+      // An image that is stored and damaged has nothing to offer, which is no reason to refuse another one.
+      if (!isOfTheParts(error)) throw error;
       this.#warn({ descriptor }, error);
       return undefined;
     }

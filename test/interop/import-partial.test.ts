@@ -166,6 +166,20 @@ describe('a pull that fetches only files that are lacking', function () {
     assert.ok(pulled.bytesSaved > pulled.bytesFetched * 10);
   });
 
+  it('is not stopped by a stored image that is damaged', async () => {
+    const path = await repository();
+    const [stored] = (await refsOf(path, 'ostree/container/image')).values();
+    const listed = await run('ostree', `--repo=${path}`, 'ls', '-d', '-C', stored!, '/usr/app');
+    const dirtree = /([0-9a-f]{64}) [0-9a-f]{64} \/usr\/app/.exec(listed)?.[1];
+    assert.ok(dirtree !== undefined, listed);
+    await rm(join(path, 'objects', dirtree.slice(0, 2), `${dirtree.slice(2)}.dirtree`));
+    await using server = await startLayoutServer(await version2By(ownWriter));
+    const warnings: string[] = [];
+    const pulled = await pullFrom(server.host, path, { onWarning: (message) => warnings.push(message) });
+    assert.equal(await contentOf(path, pulled.mergeCommit), expected);
+    assert.match(warnings.join('\n'), /is fetched whole: .*dirtree is missing/);
+  });
+
   it('leaves the repository as it was when it is stopped in the middle, and does all of it again', async () => {
     const layout = await version2By(ownWriter);
     const path = await repository();
