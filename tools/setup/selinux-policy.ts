@@ -5,8 +5,8 @@
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheKey, ensureCacheFolder } from './cache.ts';
-import { runCommand } from './command.ts';
-import { candidateVersion, ensurePackages, type DebianPackage } from './debian-packages.ts';
+import { runCommand, tryCommand } from './command.ts';
+import { ensurePackages, type DebianPackage } from './debian-packages.ts';
 import { SetupError } from './errors.ts';
 import { withLock } from './lock.ts';
 import type { Say } from './say.ts';
@@ -72,8 +72,13 @@ export async function ensureSelinuxPolicy(say: Say): Promise<SelinuxPolicy> {
 
 async function unpack(folder: string): Promise<void> {
   const names = [POLICY_PACKAGE, ...TOOL_PACKAGES];
-  if ((await candidateVersion(POLICY_PACKAGE)) === undefined) await runCommand('apt-get', ['-q', 'update']);
-  await runCommand('apt-get', ['-q', 'download', ...names], { cwd: folder });
+  const download = ['-q', 'download', ...names];
+  const { code } = await tryCommand('apt-get', download, { cwd: folder });
+  if (code !== 0) {
+    // The lists may be missing, or name versions that have been replaced.
+    await runCommand('apt-get', ['-q', 'update']);
+    await runCommand('apt-get', download, { cwd: folder });
+  }
   for (const name of await readdir(folder)) {
     if (name.endsWith('.deb')) await runCommand('dpkg-deb', ['-x', name, 'unpacked'], { cwd: folder });
   }
