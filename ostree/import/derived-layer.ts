@@ -18,6 +18,9 @@ import { requireStorableTarget, requireStorableXattrs } from './storable.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { TarConsumer } from './tar-reader.ts';
 
+/** Files, links and directories of a layer: its tree is held in memory, some 270 bytes for each. */
+const MAX_ENTRIES = 1_000_000;
+
 /** What a directory that no entry describes gets, with the owner of the entry that needed it. */
 const IMPLIED_DIRECTORY_MODE = 0o755;
 
@@ -50,6 +53,7 @@ export class DerivedLayer implements TarConsumer {
   /** Directories with an entry of their own. */
   readonly #explicit = new Set<TreeDirectory>();
   #root: TreeDirectory | undefined;
+  #entries = 0;
   /** What to do with the content object that is being written. */
   #complete: ((checksum: string) => void) | undefined;
 
@@ -63,6 +67,7 @@ export class DerivedLayer implements TarConsumer {
   entry(entry: TarEntry): void {
     this.#complete = undefined;
     const decision = this.#filter.decide(entry);
+    if (decision.kind !== 'drop') this.#countEntry();
     switch (decision.kind) {
       case 'drop':
         if (decision.countedAs !== undefined) {
@@ -204,12 +209,18 @@ export class DerivedLayer implements TarConsumer {
       if (parent.files.has(segment)) {
         throw new ImportError('InvalidLayer', `${path} lies below ${segment}, which the layer has as a file or link`);
       }
-      parent =
-        parent.directories.get(segment) ??
-        parent.ensureDirectory(segment, this.#impliedDirectoryMetadata(parentPath.slice(1), owner));
+      const existing = parent.directories.get(segment);
+      if (existing === undefined) this.#countEntry();
+      parent = existing ?? parent.ensureDirectory(segment, this.#impliedDirectoryMetadata(parentPath.slice(1), owner));
     }
     if (name === '') throw new ImportError('InvalidLayer', 'the root of the layer is not a directory');
     return { parent, name };
+  }
+
+  #countEntry(): void {
+    if (++this.#entries > MAX_ENTRIES) {
+      throw new ImportError('InvalidLayer', `the layer has more than ${MAX_ENTRIES} files and directories`);
+    }
   }
 
   #ensureRoot(owner: Owner): TreeDirectory {
