@@ -136,7 +136,10 @@ async function pull(
   const repository = join(disk.path, 'repo');
   await initialiseRepository(repository);
   await runCommand('sync', []);
-  return { title, ...(await measure(treeline.command, treeline.parameters(repository, host, image))) };
+  const cost = await measure(treeline.command, treeline.parameters(repository, host, image));
+  // The next image takes minutes to make; this much is known.
+  say(`${title}: ${(cost.peakBytes / 1e6).toFixed(0)} MB at most, ${cost.wallSeconds.toFixed(1)} s`);
+  return { title, ...cost };
 }
 
 function render(results: readonly MemoryResult[], limit: number): string {
