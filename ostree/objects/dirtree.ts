@@ -1,10 +1,10 @@
 /** A directory's content, `(a(say)a(sayay))`: names with the checksums of files and of subdirectories. */
 import { OstreeError } from '../errors.ts';
-import { decodeVariant } from '../gvariant/decode.ts';
-import { encodeVariant } from '../gvariant/encode.ts';
-import { parseType } from '../gvariant/type.ts';
+import { chooseOffsetWidth, offsetWidth, readOffset, writeOffset } from '../gvariant/framing.ts';
 import { compareNames } from './name-order.ts';
-import { checksumBytes, checksumFromBytes } from './object-name.ts';
+import { assertChecksum } from './object-name.ts';
+
+const CHECKSUM_BYTES = 32;
 
 export interface DirtreeFile {
   readonly name: string;
@@ -22,8 +22,6 @@ export interface Dirtree {
   readonly directories: readonly DirtreeDirectory[];
 }
 
-const TYPE = parseType('(a(say)a(sayay))');
-
 /** Throws InvalidData unless `name` can be the name of one directory entry. */
 export function assertEntryName(name: string): void {
   if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name) || !name.isWellFormed()) {
@@ -36,29 +34,121 @@ export function encodeDirtree(dirtree: Dirtree): Buffer {
   const files = [...dirtree.files].sort((a, b) => compareNames(a.name, b.name));
   const directories = [...dirtree.directories].sort((a, b) => compareNames(a.name, b.name));
   assertNames(files, directories);
-  return encodeVariant(TYPE, [
-    files.map(({ name, checksum }) => [name, checksumBytes(checksum)]),
-    directories.map(({ name, dirtree, dirmeta }) => [name, checksumBytes(dirtree), checksumBytes(dirmeta)]),
-  ]);
+  const filesEnd = arraySize(files, 1);
+  const bodySize = filesEnd + arraySize(directories, 2);
+  const width = chooseOffsetWidth(bodySize, 1);
+  const bytes = Buffer.allocUnsafe(bodySize + width);
+  writeArray(bytes, 0, filesEnd, files, ({ checksum }) => [checksum]);
+  writeArray(bytes, filesEnd, bodySize, directories, ({ dirtree, dirmeta }) => [dirtree, dirmeta]);
+  writeOffset(bytes, bodySize, width, filesEnd);
+  return bytes;
 }
 
 /** Parses a dirtree object. Throws InvalidData unless it is in normal form with valid, sorted and unique names. */
 export function decodeDirtree(bytes: Buffer): Dirtree {
-  // decodeVariant has checked the shape.
-  const [files, directories] = decodeVariant(TYPE, bytes) as unknown as [
-    readonly [string, Buffer][],
-    readonly [string, Buffer, Buffer][],
-  ];
+  const width = offsetWidth(bytes.length);
+  const bodySize = bytes.length - width;
+  const filesEnd = bodySize < 0 ? Infinity : readOffset(bytes, bodySize, width);
+  if (filesEnd > bodySize) throw malformed();
   const dirtree = {
-    files: files.map(([name, checksum]) => ({ name, checksum: checksumFromBytes(checksum) })),
-    directories: directories.map(([name, dirtree, dirmeta]) => ({
+    files: readArray(bytes.subarray(0, filesEnd), 1).map(({ name, checksums: [checksum = ''] }) => ({
       name,
-      dirtree: checksumFromBytes(dirtree),
-      dirmeta: checksumFromBytes(dirmeta),
+      checksum,
     })),
+    directories: readArray(bytes.subarray(filesEnd, bodySize), 2).map(
+      ({ name, checksums: [dirtree = '', dirmeta = ''] }) => ({ name, dirtree, dirmeta }),
+    ),
   };
   assertNames(dirtree.files, dirtree.directories);
+  // Whatever else could be written in two ways: only one of them has a checksum that others know.
+  if (!encodeDirtree(dirtree).equals(bytes)) throw malformed();
   return dirtree;
+}
+
+// An element is a name with its NUL, `count` checksums, and for each of its members but the last the offset of its end,
+// the last one first. Directories are written and read by the ten thousand, so this does without the general codec.
+
+function elementSize(name: string, count: number): number {
+  const bodySize = Buffer.byteLength(name) + 1 + count * CHECKSUM_BYTES;
+  return bodySize + count * chooseOffsetWidth(bodySize, count);
+}
+
+function arraySize(entries: readonly { readonly name: string }[], count: number): number {
+  if (entries.length === 0) return 0;
+  const bodySize = entries.reduce((sum, { name }) => sum + elementSize(name, count), 0);
+  return bodySize + entries.length * chooseOffsetWidth(bodySize, entries.length);
+}
+
+function writeArray<Entry extends { readonly name: string }>(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  entries: readonly Entry[],
+  checksumsOf: (entry: Entry) => readonly string[],
+): void {
+  const width = offsetWidth(end - start);
+  let at = start;
+  let offset = end - width * entries.length;
+  for (const entry of entries) {
+    at = writeElement(bytes, at, entry.name, checksumsOf(entry));
+    writeOffset(bytes, offset, width, at - start);
+    offset += width;
+  }
+}
+
+/** Returns where it ended. */
+function writeElement(bytes: Buffer, start: number, name: string, checksums: readonly string[]): number {
+  let at = start + bytes.write(name, start);
+  bytes[at++] = 0;
+  const ends: number[] = [];
+  for (const checksum of checksums) {
+    ends.push(at - start);
+    assertChecksum(checksum);
+    at += bytes.write(checksum, at, 'hex');
+  }
+  const width = chooseOffsetWidth(at - start, ends.length);
+  for (const end of ends.reverse()) {
+    writeOffset(bytes, at, width, end);
+    at += width;
+  }
+  return at;
+}
+
+interface Element {
+  readonly name: string;
+  readonly checksums: readonly string[];
+}
+
+function readArray(bytes: Buffer, count: number): readonly Element[] {
+  if (bytes.length === 0) return [];
+  const width = offsetWidth(bytes.length);
+  const bodySize = bytes.length < width ? Infinity : readOffset(bytes, bytes.length - width, width);
+  if (bodySize > bytes.length - width || (bytes.length - bodySize) % width !== 0) throw malformed();
+  const elements: Element[] = [];
+  let start = 0;
+  for (let position = bodySize; position < bytes.length; position += width) {
+    const end = readOffset(bytes, position, width);
+    if (end < start || end > bodySize) throw malformed();
+    elements.push(readElement(bytes.subarray(start, end), count));
+    start = end;
+  }
+  return elements;
+}
+
+function readElement(bytes: Buffer, count: number): Element {
+  const width = offsetWidth(bytes.length);
+  // The first offset stands last: that of the name.
+  const nameEnd = bytes.length < width ? Infinity : readOffset(bytes, bytes.length - width, width);
+  if (nameEnd + count * (CHECKSUM_BYTES + width) !== bytes.length || bytes[nameEnd - 1] !== 0) throw malformed();
+  const checksums: string[] = [];
+  for (let at = nameEnd; checksums.length < count; at += CHECKSUM_BYTES) {
+    checksums.push(bytes.toString('hex', at, at + CHECKSUM_BYTES));
+  }
+  return { name: bytes.toString('utf8', 0, nameEnd - 1), checksums };
+}
+
+function malformed(): OstreeError {
+  return new OstreeError('InvalidData', 'the bytes are not a directory in normal form');
 }
 
 function assertNames(files: readonly { name: string }[], directories: readonly { name: string }[]): void {
