@@ -53,12 +53,14 @@ export class DerivedLayer implements TarConsumer {
   /** Directories with an entry of their own. */
   readonly #explicit = new Set<TreeDirectory>();
   #root: TreeDirectory | undefined;
+  readonly #maxEntries: number;
   #entries = 0;
   /** What to do with the content object that is being written. */
   #complete: ((checksum: string) => void) | undefined;
 
-  constructor(sink: ObjectSink, options: DerivedFilterOptions, labels?: Labeller) {
+  constructor(sink: ObjectSink, options: DerivedFilterOptions, labels?: Labeller, maxEntries = MAX_ENTRIES) {
     this.#sink = sink;
+    this.#maxEntries = maxEntries;
     this.#labels = labels;
     this.#filter = new DerivedFilter(options);
     this.#content = new ContentWriter(sink);
@@ -218,8 +220,8 @@ export class DerivedLayer implements TarConsumer {
   }
 
   #countEntry(): void {
-    if (++this.#entries > MAX_ENTRIES) {
-      throw new ImportError('InvalidLayer', `the layer has more than ${MAX_ENTRIES} files and directories`);
+    if (++this.#entries > this.#maxEntries) {
+      throw new ImportError('InvalidLayer', `the layer has more than ${this.#maxEntries} files and directories`);
     }
   }
 
