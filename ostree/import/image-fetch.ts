@@ -264,6 +264,7 @@ export class ImageFetch {
       ...(merge !== undefined && { image: merge.image }),
       now: Date.now(),
     };
+    pool.writeBack();
     const { mergeCommit } = await pool.run({ kind: 'base', handle, task });
     const detached = detachedMetadata === undefined ? [] : decodeDictionary(Buffer.from(detachedMetadata));
     // Before the ref: what has a ref is never fetched again.
