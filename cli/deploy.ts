@@ -16,6 +16,7 @@ export interface DeployRequest {
   readonly reference: OstreeImageReference;
   readonly registry: RegistryOptions;
   readonly merge: PullRequest['merge'];
+  readonly limits: PullRequest['limits'];
   readonly stateroot?: string;
   readonly reboot: boolean;
   /** What is said when the host is on exactly this already. */
@@ -24,10 +25,10 @@ export interface DeployRequest {
 
 /** Throws what the pull and the host throw; nothing boots differently unless it returns. */
 export async function deploy(request: DeployRequest, output: Output, signal: AbortSignal): Promise<void> {
-  const { target, reference, registry, merge, stateroot, reboot } = request;
+  const { target, reference, registry, merge, limits, stateroot, reboot } = request;
   const image = formatOstreeImageReference(reference);
   const repository = join(target.sysroot, 'ostree/repo');
-  const pulling = { repository, reference, registry, merge, requireBootable: true };
+  const pulling = { repository, reference, registry, merge, limits, requireBootable: true };
   await pullFor(pulling, output, signal, async (pulled) => {
     const [next] = await target.deployments();
     const same =

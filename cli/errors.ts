@@ -1,5 +1,6 @@
 /** What the command line itself can find wrong, and how any error becomes an exit status and one sentence. */
 import { failureOf } from '../node-agent/failure.ts';
+import { OstreeError } from '../ostree/errors.ts';
 
 /** Documented in docs/reference/cli.md. */
 export const EXIT = {
@@ -26,6 +27,11 @@ export class CliError extends Error {
 /** The code of any room's error, for programs: the same words as `status.lastOrder.reason` of a NodeOS. */
 export function codeOf(error: unknown): string {
   return failureOf(error).reason;
+}
+
+/** What an error says in numbers, for programs. */
+export function numbersOf(error: unknown): Readonly<Record<string, number>> {
+  return error instanceof OstreeError ? { ...error.space } : {};
 }
 
 /** One line, one sentence, without the program's name. */

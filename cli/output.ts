@@ -3,7 +3,7 @@
  * is exactly one JSON document on standard output, or one error object on standard error, and nothing else.
  */
 import { ProgressDisplay, type Terminal } from './progress-display.ts';
-import { codeOf, sentenceOf } from './errors.ts';
+import { codeOf, numbersOf, sentenceOf } from './errors.ts';
 
 export type OutputFormat = 'text' | 'json';
 
@@ -40,7 +40,7 @@ export class Output {
     const sentence = sentenceOf(error);
     this.#streams.stderr.write(
       this.format === 'json'
-        ? `${JSON.stringify({ error: { code: codeOf(error), message: sentence } })}\n`
+        ? `${JSON.stringify({ error: { code: codeOf(error), message: sentence, ...numbersOf(error) } })}\n`
         : `treeline: ${sentence}\n`,
     );
   }

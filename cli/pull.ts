@@ -1,8 +1,16 @@
 /** One pull into a repository with its progress shown, as several commands need it. */
 import { ociArchitecture } from '../node-agent/index.ts';
-import { pullImage, type PulledImage, type PullOptions, Repository, setGuardRef } from '../ostree/index.ts';
+import {
+  pullImage,
+  type PulledImage,
+  type PullOptions,
+  Repository,
+  setGuardRef,
+  setIoPriority,
+} from '../ostree/index.ts';
 import { openImageSource, type OstreeImageReference, type RegistryOptions } from '../registry/index.ts';
 import { formatBytes } from './format.ts';
+import type { Limits } from './limit-flags.ts';
 import type { Output } from './output.ts';
 
 export interface PullRequest {
@@ -13,6 +21,7 @@ export interface PullRequest {
   readonly requireBootable: boolean;
   readonly architecture?: string;
   readonly merge: Pick<PullOptions, 'directoryMetadata'>;
+  readonly limits: Limits;
   /** Show neither progress nor remarks. */
   readonly quiet?: boolean;
 }
@@ -22,6 +31,8 @@ const GUARD = 'cli';
 
 /** Throws RegistryError, OstreeError or ImportError. */
 export async function pull(request: PullRequest, output: Output, signal: AbortSignal): Promise<PulledImage> {
+  // Of the whole process, which ends soon after.
+  if (request.limits.ioPriority !== undefined) setIoPriority(request.limits.ioPriority);
   const repository = Repository.open(request.repository);
   await using source = openImageSource(request.reference.image, request.registry);
   using display = output.progress();
@@ -32,6 +43,7 @@ export async function pull(request: PullRequest, output: Output, signal: AbortSi
     platform: { os: 'linux', architecture: request.architecture ?? ociArchitecture() },
     requireBootable: request.requireBootable,
     ...request.merge,
+    limits: request.limits.pull,
     onProgress: (progress) => {
       if (request.quiet !== true) display.update(progress);
     },

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { AGENT_FIELD_MANAGER, API_VERSION, type NodeOS } from '../api/index.ts';
+import { type IoPriority, type PullLimits, setIoPriority } from '../ostree/index.ts';
 import type { RegistryOptions } from '../registry/index.ts';
 import { failureOf } from './failure.ts';
 import { createHost, type HostKind, hostTool } from './host/create-host.ts';
@@ -26,6 +27,10 @@ export interface AgentOptions {
   readonly plainHttpHosts?: readonly string[];
   /** PEM file with certificate authorities of registries, beside the system's. */
   readonly certificateAuthorityFile?: string;
+  /** Of each pull. */
+  readonly limits?: PullLimits;
+  /** Of the whole process, and of the host's tools that it runs. */
+  readonly ioPriority?: IoPriority;
   readonly agentVersion?: string;
   readonly log: Logger;
   readonly now?: () => Date;
@@ -38,6 +43,7 @@ export interface AgentOptions {
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<AgentExit> {
   const { nodeName, namespace, sysroot, log, random = Math.random } = options;
+  if (options.ioPriority !== undefined) beModest(options.ioPriority, log);
   const connection = await (options.kubeconfig === undefined
     ? connectionInCluster(process.env)
     : connectionFromKubeconfig(options.kubeconfig));
@@ -54,6 +60,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       sysroot,
       registry: await registryOptions(options),
       environment: process.env,
+      ...(options.limits !== undefined && { limits: options.limits }),
       readPullSecret: (name, cut) => readPullSecret(client, namespace, name, cut),
       prepare,
       retainVar: () => tool.retainsVar(),
@@ -89,6 +96,15 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   } finally {
     end.abort();
     await watching;
+  }
+}
+
+/** A node that is updated at the usual priority is better than one that is not. */
+function beModest(priority: IoPriority, log: Logger): void {
+  try {
+    setIoPriority(priority);
+  } catch (error) {
+    log.warn(failureOf(error), `the I/O priority stays as it is, not ${priority}`);
   }
 }
 

@@ -1,6 +1,14 @@
 /** The agent's use of the rooms below it: pulls an ordered image into the host's repository, and reads back what is there. */
 import type { HostStatus, Order } from '../api/index.ts';
-import { lockSysroot, pruneImages, pullImage, readStoredImage, Repository, setGuardRef } from '../ostree/index.ts';
+import {
+  lockSysroot,
+  pruneImages,
+  pullImage,
+  type PullLimits,
+  readStoredImage,
+  Repository,
+  setGuardRef,
+} from '../ostree/index.ts';
 import {
   type Credentials,
   imageVersion,
@@ -44,6 +52,7 @@ const UNKNOWN_IMAGE: ReadonlySet<string> = new Set(['NotImageCommit', 'Incomplet
 export interface ImagePullerOptions {
   readonly sysroot: string;
   readonly registry: RegistryOptions;
+  readonly limits?: PullLimits;
   /** For proxies and the tools of other transports. */
   readonly environment: NodeJS.ProcessEnv;
   /** Credentials from the Secret that an order names. */
@@ -81,6 +90,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       platform: { os: 'linux', architecture: ociArchitecture() },
       requireBootable: true,
       retainVar: await options.retainVar(),
+      ...(options.limits !== undefined && { limits: options.limits }),
       onProgress,
       onWarning: options.onWarning,
       signal,

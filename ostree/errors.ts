@@ -29,14 +29,24 @@ export type OstreeErrorCode =
   /** The operating system refused in a way that fits no other code; `cause` has the details. */
   | 'Io';
 
+export interface SpaceShortage {
+  /** An estimate. */
+  readonly neededBytes: number;
+  /** What may be written without eating into the reserve. */
+  readonly availableBytes: number;
+}
+
 /** An error of this room. The message names the object and says what to do next. */
 export class OstreeError extends Error {
   override readonly name = 'OstreeError';
   readonly code: OstreeErrorCode;
+  /** With `NoSpace`, when it was foreseen. */
+  readonly space: SpaceShortage | undefined;
 
-  constructor(code: OstreeErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: OstreeErrorCode, message: string, options?: ErrorOptions & { readonly space?: SpaceShortage }) {
     super(message, options);
     this.code = code;
+    this.space = options?.space;
   }
 }
 

@@ -1,6 +1,7 @@
 /** What other rooms may use of the OSTree repository and of the images stored in it. */
 export { OstreeError } from './errors.ts';
 export { Repository } from './repository/repository.ts';
+export { type IoPriority, setIoPriority } from './posix/io-priority.ts';
 export { lockSysroot } from './repository/lock.ts';
 export { encapsulate, type EncapsulateOptions } from './encapsulate/encapsulate.ts';
 export { replaceDetachedMetadata } from './encapsulate/replace-detached-metadata.ts';
@@ -10,6 +11,7 @@ export { repair } from './fsck/repair.ts';
 export { ImportError } from './import/errors.ts';
 export { setGuardRef } from './import/guard-ref.ts';
 export type { ImportProgress } from './import/import-progress.ts';
+export type { PullLimits } from './import/limited-source.ts';
 export { pruneLayers } from './import/layer-gc.ts';
 export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
 export { listImages, readStoredImage, requireImage } from './import/stored-image.ts';

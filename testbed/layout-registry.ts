@@ -22,6 +22,9 @@ export class LayoutRegistry implements AsyncDisposable {
   readonly blobsRequested: string[] = [];
   /** Of each connection; unlimited unless set. */
   bytesPerSecond: number | undefined;
+  /** Blobs, or parts of them, that were being sent at the same time; whoever counts may set it to 0. */
+  mostAtOnce = 0;
+  #sending = 0;
   readonly #server: Server;
   readonly #options: LayoutRegistryOptions;
   readonly #onRequest = new Set<() => void>();
@@ -106,7 +109,12 @@ export class LayoutRegistry implements AsyncDisposable {
       response.end();
       return;
     }
-    await pipeline(this.#pieces(path, from, to), response);
+    this.mostAtOnce = Math.max(this.mostAtOnce, ++this.#sending);
+    try {
+      await pipeline(this.#pieces(path, from, to), response);
+    } finally {
+      this.#sending--;
+    }
   }
 
   async *#pieces(path: string, from: number, to: number): AsyncGenerator<Buffer> {
@@ -116,7 +124,7 @@ export class LayoutRegistry implements AsyncDisposable {
       const { bytesRead } = await file.read(piece, 0, piece.length, at);
       yield piece.subarray(0, bytesRead);
       at += bytesRead;
-      if (this.bytesPerSecond !== undefined) await sleep((bytesRead / this.bytesPerSecond) * 1000);
+      if (this.bytesPerSecond !== undefined && at <= to) await sleep((bytesRead / this.bytesPerSecond) * 1000);
     }
   }
 }

@@ -4,6 +4,7 @@ import { DEFAULT_NAMESPACE } from '../../api/index.ts';
 import { type HostKind, runAgent } from '../../node-agent/index.ts';
 import { defineCommand } from '../command.ts';
 import { CliError, EXIT } from '../errors.ts';
+import { LIMIT_FLAGS, limitOptions } from '../limit-flags.ts';
 import { createLogger, LOG_FLAGS } from '../logger.ts';
 import { REGISTRY_FLAGS } from '../registry-flags.ts';
 import { VERSION } from '../version.ts';
@@ -48,6 +49,7 @@ export const agent = defineCommand({
     },
     'certificate-authority': REGISTRY_FLAGS['certificate-authority'],
     'plain-http': REGISTRY_FLAGS['plain-http'],
+    ...LIMIT_FLAGS,
     ...LOG_FLAGS,
   },
   examples: [
@@ -59,6 +61,7 @@ export const agent = defineCommand({
     if (nodeName === undefined || nodeName === '') {
       throw new CliError('Usage', 'The node has no name; give --node-name or set NODE_NAME.');
     }
+    const limits = limitOptions(flags);
     const kubeconfig = flags.kubeconfig ?? environment['KUBECONFIG'];
     const exit = await runAgent(
       {
@@ -72,6 +75,8 @@ export const agent = defineCommand({
         ...(flags['certificate-authority'] === undefined
           ? {}
           : { certificateAuthorityFile: flags['certificate-authority'] }),
+        limits: limits.pull,
+        ...(limits.ioPriority === undefined ? {} : { ioPriority: limits.ioPriority }),
         agentVersion: VERSION,
         log: createLogger(flags['log-level']),
       },

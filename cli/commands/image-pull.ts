@@ -2,6 +2,7 @@
 import { formatOstreeImageReference, parseAnyImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
 import { CliError } from '../errors.ts';
+import { LIMIT_FLAGS, limitOptions } from '../limit-flags.ts';
 import { MERGE_FLAGS, mergeOptions } from '../merge-flags.ts';
 import { inWritableRepository } from '../mount-namespace.ts';
 import { describeCost, pull } from '../pull.ts';
@@ -40,6 +41,7 @@ export const imagePull = defineCommand({
       description: "Take the image for this architecture (amd64, arm64, …) instead of the machine's own.",
     },
     ...MERGE_FLAGS,
+    ...LIMIT_FLAGS,
     ...REGISTRY_FLAGS,
   },
   examples: [
@@ -49,6 +51,7 @@ export const imagePull = defineCommand({
   run: async ({ flags, args, more, output, signal, environment }) => {
     const { repository, text } = repositoryAndImage(flags.repo, args.REF, more);
     const merge = mergeOptions(flags);
+    const limits = limitOptions(flags);
     const registry = await registryOptions(flags, environment, output);
     const reference = parseAnyImageReference(text, registry.registries);
     const image = formatOstreeImageReference(reference);
@@ -61,7 +64,7 @@ export const imagePull = defineCommand({
         output.result({ image, ...found }, describeCheck(image, { manifest, ...found }));
         return;
       }
-      const pulled = await pull({ ...request, merge, requireBootable: false, quiet }, output, signal);
+      const pulled = await pull({ ...request, merge, limits, requireBootable: false, quiet }, output, signal);
       if (digestFile !== undefined) await writeWholeFile(digestFile, pulled.mergeCommit);
       output.result(
         { image, ...pulled },

@@ -2,6 +2,7 @@
 import { formatOstreeImageReference, parseAnyImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
 import { deploy, DEPLOY_FLAGS } from '../deploy.ts';
+import { LIMIT_FLAGS, limitOptions } from '../limit-flags.ts';
 import { MERGE_FLAGS, mergeOptions } from '../merge-flags.ts';
 import { inWritableNamespace } from '../mount-namespace.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
@@ -21,6 +22,7 @@ export const rebase = defineCommand({
     os: { type: 'string', value: 'STATEROOT', description: 'Deploy into this stateroot of an unbooted sysroot.' },
     ...DEPLOY_FLAGS,
     ...MERGE_FLAGS,
+    ...LIMIT_FLAGS,
     ...REGISTRY_FLAGS,
   },
   examples: [
@@ -30,6 +32,7 @@ export const rebase = defineCommand({
   run: async ({ flags, args, output, signal, environment }) => {
     requireRoot();
     const merge = mergeOptions(flags);
+    const limits = limitOptions(flags);
     const registry = await registryOptions(flags, environment, output);
     const reference = parseAnyImageReference(args.REF, registry.registries);
     return inWritableNamespace(flags.sysroot, environment, async () => {
@@ -39,6 +42,7 @@ export const rebase = defineCommand({
           reference,
           registry,
           merge,
+          limits,
           ...(flags.os === undefined ? {} : { stateroot: flags.os }),
           reboot: flags.reboot,
           unchanged: `The host is on ${formatOstreeImageReference(reference)} already; nothing was changed.`,

@@ -3,6 +3,7 @@ import { parseOstreeImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
 import { deploy, DEPLOY_FLAGS } from '../deploy.ts';
 import { CliError } from '../errors.ts';
+import { LIMIT_FLAGS, limitOptions } from '../limit-flags.ts';
 import { MERGE_FLAGS, mergeOptions } from '../merge-flags.ts';
 import { inWritableNamespace } from '../mount-namespace.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
@@ -15,11 +16,12 @@ export const upgrade = defineCommand({
     'The reference is the one of the deployment that boots next. Nothing changes when it still means the same image.',
   ],
   args: {},
-  flags: { ...TARGET_FLAGS, ...DEPLOY_FLAGS, ...MERGE_FLAGS, ...REGISTRY_FLAGS },
+  flags: { ...TARGET_FLAGS, ...DEPLOY_FLAGS, ...MERGE_FLAGS, ...LIMIT_FLAGS, ...REGISTRY_FLAGS },
   examples: ['treeline upgrade --reboot', 'treeline upgrade --sysroot /mnt/sysroot'],
   run: async ({ flags, output, signal, environment }) => {
     requireRoot();
     const merge = mergeOptions(flags);
+    const limits = limitOptions(flags);
     const registry = await registryOptions(flags, environment, output);
     return inWritableNamespace(flags.sysroot, environment, async () => {
       const target = openTarget(flags);
@@ -36,6 +38,7 @@ export const upgrade = defineCommand({
           reference: parseOstreeImageReference(next.image),
           registry,
           merge,
+          limits,
           stateroot: next.stateroot,
           reboot: flags.reboot,
           unchanged: `${next.image} has not changed; there is nothing to upgrade to.`,

@@ -76,13 +76,14 @@ export class ImageFetch {
   readonly #options: ImageFetchOptions;
   /** Layer commits by blob digest: found at the start, or imported since. */
   readonly #commits = new Map<string, string>();
-  readonly #missing: readonly ImageLayer[];
   readonly #partial: PartialImports;
   #storedBlobs: ResolvedImage['storedBlobs'];
   readonly #kept: KeptBlobs;
   readonly #group = new GroupCommit();
   /** Staging directories of layers that are imported and wait to be committed. */
   readonly #staged = new Set<string>();
+  /** Layers that have to be fetched. */
+  readonly missing: readonly ImageLayer[];
   /** Compressed bytes that have to be fetched. */
   readonly bytesMissing: number;
   /** Whether a layer that holds objects of the commit was found in the repository. */
@@ -106,8 +107,8 @@ export class ImageFetch {
       // An unknown media type is refused before anything is fetched.
       compressionOf(layer.descriptor.mediaType);
     }
-    this.#missing = [...missing.values()];
-    this.bytesMissing = this.#missing.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+    this.missing = [...missing.values()];
+    this.bytesMissing = this.missing.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
   }
 
   /** Makes what was found ours: a layer found by diff-id gets a ref under its digest in this image, too. */
@@ -127,7 +128,7 @@ export class ImageFetch {
     progress.update({
       stage: 'Pulling',
       layersTotal: layers.length,
-      layersDone: layers.length - this.#missing.length,
+      layersDone: layers.length - this.missing.length,
       bytesTotal: this.bytesMissing,
     });
     const threads = Math.min(availableParallelism(), MAX_THREADS);
@@ -151,7 +152,7 @@ export class ImageFetch {
     }
     progress.update({ stage: 'Importing', layersDone: layers.length });
     signal?.throwIfAborted();
-    const cost = { layersFetched: this.#missing.length, bytesReused: this.#partial.bytesReused };
+    const cost = { layersFetched: this.missing.length, bytesReused: this.#partial.bytesReused };
     if (merged !== undefined) return { mergeCommit: merged, ...cost };
     const derived = layout.derived.map((layer) => ({
       commit: this.#commit(layer),

@@ -14,7 +14,7 @@ import { clearPartialMark, readPartialMark, writePartialMark } from './partial-m
 import { blobRef, IMAGE_REF_PREFIX } from './store-refs.ts';
 import type { LocalContentFinder } from './zstd-chunked/local-content.ts';
 import { ObjectFinder } from './zstd-chunked/object-finder.ts';
-import { type PartialLayer, preparePartialLayer } from './zstd-chunked/partial-layer.ts';
+import { lackingBytes, type PartialLayer, preparePartialLayer } from './zstd-chunked/partial-layer.ts';
 import { TreeFinder } from './zstd-chunked/tree-finder.ts';
 import { PartialFetchUnusable } from './zstd-chunked/unusable.ts';
 
@@ -89,6 +89,21 @@ export class PartialImports {
       progress.expectBytes(saved + counted.arrived);
       this.#warn(layer, error);
       return undefined;
+    }
+  }
+
+  /**
+   * Bytes of files that the repository lacks, uncompressed; undefined for a layer without a table of contents, or with one
+   * that cannot be used. Throws RegistryError.
+   */
+  async bytesLacking({ descriptor }: ImageLayer, role: Role, signal: AbortSignal): Promise<number | undefined> {
+    const { repository, source } = this.#options;
+    try {
+      return await lackingBytes({ repository, source, descriptor, finder: () => this.#finder(role), signal });
+    } catch (error) {
+      // What is wrong with it is said when the layer is fetched.
+      if (error instanceof PartialFetchUnusable || error instanceof ImportError) return undefined;
+      throw error;
     }
   }
 

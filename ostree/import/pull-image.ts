@@ -15,16 +15,18 @@ import {
 } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
 import { writeCachedUpdate } from '../store/cached-update.ts';
-import { SpaceBudget } from '../repository/free-space.ts';
 import type { Repository } from '../repository/repository.ts';
 import { ImportError } from './errors.ts';
 import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
 import { type FetchedImage, ImageFetch } from './image-fetch.ts';
 import { dropKeptBlobs } from './kept-blob.ts';
-import { parseLayout, requireBootableImage } from './layout.ts';
+import { limitSource, type PullLimits } from './limited-source.ts';
+import { type ImageLayer, type ImageLayout, layersOf, parseLayout, requireBootableImage } from './layout.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
+import { PartialImports } from './partial-imports.ts';
 import { dropGuard, guardPull } from './pull-guard.ts';
+import { hasAmpleSpace, requireSpace } from './space-need.ts';
 import { imageRef } from './store-refs.ts';
 import { findImage, type StoredImage } from './stored-image.ts';
 
@@ -47,6 +49,8 @@ export interface PullOptions {
    * that is in the repository already stays as it is.
    */
   readonly directoryMetadata?: DirectoryMetadataRule;
+  /** So that a pull leaves something for others. */
+  readonly limits?: PullLimits;
   readonly onProgress?: (progress: ImportProgress) => void;
   /** Sentences about what the image has and the host will not get. */
   readonly onWarning?: (message: string) => void;
@@ -74,7 +78,8 @@ export interface PulledImage {
  * @throws {ImportError} when the image is unfit, {@link OstreeError} when the repository cannot take it, RegistryError
  *   when it cannot be fetched, the signal's reason when aborted. Whatever was imported before stays and is reused.
  */
-export async function pullImage(options: PullOptions): Promise<PulledImage> {
+export async function pullImage(unlimited: PullOptions): Promise<PulledImage> {
+  const options = { ...unlimited, source: limitSource(unlimited.source, unlimited.limits) };
   const { repository, reference, source, platform, signal } = options;
   requireVerifiable(reference);
   const progress = new ProgressCounter(options.onProgress);
@@ -99,11 +104,11 @@ async function fetchImage(
   const name = formatImageReference(reference.image);
   if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
   const layout = parseLayout(name, resolved.manifest, resolved.config);
+  await foreseeSpace(options, resolved, layout);
   // From the look at what is there until it is ours, nobody may delete it.
   const claiming = await repository.lock('shared', { signal });
   using _claimed = claiming;
   let fetch = new ImageFetch({ ...options, layout, progress });
-  new SpaceBudget(repository.path, repository.config.reserve).spend(fetch.bytesMissing);
   using guard = await guardPull(repository, resolved, signal);
   await fetch.claimReused();
   claiming.release();
@@ -135,6 +140,27 @@ async function fetchImage(
     bytesSaved: Math.max(0, fetch.bytesMissing - progress.current.bytesDone),
     bytesReused: fetched.bytesReused,
   };
+}
+
+/** Refuses an image that will not fit. Without the lock: it may have to ask the registry, and others have work to do. */
+async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layout: ImageLayout): Promise<void> {
+  const { repository, reference, source, signal } = options;
+  const compressed = layersOf(layout).reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+  if (hasAmpleSpace(repository, compressed)) return;
+  const looking = { ...options, layout, progress: new ProgressCounter(undefined) };
+  const { missing, bytesMissing } = new ImageFetch(looking);
+  if (hasAmpleSpace(repository, bytesMissing)) return;
+  const partial = new PartialImports(looking);
+  const need = {
+    name: formatImageReference(reference.image),
+    repository,
+    source,
+    storedBlobs: resolved.storedBlobs,
+    lacking: (layer: ImageLayer, aborted: AbortSignal) =>
+      partial.bytesLacking(layer, layout.derived.includes(layer) ? 'derived' : 'chunk', aborted),
+    signal,
+  };
+  await requireSpace(need, missing);
 }
 
 function requireVerifiable({ signature, image }: OstreeImageReference): void {

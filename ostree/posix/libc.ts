@@ -1,6 +1,6 @@
 /**
  * The C library's functions that Node does not offer and an OSTree repository cannot be written without: extended
- * attributes, linking of unnamed files, open-file-description locks, `syncfs`. Loaded on first use, so that a process
+ * attributes, linking of unnamed files, open-file-description locks, `syncfs`, bare system calls. Loaded on first use, so that a process
  * which only prints help does not pay for it.
  */
 import koffi from 'koffi';
@@ -20,6 +20,7 @@ interface Libc {
   readonly linkat: Call<[fromDirectory: number, from: string, toDirectory: number, to: string, flags: number]>;
   readonly fcntl: Call<[fd: number, command: number, lock: Buffer]>;
   readonly syncfs: Call<[fd: number]>;
+  readonly syscall: Call<[number: number, first: number, second: number, third: number]>;
 }
 
 let loaded: Libc | undefined;
@@ -44,6 +45,8 @@ function load(): Libc {
     linkat: bind('int linkat(int fromDirectory, const char *from, int toDirectory, const char *to, int flags)'),
     fcntl: bind('int fcntl(int fd, int command, _Inout_ uint8_t *lock)'),
     syncfs: bind('int syncfs(int fd)'),
+    // It is variadic in C; where Linux runs, integers are passed in the same way.
+    syscall: bind('long syscall(long number, long first, long second, long third)'),
   };
 }
 

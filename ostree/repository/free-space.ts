@@ -6,6 +6,19 @@ import type { Reserve } from './config.ts';
 /** Bytes written between two looks at the file system: other processes write too. */
 const RECHECK_BYTES = 64 * 1024 * 1024;
 
+/** Bytes that may still be written there; negative when less than the reserve is free. */
+export function freeBeside(path: string, reserve: Reserve): number {
+  const { bsize, blocks, bfree, bavail } = statfsSync(path);
+  const reserved = 'bytes' in reserve ? reserve.bytes : (blocks * bsize * reserve.percent) / 100;
+  // As libostree: only root may use the blocks that the file system keeps for root.
+  const free = (process.geteuid?.() === 0 ? bfree : bavail) * bsize;
+  return free - reserved;
+}
+
+export function describeReserve(reserve: Reserve): string {
+  return 'bytes' in reserve ? `${reserve.bytes} bytes` : `${reserve.percent} %`;
+}
+
 /** Counts what is written against what may be. One per writing thread; the file system is their common truth. */
 export class SpaceBudget {
   readonly #path: string;
@@ -24,16 +37,11 @@ export class SpaceBudget {
   }
 
   #look(bytes: number): void {
-    const { bsize, blocks, bfree, bavail } = statfsSync(this.#path);
-    const reserved = 'bytes' in this.#reserve ? this.#reserve.bytes : (blocks * bsize * this.#reserve.percent) / 100;
-    // As libostree: only root may use the blocks that the file system keeps for root.
-    const free = (process.geteuid?.() === 0 ? bfree : bavail) * bsize;
-    const available = free - reserved;
+    const available = freeBeside(this.#path, this.#reserve);
     if (bytes > available) {
-      const kept = 'bytes' in this.#reserve ? `${this.#reserve.bytes} bytes` : `${this.#reserve.percent} %`;
       throw new OstreeError(
         'NoSpace',
-        `Writing ${bytes} more bytes to ${this.#path} would leave less than the ${kept} that it keeps free; ` +
+        `Writing ${bytes} more bytes to ${this.#path} would leave less than the ${describeReserve(this.#reserve)} that it keeps free; ` +
           'free some space, or lower core.min-free-space-percent in its config',
       );
     }

@@ -88,6 +88,23 @@ export async function preparePartialLayer(request: PartialLayerRequest): Promise
   }
 }
 
+/**
+ * Bytes of the files that are not here, uncompressed; undefined when the layer has no table of contents.
+ *
+ * @throws what `preparePartialLayer` throws
+ */
+export async function lackingBytes(request: PartialLayerRequest): Promise<number | undefined> {
+  const layer = parseChunkedAnnotations(request.descriptor);
+  if (layer === undefined) return undefined;
+  try {
+    const { payloads } = await fetchToc(request, layer);
+    const local = await findAll(request.finder(), payloads, request.signal);
+    return payloads.reduce((sum, { size }, index) => sum + (local[index] === undefined ? size : 0), 0);
+  } catch (error) {
+    throw withoutRanges(error);
+  }
+}
+
 async function fetchToc(
   request: PartialLayerRequest,
   { toc, tocChecksum, dataEnd }: ChunkedLayer,

@@ -56,6 +56,21 @@ describe('the command line', () => {
     [['image', 'pull', '--repo', 'r', '--frob', 'a'], /Unknown option '--frob'; `treeline image pull --help`/],
     [['rebase', '--output', 'yaml', 'x'], /--output takes text or json, not yaml/],
     [['encapsulate', '--repo', 'r', '--label', 'novalue', 'a', 'oci:b'], /--label takes KEY=VALUE, not novalue/],
+    [
+      ['image', 'pull', '--repo', 'r', '--max-bytes-per-second', '0', 'a'],
+      /--max-bytes-per-second takes a number of bytes above 0 such as 500K, 20M or 1\.5G, not 0/,
+    ],
+    [['rebase', '--max-bytes-per-second=-5', 'a'], /--max-bytes-per-second takes a number of bytes above 0.*, not -5/],
+    [['upgrade', '--max-bytes-per-second', '10MiB'], /--max-bytes-per-second takes a number of bytes .*, not 10MiB/],
+    [
+      ['rebase', '--max-concurrent-fetches', '0', 'a'],
+      /--max-concurrent-fetches takes a whole number from 1 on, not 0/,
+    ],
+    [['upgrade', '--max-concurrent-fetches', 'many'], /--max-concurrent-fetches takes a whole number.*, not many/],
+    [
+      ['agent', '--node-name', 'n', '--io-priority', 'realtime'],
+      /--io-priority takes idle or best-effort, not realtime/,
+    ],
     [['agent'], /The node has no name; give --node-name or set NODE_NAME/],
     [['agent', '--node-name', 'n', '--host', 'moon'], /--host takes ostree-admin or sandbox, not moon/],
     [['operator', '--health', 'nowhere'], /--health takes address:port or off, not nowhere/],

@@ -1,0 +1,106 @@
+/**
+ * Whether an image has room, before anything of it is fetched: what its missing layers need uncompressed, against what is
+ * free beside the repository's reserve. It is an estimate; whoever writes the objects still watches the reserve.
+ */
+import { type Descriptor, type ImageSource, RegistryError } from '../../registry/index.ts';
+import { OstreeError } from '../errors.ts';
+import { describeReserve, freeBeside } from '../repository/free-space.ts';
+import type { Repository } from '../repository/repository.ts';
+import { compressionOf } from './compression.ts';
+import { FetchSlots } from './fetch-slots.ts';
+import type { ImageLayer } from './layout.ts';
+import { blobRef } from './store-refs.ts';
+import { GZIP_SIZE_BYTES, gzipContentSize, ZSTD_HEADER_BYTES, zstdContentSize } from './uncompressed-size.ts';
+
+/** What a layer is taken to need for each compressed byte when it does not say. Operating systems have about 2. */
+const USUAL_RATIO = 2.5;
+/** With so much room for each compressed byte nobody has to look. */
+const AMPLE_RATIO = 12;
+/** Layers that are asked for their size at the same time. */
+const PARALLEL_LOOKS = 4;
+
+export interface SpaceNeed {
+  /** Of the image, for messages. */
+  readonly name: string;
+  readonly repository: Repository;
+  readonly source: ImageSource;
+  readonly storedBlobs: ReadonlyMap<string, Descriptor> | undefined;
+  /** Bytes of the layer's files that are not in the repository; undefined when that cannot be told. */
+  readonly lacking: (layer: ImageLayer, signal: AbortSignal) => Promise<number | undefined>;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Whether there is so much room that layers of so many compressed bytes fit, whatever they are. */
+export function hasAmpleSpace({ path, config }: Repository, compressed: number): boolean {
+  return freeBeside(path, config.reserve) >= compressed * AMPLE_RATIO;
+}
+
+/**
+ * Refuses layers that will not fit. Files are stored in whole blocks, tar streams have headers of a block for each, so the
+ * size of the stream stands for both; trees and commits that are made in addition are small against that.
+ *
+ * @throws {OstreeError} `NoSpace`, with the numbers
+ */
+export async function requireSpace(need: SpaceNeed, layers: readonly ImageLayer[]): Promise<void> {
+  const { name, repository, signal = new AbortController().signal } = need;
+  const slots = new FetchSlots(PARALLEL_LOOKS);
+  const sizes = await Promise.all(
+    layers.map(async (layer) => {
+      using _slot = await slots.take(signal);
+      return await neededBytes(need, layer, signal);
+    }),
+  );
+  const neededSum = Math.ceil(sizes.reduce((sum, size) => sum + size, 0));
+  const available = Math.floor(freeBeside(repository.path, repository.config.reserve));
+  if (neededSum <= available) return;
+  throw new OstreeError(
+    'NoSpace',
+    `${name} needs about ${megabytes(neededSum)} in ${repository.path}, which would leave less than the ` +
+      `${describeReserve(repository.config.reserve)} that it keeps free: ${megabytes(Math.max(0, available))} can be written; ` +
+      `nothing was fetched. Free ${megabytes(neededSum - available)}, or lower core.min-free-space-percent in its config`,
+    { space: { neededBytes: neededSum, availableBytes: Math.max(0, available) } },
+  );
+}
+
+async function neededBytes(need: SpaceNeed, layer: ImageLayer, signal: AbortSignal): Promise<number> {
+  const { repository, storedBlobs } = need;
+  const { digest } = layer.descriptor;
+  // It is here, but damaged: only what it has lost will be written.
+  const commit = repository.readRef(blobRef(digest));
+  if (commit !== undefined && repository.hasObject('commit', commit)) return 0;
+  const stored = storedBlobs?.get(digest) ?? layer.descriptor;
+  // Objects of an archive are compressed, each by itself and about as well as the layer.
+  if (repository.config.mode === 'archive') return stored.size;
+  const compression = compressionOf(stored.mediaType);
+  if (compression === 'none') return stored.size;
+  try {
+    const lacking = stored === layer.descriptor ? await need.lacking(layer, signal) : undefined;
+    const size = lacking ?? (await contentSize(need.source, stored, compression, signal));
+    return size ?? stored.size * USUAL_RATIO;
+  } catch (error) {
+    signal.throwIfAborted();
+    // A place that has no parts of blobs may have whole ones; if it does not, the pull says so.
+    if (!(error instanceof RegistryError)) throw error;
+    return stored.size * USUAL_RATIO;
+  }
+}
+
+async function contentSize(
+  source: ImageSource,
+  descriptor: Descriptor,
+  compression: 'gzip' | 'zstd',
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const { size } = descriptor;
+  const wanted = compression === 'gzip' ? GZIP_SIZE_BYTES : ZSTD_HEADER_BYTES;
+  if (size < wanted) return undefined;
+  const pieces: Buffer[] = [];
+  const at = compression === 'gzip' ? size - wanted : 0;
+  for await (const piece of source.openRange(descriptor, at, wanted, { signal })) pieces.push(piece);
+  const bytes = Buffer.concat(pieces);
+  return compression === 'gzip' ? gzipContentSize(bytes, size) : zstdContentSize(bytes, size);
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
