@@ -129,6 +129,6 @@ describe('a sparse file in a tar archive', () => {
     const tamper = (header: Buffer): void => void header.write('7777777777777', 483, 'latin1');
     refuses(new Archive().add('x', { type: 'S', tamper }), 'TooLarge');
     refuses(new Archive().file('x', lines(2 ** 40), inData([], Buffer.alloc(0), 5)[1]), 'TooLarge');
-    assert.ok(performance.now() - started < 1000);
+    assert.ok(performance.now() - started < 5000);
   });
 });

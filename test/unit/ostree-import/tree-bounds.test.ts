@@ -37,7 +37,7 @@ describe('the bounds of a tree', () => {
     const bounds = nested(64, 2, (time) => `d${time}`);
     const started = performance.now();
     assert.throws(() => bounds.check(checksum(0)), { ...refusal, message: /files and directories/ });
-    assert.ok(performance.now() - started < 1000);
+    assert.ok(performance.now() - started < 5000);
   });
 
   it('refuse names that no file system holds', () => {
