@@ -15,23 +15,28 @@ export function verifyClosure(source: ObjectSource, root: TreeReference): void {
   const seen = new Set<string>();
   const waiting: TreeReference[] = [root];
   const bounds = new TreeBounds();
-  const require = (type: 'file' | 'dirtree' | 'dirmeta', checksum: string): boolean => {
+  const requireObject = (type: 'file' | 'dirtree' | 'dirmeta', checksum: string): void => {
+    if (source.hasObject(type, checksum)) return;
+    throw new ImportError(
+      'IncompleteImage',
+      `the image lacks the object ${checksum}.${type}, which its commit refers to; have it built again`,
+    );
+  };
+  const isNew = (type: 'dirtree' | 'dirmeta', checksum: string): boolean => {
     const key = `${checksum}.${type}`;
     if (seen.has(key)) return false;
     seen.add(key);
-    if (source.hasObject(type, checksum)) return true;
-    throw new ImportError(
-      'IncompleteImage',
-      `the image lacks the object ${key}, which its commit refers to; have it built again`,
-    );
+    requireObject(type, checksum);
+    return true;
   };
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    require('dirmeta', next.dirmeta);
-    if (!require('dirtree', next.dirtree)) continue;
+    isNew('dirmeta', next.dirmeta);
+    if (!isNew('dirtree', next.dirtree)) continue;
     const directory = source.readDirtree(next.dirtree);
     bounds.add(next.dirtree, directory);
     const { files, directories } = directory;
-    for (const { checksum } of files) require('file', checksum);
+    // Most files are in one directory only: to look twice for the others costs less than to remember all.
+    for (const { checksum } of files) requireObject('file', checksum);
     for (const child of directories) waiting.push(child);
   }
   bounds.check(root.dirtree);
