@@ -1,9 +1,9 @@
 /**
- * The disk is full: before the import, in the middle of it, or down to the reserve that the repository keeps. Afterwards
- * there is room again.
+ * The disk is full: before the import, which is foreseen; or in the middle of it, wholly, or down to the reserve that the
+ * repository keeps. Afterwards there is room again.
  */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, statfs } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,11 +27,14 @@ import {
   seededRandom,
 } from './import-harness.ts';
 
+const STORIES = ['begun', 'meanwhile', 'reserve', 'before'] as const;
 const MOMENTS = { ext4: 18, xfs: 12 };
 /** So that somebody else has the time to fill the disk. */
 const SLOW_BYTES_PER_SECOND = 12_000_000;
 /** Space that no file can have: file systems keep some for their own trees. */
 const SLACK_BYTES = 4 * 1024 * 1024;
+/** libostree counts in binary megabytes. */
+const RESERVE_MEGABYTES = 12;
 
 describe(`an import on a disk that is full (seed ${SEED})`, function () {
   this.timeout(TIMEOUT_MS);
@@ -77,8 +80,8 @@ describe(`an import on a disk that is full (seed ${SEED})`, function () {
       });
       let refused = 0;
       for (let moment = 0; moment < moments; moment++) {
-        const share = (Math.floor(moment / 3) + random()) / Math.ceil(moments / 3);
-        const story = ['before', 'meanwhile', 'reserve'][moment % 3] ?? 'before';
+        const share = (Math.floor(moment / STORIES.length) + random()) / Math.ceil(moments / STORIES.length);
+        const story = STORIES[moment % STORIES.length] ?? 'before';
         await atMoment(`full ${story}, at ${share.toFixed(3)}`, async () => {
           await onCopy(`${image}.full`, async () => {
             const outcome = await importOnFullDisk(story, share);
@@ -101,20 +104,35 @@ describe(`an import on a disk that is full (seed ${SEED})`, function () {
             (error: unknown) => error,
           );
         };
+        // What can be foreseen is refused before anything is written, so the disk fills up once it has begun.
+        const begun = async (left: number): Promise<unknown> => {
+          registry.bytesPerSecond = SLOW_BYTES_PER_SECOND;
+          let ended = false;
+          const outcome = importing().finally(() => (ended = true));
+          while (!ended && !(await isWriting())) await sleep(2);
+          if (!ended) await fill((await freeBytes()) - left);
+          return await outcome;
+        };
         switch (story) {
           case 'before':
-            await fill((await freeBytes()) - share * needed - SLACK_BYTES);
+            await fill((await freeBytes()) - share * needed * 0.9);
             return await importing();
+          case 'begun':
+            return await begun(share * needed + SLACK_BYTES);
           case 'meanwhile': {
             registry.bytesPerSecond = SLOW_BYTES_PER_SECOND;
             const [outcome] = await Promise.all([importing(), sleep(share * milliseconds).then(fillWholly)]);
             return outcome;
           }
           default:
-            // libostree counts in megabytes; what the reserve leaves is less than the image needs.
-            await reserve(Math.ceil(((await freeBytes()) - share * needed * 0.9) / 1_000_000));
-            return await importing();
+            await reserve(RESERVE_MEGABYTES);
+            return await begun(share * needed + RESERVE_MEGABYTES * 2 ** 20);
         }
+      }
+
+      /** Whether an import has got as far as to have a place for what it writes. */
+      async function isWriting(): Promise<boolean> {
+        return (await readdir(join(repository, 'tmp'))).some((name) => name.startsWith('staging-'));
       }
 
       async function fill(bytes: number): Promise<void> {
