@@ -107,10 +107,10 @@ describe(`an import on a disk that is full (seed ${SEED})`, function () {
         // What can be foreseen is refused before anything is written, so the disk fills up once it has begun.
         const begun = async (left: number): Promise<unknown> => {
           registry.bytesPerSecond = SLOW_BYTES_PER_SECOND;
-          let ended = false;
-          const outcome = importing().finally(() => (ended = true));
-          while (!ended && !(await isWriting())) await sleep(2);
-          if (!ended) await fill((await freeBytes()) - left);
+          const outcome = importing();
+          const ended = outcome.then(() => true);
+          for (let over = false; !over && !(await isWriting());) over = await Promise.race([ended, sleep(2, false)]);
+          await fill((await freeBytes()) - left);
           return await outcome;
         };
         switch (story) {
