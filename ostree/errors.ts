@@ -2,6 +2,7 @@
  * Every way in which working with an OSTree repository or a stored image can fail, as one class with a closed set of
  * codes, so that callers can turn each into a condition reason or an exit status without reading messages.
  */
+import { getSystemErrorName } from 'node:util';
 
 export type OstreeErrorCode =
   /** The path holds no OSTree repository. Check the path, or create one with `ostree init`. */
@@ -52,8 +53,12 @@ export class OstreeError extends Error {
 
 /** The `code` of a system error (`ENOENT`, `EEXIST`, …), or undefined for any other value. */
 export function systemErrorCode(error: unknown): string | undefined {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
-  return undefined;
+  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined;
+  // rmSync knows the number of every error, but not every name (Node 26).
+  if (error.code === '' && 'errno' in error && typeof error.errno === 'number') {
+    return getSystemErrorName(-Math.abs(error.errno));
+  }
+  return error.code;
 }
 
 /** Turns a system error into an OstreeError whose code tells what a person can do; `doing` completes "Cannot …". */

@@ -29,6 +29,8 @@ export class KeptBlobs implements AsyncDisposable {
   readonly #onKnown: (bytes: number) => void;
   readonly #now: () => number;
   readonly #open = new Map<string, KeptBlob>();
+  /** Digests of which nothing is kept any more, for one reason or another. */
+  readonly #dropped = new Set<string>();
 
   /**
    * @param onKnown called with the bytes of a blob that need not be fetched
@@ -50,7 +52,7 @@ export class KeptBlobs implements AsyncDisposable {
     options: ReadOptions,
   ): AsyncGenerator<Buffer> {
     const { digest, size } = descriptor;
-    if (size <= LEAST_BYTES) {
+    if (size <= LEAST_BYTES || this.#dropped.has(digest)) {
       yield* source.openBlob(descriptor, options);
       return;
     }
@@ -107,6 +109,7 @@ export class KeptBlobs implements AsyncDisposable {
   async #drop(digest: string): Promise<undefined> {
     const kept = this.#open.get(digest);
     this.#open.delete(digest);
+    this.#dropped.add(digest);
     await kept?.delete();
   }
 }
@@ -148,10 +151,15 @@ class KeptBlob {
     return await KeptBlob.#openFile(repository, digest, constants.O_RDWR);
   }
 
-  /** A new one, or undefined if another pull is keeping the same blob. */
+  /** A new one, or undefined if another pull is keeping the same blob, or the disk will not have it. */
   static async create(repository: Repository, digest: string): Promise<KeptBlob | undefined> {
-    mkdirSync(join(repository.path, FOLDER), { recursive: true });
-    return await KeptBlob.#openFile(repository, digest, constants.O_RDWR | constants.O_CREAT);
+    try {
+      mkdirSync(join(repository.path, FOLDER), { recursive: true });
+      return await KeptBlob.#openFile(repository, digest, constants.O_RDWR | constants.O_CREAT);
+    } catch (error) {
+      if (isOfDisk(error)) return undefined;
+      throw error;
+    }
   }
 
   static async #openFile(repository: Repository, digest: string, flags: number): Promise<KeptBlob | undefined> {
@@ -196,7 +204,7 @@ class KeptBlob {
       this.#length += chunk.length;
       return true;
     } catch (error) {
-      if (error instanceof OstreeError || systemErrorCode(error) !== undefined) return false;
+      if (isOfDisk(error)) return false;
       throw error;
     }
   }
@@ -206,9 +214,15 @@ class KeptBlob {
     closeSync(this.#lock);
   }
 
+  /** One that cannot be deleted is left to a later pull: it must not be why this one fails. */
   async delete(): Promise<void> {
-    rmSync(this.#path, { force: true });
-    await this.close();
+    try {
+      rmSync(this.#path, { force: true });
+    } catch (error) {
+      if (!isOfDisk(error)) throw error;
+    } finally {
+      await this.close();
+    }
   }
 }
 
@@ -234,6 +248,11 @@ function namesIn(folder: string): readonly string[] {
     if (systemErrorCode(error) === 'ENOENT') return [];
     throw ioError(`list ${folder}`, error);
   }
+}
+
+/** Keeping is worth an attempt and no more: a disk that is in trouble says so where it matters. */
+function isOfDisk(error: unknown): boolean {
+  return error instanceof OstreeError || systemErrorCode(error) !== undefined;
 }
 
 function isWrongContent(error: unknown): boolean {
