@@ -46,8 +46,12 @@ export class DurableFileSystem implements Disposable {
   }
 }
 
-/** Makes the names in `directory` durable. fsync(2). */
+/** Makes the names in `directory` durable. fsync(2). Throws Io if the disk does not take them. */
 export async function syncDirectory(directory: string): Promise<void> {
-  await using handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
-  await handle.sync();
+  try {
+    await using handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+    await handle.sync();
+  } catch (error) {
+    throw ioError(`write out ${directory}`, error);
+  }
 }

@@ -41,6 +41,22 @@ describe('a transaction on a disk that fails', () => {
     await transaction.abort();
     assert.equal(repository.readRef('mini'), undefined);
   });
+
+  it('says so by name when a ref cannot be written or deleted', async () => {
+    const mountPoint = join(namespace.folder, 'refs');
+    for (const checksum of [undefined, '00'.repeat(32)]) {
+      const image = join(namespace.folder, checksum ?? 'none');
+      await makeDiskImage(namespace, image, 'xfs');
+      await using disk = await FaultDisk.start(namespace, image);
+      await using _mounted = await mountDiskImage(namespace, disk.path, 'xfs', mountPoint);
+      const repository = Repository.create(namespace.outside(join(mountPoint, 'repo')), 'bare');
+      await repository.setRef('there', 'ff'.repeat(32));
+      await namespace.run('sync', '--file-system', mountPoint);
+      await disk.failAfter(0);
+      await assert.rejects(repository.setRef('there', checksum), { name: 'OstreeError', code: 'Io' });
+      await disk.heal();
+    }
+  });
 });
 
 describe('what a killed writer has staged', () => {
