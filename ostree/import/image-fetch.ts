@@ -265,8 +265,14 @@ export class ImageFetch {
       ...(merge !== undefined && { image: merge.image }),
       now: Date.now(),
     };
-    pool.writeBack();
-    const { mergeCommit } = await pool.run({ kind: 'base', handle, task });
+    // The disk is busy with the objects while an import thread is with the proof.
+    const [proof, published] = await Promise.allSettled([
+      pool.run({ kind: 'base', handle, task }),
+      transaction.publishObjects(),
+    ]);
+    if (proof.status === 'rejected') throw proof.reason;
+    if (published.status === 'rejected') throw published.reason;
+    const { mergeCommit } = proof.value;
     const detached = detachedMetadata === undefined ? [] : decodeDictionary(Buffer.from(detachedMetadata));
     // Before the ref: what has a ref is never fetched again.
     if (detached.length > 0) repository.writeDetachedMetadata(checksum, detached);

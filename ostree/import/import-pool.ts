@@ -84,11 +84,6 @@ export class ImportPool implements AsyncDisposable {
     }
   }
 
-  /** Says that nothing more will be written for a while: the disk may begin with what is left. */
-  writeBack(): void {
-    this.#writeback.begin();
-  }
-
   /** Has a job done. Throws what it throws. */
   async run<Kind extends Job['kind']>(job: Job & { readonly kind: Kind }): Promise<JobResults[Kind]> {
     const id = ++this.#lastId;

@@ -62,7 +62,7 @@ function isWhatWeKnow(isal: Isal): boolean {
   const inflater = new IsalInflater(isal);
   const member = gzipSync(text);
   const input = Buffer.concat([member, member]);
-  if (inflater.give(input, 0) !== input.length) return false;
+  if (inflater.give(input, 0) !== input.length || !inflater.takeNext()) return false;
   inflater.aim(output);
   if (isal.inflate(inflater.state) !== 0 || !inflater.isFinished || inflater.unread !== member.length) return false;
   inflater.beginMember();
@@ -75,8 +75,11 @@ export class IsalInflater {
   /** Only for the library. */
   readonly state: Buffer;
   readonly #isal: Isal;
-  readonly #input: Buffer;
+  /** One is read by the library while the other is filled. */
+  #input: Buffer;
   #inputLength = 0;
+  #next: Buffer;
+  #nextLength = 0;
   #target = 0;
 
   constructor(isal: Isal) {
@@ -84,6 +87,7 @@ export class IsalInflater {
     // Memory of its own, outside the heap: it does not move, and the library keeps addresses in it.
     this.state = Buffer.from(new ArrayBuffer(STATE_BYTES));
     this.#input = Buffer.from(new ArrayBuffer(INPUT_BYTES));
+    this.#next = Buffer.from(new ArrayBuffer(INPUT_BYTES));
     isal.init(this.state);
     this.state.writeUInt32LE(ISAL_GZIP, CRC_FLAG);
   }
@@ -108,20 +112,26 @@ export class IsalInflater {
     return this.unread === 0 ? undefined : this.#input[this.#inputLength - this.unread];
   }
 
-  /** Room for bytes behind those that it has been given. */
+  /** Room for the bytes that come next. They may be given while it inflates others. */
   get room(): number {
-    return INPUT_BYTES - (this.unread === 0 ? 0 : this.#inputLength);
+    return INPUT_BYTES - this.#nextLength;
   }
 
-  /** Gives it bytes from `start` on, as many as there is room for, and returns how many. Not while it inflates. */
+  /** Gives it bytes from `start` on, as many as there is room for, and returns how many. */
   give(bytes: Buffer, start: number): number {
-    const { unread } = this;
-    if (unread === 0) this.#inputLength = 0;
-    const count = bytes.copy(this.#input, this.#inputLength, start);
-    this.#inputLength += count;
-    this.state.writeBigUInt64LE(addressOf(this.#input) + BigInt(this.#inputLength - count - unread), NEXT_IN);
-    this.state.writeUInt32LE(unread + count, AVAIL_IN);
+    const count = bytes.copy(this.#next, this.#nextLength, start);
+    this.#nextLength += count;
     return count;
+  }
+
+  /** Goes on to what it has been given. Only when nothing is unread, and not while it inflates. Returns whether there is any. */
+  takeNext(): boolean {
+    [this.#input, this.#next] = [this.#next, this.#input];
+    this.#inputLength = this.#nextLength;
+    this.#nextLength = 0;
+    this.state.writeBigUInt64LE(addressOf(this.#input), NEXT_IN);
+    this.state.writeUInt32LE(this.#inputLength, AVAIL_IN);
+    return this.#inputLength > 0;
   }
 
   /** Sets where the output goes. The memory must outlive the calls of `inflate`, and not move. */

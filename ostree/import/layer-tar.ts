@@ -105,12 +105,12 @@ function gunzipping(
 ): ReadTar {
   let chunk: Buffer | undefined;
   let used = 0;
-  /** Gives it as much as it has room for. Returns false at the end of the blob. */
-  const refill = async (): Promise<boolean> => {
+  /** Gives it as much of the blob as it has room for. */
+  const give = async (): Promise<void> => {
     while (inflater.room > 0) {
       if (chunk === undefined) {
         const { done, value } = await blob.next();
-        if (done === true) break;
+        if (done === true) return;
         chunk = value;
         used = 0;
       }
@@ -118,9 +118,24 @@ function gunzipping(
       // Not to be touched once the next has been asked for.
       if (used === chunk.length) chunk = undefined;
     }
-    return inflater.unread > 0;
+  };
+  let giving: Promise<void> | undefined;
+  /** The blob is read and its digest computed while what came before is inflated. */
+  const readAhead = (): void => {
+    if (giving !== undefined) return;
+    giving = give();
+    // It is awaited before more is needed; until then its failure must only not count as unhandled.
+    giving.catch(() => undefined);
+  };
+  /** Returns false at the end of the blob. */
+  const takeNext = async (): Promise<boolean> => {
+    readAhead();
+    await giving;
+    giving = undefined;
+    return inflater.takeNext();
   };
   const drain = async (): Promise<void> => {
+    await giving;
     while ((await blob.next()).done !== true);
   };
   let ended = false;
@@ -135,7 +150,7 @@ function gunzipping(
       }
       if (inflater.isFinished) {
         // Another member may follow, or zeros as padding; anything else is refused as no member.
-        const more = inflater.unread > 0 || (await refill());
+        const more = inflater.unread > 0 || (await takeNext());
         if (!more || inflater.nextByte === 0) {
           ended = true;
           await drain();
@@ -143,12 +158,13 @@ function gunzipping(
         }
         inflater.beginMember();
       }
+      readAhead();
       if (!(await inflater.inflate())) {
         await drain();
         throw new ImportError('InvalidLayer', `layer ${digest} cannot be read: it is not valid gzip data`);
       }
       if (inflater.written === target.length) return inflater.written;
-      if (!inflater.isFinished && !(await refill())) {
+      if (!inflater.isFinished && !(await takeNext())) {
         throw new ImportError('InvalidLayer', `layer ${digest} cannot be read: unexpected end of the gzip data`);
       }
     }

@@ -20,12 +20,7 @@ export class Writeback implements AsyncDisposable {
   /** That so many bytes more have been handed to the import threads. */
   add(bytes: number): void {
     this.#since += bytes;
-    if (this.#since >= EVERY_BYTES) this.begin();
-  }
-
-  /** Begins at once, unless it is under way. */
-  begin(): void {
-    if (this.#running !== undefined) return;
+    if (this.#since < EVERY_BYTES || this.#running !== undefined) return;
     this.#since = 0;
     this.#running = this.#write();
   }

@@ -66,6 +66,21 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     this.#refs.set(name, checksum);
   }
 
+  /**
+   * Makes what has been staged so far durable and part of the repository, but for commits: harmless without them, and so
+   * much less is left to be done by `commit`.
+   */
+  async publishObjects(): Promise<void> {
+    this.assertOpen();
+    try {
+      if (this.config.fsync) await this.fileSystem.sync();
+      const published = await publish([this], (name) => !name.endsWith('.commit'));
+      if (published && this.config.fsync) await this.fileSystem.sync();
+    } catch (error) {
+      throw ioError(`write to the repository ${this.handle.repositoryPath}`, error);
+    }
+  }
+
   /** Makes the objects durable and part of the repository, then sets the refs. All writers must have finished. */
   async commit(): Promise<void> {
     await commitTogether([this]);
