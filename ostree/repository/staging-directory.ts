@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ioError } from '../errors.ts';
+import { ioError, systemErrorCode } from '../errors.ts';
 import { tryLock } from '../posix/file-lock.ts';
 
 const LOCK_SUFFIX = '-lock';
@@ -46,10 +46,23 @@ export async function acquireStagingDirectory(repository: string, bootId: string
 export async function deleteAbandonedStaging(repository: string): Promise<void> {
   const tmp = join(repository, 'tmp');
   try {
-    for (const name of abandonable(tmp)) await tryAcquire(join(tmp, name))?.remove();
+    for (const name of abandonable(tmp)) {
+      const staging = tryAcquire(join(tmp, name));
+      await staging?.remove().catch((error: unknown) => {
+        if (!isEmptyButKept(error)) throw error;
+      });
+    }
   } catch (error) {
     throw ioError(`tidy up ${tmp}`, error);
   }
+}
+
+/**
+ * Whether the file system refuses to delete a directory of which everything has been deleted: seen on btrfs after a power
+ * cut. What stays is tried again by the next writer, and must not be in the way of every pull until then.
+ */
+function isEmptyButKept(error: unknown): boolean {
+  return error instanceof Error && systemErrorCode(error.cause) === 'ENOTEMPTY';
 }
 
 /** A staging directory of one's own. */

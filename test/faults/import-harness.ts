@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pullImage, type PulledImage, Repository } from '../../ostree/index.ts';
 import { BLOB_REF_PREFIX, IMAGE_REF_PREFIX } from '../../ostree/import/store-refs.ts';
@@ -133,9 +133,22 @@ function completeBlobs(repository: string): ReadonlySet<string> {
 const FOLDERS_OF_TMP = ['cache', 'treeline-blobs'];
 
 /** Staged objects, temporary files, guards, marks: what only makes sense while an import is under way. */
+/** A directory that is empty and that the file system does not delete: seen on btrfs after a power cut, not ours to mend. */
+function isStuck(path: string): boolean {
+  if (!existsSync(path) || readdirSync(path).length > 0) return false;
+  try {
+    rmdirSync(path);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOTEMPTY';
+  }
+}
+
 function leftovers(repository: string): readonly string[] {
   return [
-    ...readdirSync(join(repository, 'tmp')).filter((name) => !FOLDERS_OF_TMP.includes(name)),
+    ...readdirSync(join(repository, 'tmp')).filter(
+      (name) => !FOLDERS_OF_TMP.includes(name) && !isStuck(join(repository, 'tmp', name.replace(/-lock$/, ''))),
+    ),
     ...FOLDERS_OF_TMP.flatMap((name) =>
       existsSync(join(repository, 'tmp', name)) ? readdirSync(join(repository, 'tmp', name)) : [],
     ),
