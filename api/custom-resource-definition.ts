@@ -5,7 +5,8 @@
 import { z } from 'zod';
 import { GROUP, VERSION } from './constants.ts';
 import { nodeOSSpecSchema, nodeOSStatusSchema } from './node-os.ts';
-import { osImageSpecSchema, osImageStatusSchema } from './os-image.ts';
+import { osImageStatusSchema } from './os-image-status.ts';
+import { osImageSpecSchema } from './os-image.ts';
 
 type Json = { [key: string]: unknown };
 

@@ -8,6 +8,7 @@ import { isUnavailable } from './budget.ts';
 import { hasFailedForTarget } from './fleet.ts';
 import type { ImageFleet, Member } from './fleet.ts';
 import { AGENT_PATIENCE_SECONDS, after, answer, holdsSlot, passed } from './node-view.ts';
+import type { Obstacle } from './obstacle.ts';
 import { inFlight } from './phases/leaving.ts';
 import { BLOCKER_TYPES } from './reasons.ts';
 import type { BlockerType } from './reasons.ts';
@@ -17,14 +18,6 @@ const MAX_BLOCKERS = 20;
 
 /** As the API bounds a message. */
 const MAX_MESSAGE = 4096;
-
-interface Obstacle {
-  readonly type: BlockerType;
-  readonly message: string;
-  readonly node?: string;
-  readonly object?: string;
-  readonly since?: Date;
-}
 
 export interface Blockers {
   readonly blockers: readonly Blocker[];
@@ -41,8 +34,16 @@ export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: D
     ...conflicts(fleet),
     ...(complete
       ? []
-      : [...failures(fleet), ...pauses(fleet), ...drains(fleet), ...silentAgents(fleet, now, wakes), ...budget(fleet)]),
+      : [
+          ...failures(fleet),
+          ...fleet.closed,
+          ...fleet.heldBack,
+          ...drains(fleet),
+          ...silentAgents(fleet, now, wakes),
+          ...budget(fleet),
+        ]),
   ];
+  for (const { wake } of obstacles) if (wake !== undefined) wakes.push(wake);
   const rank = (type: BlockerType) => BLOCKER_TYPES.indexOf(type);
   obstacles.sort((left, right) => rank(left.type) - rank(right.type) || compare(left.node ?? '', right.node ?? ''));
   const blockers = obstacles.slice(0, MAX_BLOCKERS).map((obstacle): Blocker => {
@@ -151,25 +152,6 @@ function failures(fleet: ImageFleet): readonly Obstacle[] {
   });
 }
 
-function pauses(fleet: ImageFleet): readonly Obstacle[] {
-  const { spec } = fleet.image.object;
-  if (spec.rollout.paused) {
-    return [
-      {
-        type: 'Paused',
-        message: 'The rollout is paused: set spec.rollout.paused to false to go on. Nodes that hold a slot finish.',
-      },
-    ];
-  }
-  if (fleet.budget.max > 0) return [];
-  return [
-    {
-      type: 'BudgetSpent',
-      message: 'spec.rollout.maxUnavailable is 0, which grants no slots; set it to 1 or more to go on.',
-    },
-  ];
-}
-
 function drains(fleet: ImageFleet): readonly Obstacle[] {
   return ruled(fleet).flatMap(({ node, os, drain }): Obstacle[] => {
     if (os?.status?.rollout?.phase !== 'Draining') return [];
@@ -219,7 +201,7 @@ function unanswered(os: NonNullable<Member['os']>): boolean {
 }
 
 function budget(fleet: ImageFleet): readonly Obstacle[] {
-  const { budget, members, image } = fleet;
+  const { budget, members, closed } = fleet;
   const obstacles: Obstacle[] = [];
   for (const { node, os } of members) {
     if (node.ready || os?.status?.rollout?.phase === 'Rebooting') continue;
@@ -228,7 +210,7 @@ function budget(fleet: ImageFleet): readonly Obstacle[] {
     obstacles.push({ type: 'NodeNotReady', node: node.name, message, ...(since && { since }) });
   }
   const waiting = members.some(({ step }) => step?.awaitsSlot === true);
-  if (!waiting || image.object.spec.rollout.paused || fleet.halted || budget.max === 0) return obstacles;
+  if (!waiting || fleet.halted || closed.length > 0) return obstacles;
   // With room in the budget, who waits is given a slot by this very plan.
   if (budget.unavailable.size < budget.max) return obstacles;
   const others = members.filter(({ node, os }) => isUnavailable(node, os) && !(os !== undefined && holdsSlot(os)));

@@ -11,6 +11,9 @@ import { follow, hold } from './node-step.ts';
 import type { NodeView, Step } from './node-view.ts';
 import { grantSlot } from './phases/draining.ts';
 import { leave } from './phases/leaving.ts';
+import type { Obstacle } from './obstacle.ts';
+import { closedGates, passGates } from './slot-gates.ts';
+import type { Candidate, GateView } from './slot-gates.ts';
 import { grants } from './slots.ts';
 import type { DrainSnapshot, ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
@@ -36,6 +39,10 @@ export interface ImageFleet {
   readonly budget: Budget;
   /** True when a node has failed for the target: no new slots until the target changes or the node recovers. */
   readonly halted: boolean;
+  /** What keeps every node of the OSImage from getting a slot. */
+  readonly closed: readonly Obstacle[];
+  /** What keeps single nodes from getting one, while others may. */
+  readonly heldBack: readonly Obstacle[];
 }
 
 export interface Fleet {
@@ -72,10 +79,10 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
       nodeOSes,
     );
     const halted = members.some(hasFailedForTarget);
-    for (const member of granted(members, image, choice, budget, halted, snapshot, now)) {
-      decided.set(member.node.name, member);
-    }
-    return { image, choice, members, budget, halted };
+    const view = { image, choice, members, budget, halted, snapshot, now };
+    const { granted, closed, heldBack } = grantSlots(view);
+    for (const member of granted) decided.set(member.node.name, member);
+    return { image, choice, members, budget, halted, closed, heldBack };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
   return {
@@ -167,27 +174,29 @@ export function viewOf(
   };
 }
 
-function granted(
-  members: readonly Member[],
-  image: ImageSnapshot,
-  choice: TargetChoice,
-  budget: Budget,
-  halted: boolean,
-  snapshot: Snapshot,
-  now: Date,
-): readonly Member[] {
-  if (image.object.spec.rollout.paused || halted || choice.target === undefined) return [];
-  const views: NodeView[] = [];
-  for (const { node, os, membership, step } of members) {
-    if (os !== undefined && step?.awaitsSlot === true) views.push(viewOf(node, os, membership, snapshot, now));
-  }
-  const names = new Set(grants(views, budget, choice.target.digest));
-  return members.flatMap((member) => {
-    const { node, os, membership, target } = member;
-    const rollout = os?.status?.rollout;
-    if (!names.has(node.name) || os === undefined || rollout === undefined || target === undefined) return [];
-    return [{ ...member, step: grantSlot(viewOf(node, os, membership, snapshot, now), target, rollout) }];
+interface Granting {
+  readonly granted: readonly Member[];
+  readonly closed: readonly Obstacle[];
+  readonly heldBack: readonly Obstacle[];
+}
+
+function grantSlots(fleet: GateView): Granting {
+  const { choice, members, budget, halted, snapshot, now } = fleet;
+  const closed = closedGates(fleet);
+  const candidates = members.flatMap((member): Candidate[] =>
+    member.os !== undefined && member.step?.awaitsSlot === true ? [{ member, os: member.os }] : [],
+  );
+  if (closed.length > 0 || halted || choice.target === undefined) return { granted: [], closed, heldBack: [] };
+  const { through, heldBack } = passGates(candidates, fleet);
+  const viewed = ({ member, os }: Candidate) => viewOf(member.node, os, member.membership, snapshot, now);
+  const names = new Set(grants(through.map(viewed), budget, choice.target.digest));
+  const granted = through.flatMap((candidate): Member[] => {
+    const { member, os } = candidate;
+    const rollout = os.status?.rollout;
+    if (!names.has(member.node.name) || rollout === undefined || member.target === undefined) return [];
+    return [{ ...member, step: grantSlot(viewed(candidate), member.target, rollout) }];
   });
+  return { granted, closed, heldBack };
 }
 
 function selectedBy(membership: Membership, image: ImageSnapshot): boolean {

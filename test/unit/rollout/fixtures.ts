@@ -1,5 +1,5 @@
 /** Objects for the planner's tests, each whole by default, so that a test names only what it is about. */
-import { EXCLUDE_LABEL } from '../../../api/index.ts';
+import { EXCLUDE_LABEL, osImageSpecSchema } from '../../../api/index.ts';
 import type { HostStatus, NodeOS, OSImage, OSImageSpec, RolloutStatus } from '../../../api/index.ts';
 import type { ImageSnapshot, NodeSnapshot, ResolvedImage, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { stableHash } from '../../../operator/rollout/stable-hash.ts';
@@ -37,6 +37,10 @@ export interface ImageOptions {
   readonly timeoutSeconds?: number;
   readonly minReadySeconds?: number;
   readonly updatePolicy?: 'Manual' | 'Automatic';
+  /** Further fields of `spec.rollout`. */
+  readonly rollout?: Record<string, unknown>;
+  /** Further fields of `spec`, by name of the policy. */
+  readonly policy?: Record<string, unknown>;
   /** `status.target` is that of `version` already; default true. */
   readonly announced?: boolean;
 }
@@ -47,17 +51,14 @@ export function imageOf(options: ImageOptions = {}): ImageSnapshot {
   const resolved = release(version);
   const object: OSImage = {
     metadata: { name, uid: `image-${name}`, resourceVersion: '1', generation: 1 },
-    spec: {
+    spec: osImageSpecSchema.parse({
       nodeSelector: options.selector ?? {},
-      image: {
-        reference: resolved.release.reference,
-        updatePolicy: options.updatePolicy ?? 'Manual',
-        pollIntervalSeconds: 300,
-      },
-      rollout: { paused: options.paused ?? false, maxUnavailable: options.maxUnavailable ?? 1 },
-      reboot: { timeoutSeconds: options.timeoutSeconds ?? 900 },
-      health: { minReadySeconds: options.minReadySeconds ?? 0 },
-    },
+      image: { reference: resolved.release.reference, updatePolicy: options.updatePolicy },
+      rollout: { paused: options.paused, maxUnavailable: options.maxUnavailable, ...options.rollout },
+      reboot: { timeoutSeconds: options.timeoutSeconds },
+      health: { minReadySeconds: options.minReadySeconds },
+      ...options.policy,
+    }),
     ...(announced && { status: { target: resolved.release } }),
   };
   return { object, resolution: { state: 'Resolved', image: resolved } };

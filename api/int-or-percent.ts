@@ -1,0 +1,11 @@
+/** A number of nodes, or a percentage of them, as Deployments have it. */
+import { z } from 'zod';
+
+export const intOrPercentSchema = z.union([z.int().min(0), z.string().regex(/^(100|[1-9]?[0-9])%$/)]).meta({
+  'x-kubernetes-validations': [
+    {
+      rule: "type(self) == int ? int(self) >= 0 : string(self).matches('^(100|[1-9]?[0-9])%$')",
+      message: 'must be a whole number of nodes, 0 or more, or a percentage from "0%" to "100%"',
+    },
+  ],
+});

@@ -1,0 +1,18 @@
+/** `spec.rollout` of an OSImage: how the fleet moves. */
+import { z } from 'zod';
+import { intOrPercentSchema } from './int-or-percent.ts';
+
+export const rolloutPolicySchema = z
+  .strictObject({
+    paused: z
+      .boolean()
+      .default(false)
+      .describe('No new slot is granted while true (default false). A node that already holds its slot finishes.'),
+    maxUnavailable: intOrPercentSchema
+      .default(1)
+      .describe(
+        'How many selected nodes may be unavailable at once, for any reason, as a number or as a percentage of the selected nodes, rounded down but at least 1 (default 1). A literal 0 (or "0%") grants no new slots.',
+      ),
+  })
+  .prefault({})
+  .describe('How the fleet moves.');

@@ -1,0 +1,73 @@
+/**
+ * What can keep a rollout from granting slots: gates for all of its nodes, and gates for one. A gate that is closed is an
+ * obstacle with the sentence that people read, so that what is done and what is said cannot differ. Nodes that hold a
+ * slot already are past all of these.
+ */
+import type { NodeOS } from '../../api/index.ts';
+import type { Budget } from './budget.ts';
+import type { Member } from './fleet.ts';
+import type { Obstacle } from './obstacle.ts';
+import type { ImageSnapshot, Snapshot } from './snapshot.ts';
+import type { TargetChoice } from './target.ts';
+
+/** What a gate may look at: one OSImage with its nodes, before any slot of this plan is granted. */
+export interface GateView {
+  readonly image: ImageSnapshot;
+  readonly choice: TargetChoice;
+  readonly members: readonly Member[];
+  readonly budget: Budget;
+  /** True when a node has failed for the target. */
+  readonly halted: boolean;
+  readonly snapshot: Snapshot;
+  readonly now: Date;
+}
+
+/** A node that could take a slot in this moment. */
+export interface Candidate {
+  readonly member: Member;
+  readonly os: NodeOS;
+}
+
+type FleetGate = (view: GateView) => Obstacle | undefined;
+type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
+
+/** Gates that close for the whole OSImage, in the order in which people are told. */
+const FLEET_GATES: readonly FleetGate[] = [paused, budgetOfZero];
+
+/** Gates that close for one node and leave the others alone. */
+const NODE_GATES: readonly NodeGate[] = [];
+
+/** Every gate that is closed for all nodes of the OSImage; slots are granted only when there is none. */
+export function closedGates(view: GateView): readonly Obstacle[] {
+  return FLEET_GATES.map((gate) => gate(view)).filter((obstacle) => obstacle !== undefined);
+}
+
+/** Parts `candidates` into those that may have a slot and what holds the others back: the first closed gate of each. */
+export function passGates(
+  candidates: readonly Candidate[],
+  view: GateView,
+): { readonly through: readonly Candidate[]; readonly heldBack: readonly Obstacle[] } {
+  const heldBack: Obstacle[] = [];
+  const through = candidates.filter((candidate) => {
+    for (const gate of NODE_GATES) {
+      const obstacle = gate(candidate, view);
+      if (obstacle === undefined) continue;
+      heldBack.push(obstacle);
+      return false;
+    }
+    return true;
+  });
+  return { through, heldBack };
+}
+
+function paused({ image }: GateView): Obstacle | undefined {
+  if (!image.object.spec.rollout.paused) return undefined;
+  const message = 'The rollout is paused: set spec.rollout.paused to false to go on. Nodes that hold a slot finish.';
+  return { type: 'Paused', message };
+}
+
+function budgetOfZero({ budget }: GateView): Obstacle | undefined {
+  if (budget.max > 0) return undefined;
+  const message = 'spec.rollout.maxUnavailable is 0, which grants no slots; set it to 1 or more to go on.';
+  return { type: 'BudgetSpent', message };
+}
