@@ -5,8 +5,9 @@
 import { toTimestamp } from '../../api/index.ts';
 import type { Blocker } from '../../api/index.ts';
 import { isUnavailable } from './budget.ts';
-import { hasFailedForTarget } from './fleet.ts';
-import type { ImageFleet, Member } from './fleet.ts';
+import type { ImageFleet } from './fleet.ts';
+import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
+import type { Member } from './member.ts';
 import { AGENT_PATIENCE_SECONDS, after, answer, holdsSlot, passed } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { inFlight } from './phases/leaving.ts';
@@ -60,28 +61,9 @@ export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: D
   return { blockers, wakes };
 }
 
-/** True when the node runs the target, has soaked, and nothing of ours is left on it. */
-export function isUpdated({ os, target }: Member): boolean {
-  const rollout = os?.status?.rollout;
-  return (
-    rollout?.phase === 'Updated' &&
-    target !== undefined &&
-    rollout.digest === target.digest &&
-    os?.status?.host?.booted?.digest === target.digest &&
-    rollout.slotTime === undefined
-  );
-}
-
 /** The members that are to run the target. */
 export function ruled(fleet: ImageFleet): readonly Member[] {
   return fleet.members.filter(({ membership }) => membership.kind === 'Ruled');
-}
-
-/** Names, at most five of them, for a sentence. */
-export function namesOf(members: readonly Member[]): string {
-  const names = members.map(({ node }) => node.name).toSorted(compare);
-  const shown = names.slice(0, 5).join(', ');
-  return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
 }
 
 function imageObstacles({ image, choice, members }: ImageFleet): readonly Obstacle[] {

@@ -5,31 +5,21 @@
 import type { NodeOS } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
+import { hasFailedForTarget } from './member.ts';
+import type { Member } from './member.ts';
 import { membershipOf, rulingImages } from './membership.ts';
 import type { Membership } from './membership.ts';
 import { follow, hold } from './node-step.ts';
-import type { NodeView, Step } from './node-view.ts';
+import type { NodeView } from './node-view.ts';
 import { grantSlot } from './phases/draining.ts';
 import { leave } from './phases/leaving.ts';
 import type { Obstacle } from './obstacle.ts';
 import { closedGates, passGates } from './slot-gates.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import { grants } from './slots.ts';
-import type { DrainSnapshot, ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
+import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
 import type { NodeTarget, TargetChoice } from './target.ts';
-
-/** One node with its NodeOS, and what is decided about it. */
-export interface Member {
-  readonly node: NodeSnapshot;
-  readonly membership: Membership;
-  /** The NodeOS of this very Node; absent until it has been created. */
-  readonly os?: NodeOS;
-  readonly target?: NodeTarget;
-  readonly step?: Step;
-  /** What the drainer last saw on the node. */
-  readonly drain?: DrainSnapshot;
-}
 
 export interface ImageFleet {
   readonly image: ImageSnapshot;
@@ -90,12 +80,6 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     members: final(undecided),
     orphans,
   };
-}
-
-/** True when the node has failed for the very target that it is to run now. */
-export function hasFailedForTarget({ membership, os, target }: Member): boolean {
-  const rollout = os?.status?.rollout;
-  return membership.kind === 'Ruled' && rollout?.phase === 'Failed' && rollout.digest === target?.digest;
 }
 
 function decide(

@@ -4,9 +4,9 @@
  */
 import { withCondition } from '../../api/index.ts';
 import type { Blocker, Condition } from '../../api/index.ts';
-import { isUpdated, namesOf, ruled } from './blockers.ts';
-import { hasFailedForTarget } from './fleet.ts';
+import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
+import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
 import { ImageCondition, Reason } from './reasons.ts';
 import { currentResolution } from './target.ts';
 

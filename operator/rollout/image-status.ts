@@ -1,10 +1,10 @@
 /** What an OSImage says about itself: only what is durable, never what this plan is about to do. */
 import type { OSImageStatus } from '../../api/index.ts';
 import type { Action } from './action.ts';
-import { blockersOf, isUpdated, ruled } from './blockers.ts';
-import { hasFailedForTarget } from './fleet.ts';
+import { blockersOf, ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { imageConditions, rolloutState } from './image-conditions.ts';
+import { hasFailedForTarget, isUpdated } from './member.ts';
 import { holdsSlot } from './node-view.ts';
 import { ImageCondition } from './reasons.ts';
 import type { EventReason } from './reasons.ts';

@@ -4,7 +4,7 @@
  */
 import type { NodeOS, NodeOSSpec } from '../../api/index.ts';
 import type { Action } from './action.ts';
-import type { Member } from './fleet.ts';
+import type { Member } from './member.ts';
 import { nodeConditions } from './node-conditions.ts';
 import { holdsSlot, ownsCordon } from './node-view.ts';
 import type { NodeView, Step } from './node-view.ts';

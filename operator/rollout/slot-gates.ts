@@ -5,7 +5,7 @@
  */
 import type { NodeOS } from '../../api/index.ts';
 import type { Budget } from './budget.ts';
-import type { Member } from './fleet.ts';
+import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
 import type { TargetChoice } from './target.ts';

@@ -1,0 +1,47 @@
+/** One node of the fleet with everything that is known and decided about it, and the questions that are asked of it. */
+import type { NodeOS } from '../../api/index.ts';
+import type { Membership } from './membership.ts';
+import type { Step } from './node-view.ts';
+import type { DrainSnapshot, NodeSnapshot } from './snapshot.ts';
+import type { NodeTarget } from './target.ts';
+
+/** One node with its NodeOS, and what is decided about it. */
+export interface Member {
+  readonly node: NodeSnapshot;
+  readonly membership: Membership;
+  /** The NodeOS of this very Node; absent until it has been created. */
+  readonly os?: NodeOS;
+  readonly target?: NodeTarget;
+  readonly step?: Step;
+  /** What the drainer last saw on the node. */
+  readonly drain?: DrainSnapshot;
+}
+
+/** True when the node runs the target, has soaked, and nothing of ours is left on it. */
+export function isUpdated({ os, target }: Member): boolean {
+  const rollout = os?.status?.rollout;
+  return (
+    rollout?.phase === 'Updated' &&
+    target !== undefined &&
+    rollout.digest === target.digest &&
+    os?.status?.host?.booted?.digest === target.digest &&
+    rollout.slotTime === undefined
+  );
+}
+
+/** True when the node has failed for the very target that it is to run now. */
+export function hasFailedForTarget({ membership, os, target }: Member): boolean {
+  const rollout = os?.status?.rollout;
+  return membership.kind === 'Ruled' && rollout?.phase === 'Failed' && rollout.digest === target?.digest;
+}
+
+/** Names, at most five of them, for a sentence. */
+export function namesOf(members: readonly Member[]): string {
+  const names = members.map(({ node }) => node.name).toSorted(compare);
+  const shown = names.slice(0, 5).join(', ');
+  return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
+}
+
+function compare(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
