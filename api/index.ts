@@ -6,3 +6,4 @@ export * from './node-os.ts';
 export * from './object-meta.ts';
 export * from './os-image-status.ts';
 export * from './os-image.ts';
+export type { Freeze, MaintenanceWindow, TimedAction } from './windows.ts';

@@ -6,6 +6,7 @@ import type { ObjectMeta } from './object-meta.ts';
 import type { OSImageStatus } from './os-image-status.ts';
 import { rebootPolicySchema } from './reboot-policy.ts';
 import { rolloutPolicySchema } from './rollout-policy.ts';
+import { freezesSchema, windowsSchema } from './windows.ts';
 
 export const imageSpecSchema = z.strictObject({
   reference: z
@@ -51,6 +52,8 @@ export const osImageSpecSchema = z
     rollout: rolloutPolicySchema,
     reboot: rebootPolicySchema,
     health: healthPolicySchema,
+    windows: windowsSchema,
+    freezes: freezesSchema,
   })
   .describe('The desired state. Written by people and Git, never by Treeline.');
 

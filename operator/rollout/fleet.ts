@@ -19,6 +19,7 @@ import type { Candidate, GateView } from './slot-gates.ts';
 import { grants } from './slots.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
+import { mayRebootNow } from './time/time-gates.ts';
 import type { NodeTarget, TargetChoice } from './target.ts';
 
 export interface ImageFleet {
@@ -147,13 +148,16 @@ export function viewOf(
   snapshot: Snapshot,
   now: Date,
 ): NodeView {
-  const spec = membership.kind === 'Ruled' ? membership.image.object.spec : undefined;
+  const image = membership.kind === 'Ruled' ? membership.image.object : undefined;
+  const spec = image?.spec;
+  const outOfTime = image && mayRebootNow(image, now);
   return {
     node,
     os,
     drain: snapshot.drains.get(node.name),
     rebootTimeoutSeconds: spec?.reboot.timeoutSeconds ?? 0,
     minReadySeconds: spec?.health.minReadySeconds ?? 0,
+    ...(outOfTime && { outOfTime }),
     now,
   };
 }

@@ -13,7 +13,7 @@ import { currentResolution } from './target.ts';
 type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
 
 /** How far a rollout is, in one word. */
-export type RolloutState = 'Complete' | 'Unresolved' | 'Halted' | 'Paused' | 'Conflict' | 'Moving';
+export type RolloutState = 'Complete' | 'Unresolved' | 'Halted' | 'Paused' | 'OutOfTime' | 'Conflict' | 'Moving';
 
 /** Says how far `fleet` is; the first that applies, in the order in which a person would want to know. */
 export function rolloutState(fleet: ImageFleet): RolloutState {
@@ -25,7 +25,16 @@ export function rolloutState(fleet: ImageFleet): RolloutState {
     return 'Complete';
   }
   if (fleet.halted) return 'Halted';
-  return image.object.spec.rollout.paused ? 'Paused' : 'Moving';
+  if (image.object.spec.rollout.paused) return 'Paused';
+  return outOfTime(fleet) === undefined ? 'Moving' : 'OutOfTime';
+}
+
+/** Why no slot may be granted at this time of day, if that is so. */
+function outOfTime({ closed }: ImageFleet): 'InvalidWindow' | 'Frozen' | 'WindowClosed' | undefined {
+  for (const { type } of closed) {
+    if (type === 'InvalidWindow' || type === 'Frozen' || type === 'WindowClosed') return type;
+  }
+  return undefined;
 }
 
 /** Returns the conditions for `fleet`, keeping the transition times of those whose status stays. */
@@ -36,7 +45,7 @@ export function imageConditions(fleet: ImageFleet, blockers: readonly Blocker[],
     [ImageCondition.Ready, ready(fleet, state, blockers)],
     [ImageCondition.Progressing, progressing(fleet, state, blockers)],
     [ImageCondition.Reconciling, reconciling(fleet, state)],
-    [ImageCondition.Stalled, stalled(state, blockers)],
+    [ImageCondition.Stalled, stalled(fleet, state, blockers)],
     [ImageCondition.ImageResolved, imageResolved(fleet)],
     [ImageCondition.Paused, paused(fleet)],
     [ImageCondition.Degraded, degraded(fleet)],
@@ -83,6 +92,8 @@ function ready(fleet: ImageFleet, state: RolloutState, blockers: readonly Blocke
       return no(Reason.RolloutHalted, sentence);
     case 'Paused':
       return no(Reason.Paused, sentence);
+    case 'OutOfTime':
+      return no(Reason[outOfTime(fleet) ?? 'WindowClosed'], sentence);
     case 'Conflict':
       return no(Reason.SelectorConflict, sentence);
     case 'Moving':
@@ -103,10 +114,11 @@ function reconciling(fleet: ImageFleet, state: RolloutState): Verdict {
     : no(Reason.NothingToDo, 'Nothing moves at present.');
 }
 
-function stalled(state: RolloutState, blockers: readonly Blocker[]): Verdict {
+function stalled(fleet: ImageFleet, state: RolloutState, blockers: readonly Blocker[]): Verdict {
   const why = blockers[0]?.message ?? '';
   if (state === 'Halted') return yes(Reason.RolloutHalted, why);
   if (state === 'Conflict') return yes(Reason.SelectorConflict, why);
+  if (state === 'OutOfTime' && outOfTime(fleet) === 'InvalidWindow') return yes(Reason.InvalidWindow, why);
   return no(Reason.NothingStalled, 'The rollout needs nobody.');
 }
 

@@ -57,8 +57,9 @@ export function hold(view: NodeView, why: string): Step {
   if (rollout.phase === 'Pending') {
     return stay(view, enter(view, 'Pending', rollout.digest, why, slotUntilUncordoned(view)));
   }
-  if (order === undefined || order.digest !== rollout.digest || rollout.phase === 'Draining')
-    return stay(view, rollout);
+  if (order === undefined || order.digest !== rollout.digest) return stay(view, rollout);
+  // Nothing is emptied any further; but no node stands empty until the next window either.
+  if (rollout.phase === 'Draining' && view.outOfTime === undefined) return stay(view, rollout);
   const { awaitsSlot: _, ...step } = follow(view, order);
   // The digest may be an old one by now: nothing is staged or approved anew for it.
   return step.order?.goal === 'Stage' || step.order?.goal === 'Boot' ? { ...step, order } : step;

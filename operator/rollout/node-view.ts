@@ -1,6 +1,7 @@
 /** One node as its phase sees it: everything that the decision about this node may depend on, and nothing of the others. */
 import { toTimestamp } from '../../api/index.ts';
 import type { NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
+import type { Obstacle } from './obstacle.ts';
 import type { EventReason } from './reasons.ts';
 import type { DrainSnapshot, NodeSnapshot } from './snapshot.ts';
 
@@ -15,6 +16,8 @@ export interface NodeView {
   readonly rebootTimeoutSeconds: number;
   /** `spec.health.minReadySeconds` of the OSImage. */
   readonly minReadySeconds: number;
+  /** The window or freeze that forbids a new approval now. */
+  readonly outOfTime?: Obstacle;
   readonly now: Date;
 }
 

@@ -7,6 +7,7 @@ import { surveyFleet, viewOf } from './fleet.ts';
 import { imageActions } from './image-status.ts';
 import { forgottenCordons, nodeActions } from './node-actions.ts';
 import type { Snapshot } from './snapshot.ts';
+import { nextChange } from './time/calendar.ts';
 
 /**
  * Says what is to be done about `snapshot` at `now`, and when to ask again. Carrying the plan out and planning again
@@ -31,6 +32,8 @@ export function plan(snapshot: Snapshot, now: Date): Plan {
     const told = imageActions(image, now);
     actions.push(...told.actions);
     wakes.push(...told.wakes);
+    const change = nextChange(image.image.object, now);
+    if (change !== undefined) wakes.push(change);
   }
   const later = wakes.map((wake) => wake.getTime()).filter((time) => time > now.getTime());
   return later.length === 0 ? { actions } : { actions, nextTime: new Date(Math.min(...later)) };

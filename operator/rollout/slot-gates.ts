@@ -9,6 +9,7 @@ import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
 import type { TargetChoice } from './target.ts';
+import { mayRebootNow } from './time/time-gates.ts';
 
 /** What a gate may look at: one OSImage with its nodes, before any slot of this plan is granted. */
 export interface GateView {
@@ -32,7 +33,7 @@ type FleetGate = (view: GateView) => Obstacle | undefined;
 type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
 
 /** Gates that close for the whole OSImage, in the order in which people are told. */
-const FLEET_GATES: readonly FleetGate[] = [paused, budgetOfZero];
+const FLEET_GATES: readonly FleetGate[] = [paused, outOfTime, budgetOfZero];
 
 /** Gates that close for one node and leave the others alone. */
 const NODE_GATES: readonly NodeGate[] = [];
@@ -64,6 +65,10 @@ function paused({ image }: GateView): Obstacle | undefined {
   if (!image.object.spec.rollout.paused) return undefined;
   const message = 'The rollout is paused: set spec.rollout.paused to false to go on. Nodes that hold a slot finish.';
   return { type: 'Paused', message };
+}
+
+function outOfTime({ image, now }: GateView): Obstacle | undefined {
+  return mayRebootNow(image.object, now);
 }
 
 function budgetOfZero({ budget }: GateView): Obstacle | undefined {

@@ -6,6 +6,7 @@ import type { NodeView, Step } from '../node-view.ts';
 import { stageOrder } from '../order.ts';
 import type { DrainSnapshot } from '../snapshot.ts';
 import type { NodeTarget } from '../target.ts';
+import { giveBack } from './out-of-time.ts';
 import { start } from './start.ts';
 
 /** Seconds between two rounds of evictions on one node; the API server answers a refused eviction no sooner. */
@@ -36,6 +37,7 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
   if (host === undefined || bootedDigest(os) === target.digest || stagedDigest(os) !== target.digest) {
     return start(view, target, rollout.attempts);
   }
+  if (view.outOfTime !== undefined) return giveBack(view, target, rollout, view.outOfTime);
   const order = stageOrder(target, rollout.attempts ?? 0, host.bootID);
   const held = heldFields(rollout);
   if (!node.cordoned) {
@@ -80,6 +82,7 @@ export function awaitingGate(view: NodeView, target: NodeTarget, rollout: Rollou
   if (host === undefined || bootedDigest(os) === target.digest || stagedDigest(os) !== target.digest) {
     return start(view, target, rollout.attempts);
   }
+  if (view.outOfTime !== undefined) return giveBack(view, target, rollout, view.outOfTime);
   if (nextAttemptTime === undefined || passed(nextAttemptTime, now)) {
     return {
       rollout: enter(view, 'Draining', target.digest, 'Is looked at again before the next boot.', heldFields(rollout)),

@@ -36,7 +36,8 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
   if (!approved) {
     // The approval may come long after the drain: the operator was away, or somebody lifted the cordon for a while.
     const empty = node.cordoned && view.drain?.podsLeft === 0;
-    const fit = node.ready && !node.deleting && empty && stagedDigest(os) === target.digest;
+    const inTime = view.outOfTime === undefined;
+    const fit = node.ready && !node.deleting && empty && inTime && stagedDigest(os) === target.digest;
     if (!fit || passed(deadline, now)) return lookAgain(view, target, rollout);
     return { rollout: keep(view, rollout), order: boot, cordon: 'Hold', wake: new Date(deadline) };
   }

@@ -30,6 +30,8 @@ function osImage(reference = TAG, status?: OSImage['status'], secret?: string): 
       },
       rollout: { paused: false, maxUnavailable: 1 },
       reboot: { timeoutSeconds: 900 },
+      windows: [],
+      freezes: [],
       health: { minReadySeconds: 0 },
     },
     ...(status === undefined ? {} : { status }),

@@ -1,6 +1,7 @@
 /** What people and bad luck do to a cluster in the middle of a rollout. */
-import { EXCLUDE_LABEL } from '../../../api/index.ts';
+import { EXCLUDE_LABEL, toTimestamp } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
+import { CALENDARS, calendarOf } from './calendars.ts';
 import type { World, WorldNode } from './world.ts';
 
 const VERSIONS = ['v2', 'v3', 'v4'];
@@ -57,6 +58,16 @@ const DEEDS: readonly Deed[] = [
   function changeBudget(world) {
     const maxUnavailable = world.pick([0, 1, 2, 3, '0%', '40%', '100%']) ?? 1;
     world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, maxUnavailable } }));
+  },
+  function changeWindows(world) {
+    const { windows } = calendarOf(Math.floor(world.random() * CALENDARS));
+    world.edit('fleet', (spec) => ({ ...spec, windows }));
+  },
+  function freeze(world) {
+    const start = world.time + Math.floor(world.random() * 600) * 1000;
+    const end = start + Math.floor(60 + world.random() * 1800) * 1000;
+    const freezes = [{ start: toTimestamp(new Date(start)), end: toTimestamp(new Date(end)), reason: 'a test' }];
+    world.edit('fleet', (spec) => ({ ...spec, freezes }));
   },
   function cutRegistry(world) {
     world.registryDown = !world.registryDown;

@@ -5,6 +5,7 @@ import type { NodeOS } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf } from './fixtures.ts';
 import type { World } from './world.ts';
 
@@ -21,7 +22,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
     assert.ok(!written.has(key), `${key} is written twice in one plan`);
     written.add(key);
   }
-  staysWithinBudget(snapshot, made);
+  staysWithinBudget(snapshot, made, world.time);
   keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);
@@ -61,6 +62,10 @@ function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): v
     case 'Drain':
       assert.ok(nodeNamed(snapshot, action.node).cordoned, `${action.node} is drained before its cordon is seen`);
       assert.ok(slotOf(snapshot, action.node), `${action.node} is drained without a slot`);
+      assert.ok(
+        inTime(snapshot, action.node, world.time),
+        `${action.node} is drained outside of a window or in a freeze`,
+      );
       return;
     case 'WriteOrder':
       return ordersOnlyTheTarget(snapshot, nodeOSNamed(snapshot, action.name), action, world);
@@ -124,12 +129,13 @@ function ordersOnlyTheTarget(
   assert.equal(host?.staged?.digest, order.digest, 'a digest is approved that is not staged');
   assert.equal(order.bootApproval?.digest, order.digest);
   assert.equal(order.bootApproval?.notAfter, rollout.rebootDeadline);
+  assert.ok(inTime(snapshot, action.name, world.time), 'a boot is approved outside of a window or in a freeze');
   assert.ok(Date.parse(rollout.rebootDeadline ?? '') > world.time, 'an expired approval is given');
   assert.ok(node.ready && node.cordoned, 'a boot is approved for a node that is not Ready and cordoned');
   assert.equal(snapshot.drains.get(node.name)?.podsLeft, 0, 'a boot is approved before the node is empty');
 }
 
-function staysWithinBudget(snapshot: Snapshot, made: Plan): void {
+function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
   for (const image of snapshot.images) {
     const selected = snapshot.nodes.filter((node) => isSelected(image, node));
     const granted = made.actions.flatMap((action) =>
@@ -142,6 +148,7 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan): void {
     );
     if (granted.length === 0) continue;
     assert.ok(!image.object.spec.rollout.paused, 'a slot is granted while paused');
+    assert.ok(mayReboot(image.object.spec, time), 'a slot is granted outside of a window or in a freeze');
     const lost = selected.filter(
       (node) =>
         !node.ready || node.cordoned || node.deleting || slotOf(snapshot, node.name) || granted.includes(node.name),
@@ -157,6 +164,12 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan): void {
     assert.ok(lost.length <= most, `${lost.length} nodes would be unavailable, at most ${most} may be`);
     for (const name of granted) assert.ok(nodeNamed(snapshot, name).ready, `${name} gets a slot and is not Ready`);
   }
+}
+
+/** True when the windows and freezes of the OSImage that rules the node let it be rebooted. */
+function inTime(snapshot: Snapshot, name: string, time: number): boolean {
+  const ruling = snapshot.images.filter((image) => isSelected(image, nodeNamed(snapshot, name)));
+  return ruling.every(({ object }) => mayReboot(object.spec, time));
 }
 
 /** The selectors that the simulated world uses: everything, or one label. */

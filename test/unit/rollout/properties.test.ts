@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { CALENDARS, calendarOf } from './calendars.ts';
 import { manifestOf } from './fixtures.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
 import { somethingHappens } from './people.ts';
@@ -20,6 +21,7 @@ const fleets = fc.record({
   maxUnavailable: fc.constantFrom<number | string>(1, 2, 3, '25%', '50%', '100%'),
   minReadySeconds: fc.constantFrom(0, 30),
   armed: fc.boolean(),
+  calendar: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.nat(CALENDARS - 1)),
 });
 
 type Fleet = typeof fleets extends fc.Arbitrary<infer T> ? T : never;
@@ -41,7 +43,8 @@ const faults: fc.Arbitrary<Rates> = fc.record({
 
 function worldOf(fleet: Fleet): World {
   const world = new World(fleet.seed);
-  world.addImage({ name: 'fleet', maxUnavailable: fleet.maxUnavailable, minReadySeconds: fleet.minReadySeconds });
+  const { maxUnavailable, minReadySeconds } = fleet;
+  world.addImage({ name: 'fleet', maxUnavailable, minReadySeconds, policy: calendarOf(fleet.calendar) });
   for (let index = 0; index < fleet.nodes; index++) {
     world.addNode(`node-${index}`, {}, fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64');
   }

@@ -85,6 +85,9 @@ export function randomFrom(seed: number): () => number {
   };
 }
 
+/** Longer than any window of the simulated calendars is closed. */
+const DAY_MS = 86_400_000;
+
 export class World {
   time = Date.parse('2026-11-23T12:00:00Z');
   rates: Rates = NO_FAULTS;
@@ -330,11 +333,15 @@ export class World {
   /** Runs on until nothing is left to do, jumping over idle time. Returns the rounds that it took. */
   settle(check: (snapshot: Snapshot, made: Plan, world: World) => void, maxRounds = 400): number {
     let quiet = 0;
+    let busyAt = this.time;
     for (let round = 0; round < maxRounds; round++) {
       const { actions, nextTime } = this.act(check);
       const idle = actions.every(({ kind }) => kind === 'Drain');
       quiet = idle ? quiet + 1 : 0;
-      if (quiet > 3 && nextTime === undefined && this.#resting()) return round;
+      if (!idle) busyAt = this.time;
+      // Windows open for ever; a day without anything to do has seen each of them.
+      const over = nextTime === undefined || this.time - busyAt > DAY_MS;
+      if (quiet > 3 && over && this.#resting()) return round;
       const jump = idle && nextTime !== undefined && quiet > 2 ? Math.ceil((nextTime.getTime() - this.time) / 1000) : 5;
       this.advance(Math.min(Math.max(jump, 1), 3600));
     }
