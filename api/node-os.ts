@@ -144,6 +144,9 @@ export const rolloutStatusSchema = z.strictObject({
   phase: phaseSchema.describe('Where in the state table of docs/architecture.md the node is.'),
   phaseTime: time('When the phase was entered.'),
   digest: z.string().max(128).optional().describe('The target for which the phase holds.'),
+  stagingTime: time(
+    'When the node was given a staging place; present for as long as it holds one and may fetch the image.',
+  ).optional(),
   slotTime: time('When the slot was granted; present for as long as the node holds one.').optional(),
   preBootID: z.string().max(64).optional().describe('Boot ID of the node when the boot was approved.'),
   rebootDeadline: time('When the node must be back, Ready and on the image.').optional(),

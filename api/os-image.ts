@@ -6,6 +6,7 @@ import type { ObjectMeta } from './object-meta.ts';
 import type { OSImageStatus } from './os-image-status.ts';
 import { rebootPolicySchema } from './reboot-policy.ts';
 import { rolloutPolicySchema } from './rollout-policy.ts';
+import { stagingPolicySchema } from './staging-policy.ts';
 import { freezesSchema, windowsSchema } from './windows.ts';
 
 export const imageSpecSchema = z.strictObject({
@@ -50,6 +51,7 @@ export const osImageSpecSchema = z
     nodeSelector: labelSelectorSchema,
     image: imageSpecSchema.describe('Which image.'),
     rollout: rolloutPolicySchema,
+    staging: stagingPolicySchema,
     reboot: rebootPolicySchema,
     health: healthPolicySchema,
     windows: windowsSchema,

@@ -39,6 +39,8 @@ export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: D
           ...failures(fleet),
           ...fleet.closed,
           ...fleet.heldBack,
+          // A freeze closes both, and is said once.
+          ...fleet.unstaged.filter(({ message }) => !fleet.closed.some((one) => one.message === message)),
           ...drains(fleet),
           ...silentAgents(fleet, now, wakes),
           ...budget(fleet),
@@ -157,9 +159,11 @@ function silentAgents(fleet: ImageFleet, now: Date, wakes: Date[]): readonly Obs
   return ruled(fleet).flatMap(({ node, os }): Obstacle[] => {
     const rollout = os?.status?.rollout;
     if (os === undefined || rollout === undefined) return [];
-    const begun = rollout.nextAttemptTime ?? rollout.phaseTime;
+    const begun = rollout.stagingTime ?? rollout.nextAttemptTime ?? rollout.phaseTime;
     const waits =
-      rollout.phase === 'Pending' ? os.status?.host === undefined : awaitsAnswer(rollout.phase) && unanswered(os);
+      rollout.phase === 'Pending'
+        ? os.status?.host === undefined || unacknowledged(os)
+        : awaitsAnswer(rollout.phase) && unanswered(os);
     if (!waits) return [];
     const patience = after(begun, AGENT_PATIENCE_SECONDS);
     if (!passed(patience, now)) {
@@ -169,6 +173,11 @@ function silentAgents(fleet: ImageFleet, now: Date, wakes: Date[]): readonly Obs
     const message = `The agent on ${node.name} has not answered since ${begun}; see that the node is up and its treeline-agent pod runs.`;
     return [{ type: 'AgentSilent', node: node.name, message, since: new Date(begun) }];
   });
+}
+
+/** An order was taken back, and the agent has not said that it knows. */
+function unacknowledged(os: NonNullable<Member['os']>): boolean {
+  return os.spec.order?.goal === 'Observe' && answer(os) === undefined;
 }
 
 function awaitsAnswer(phase: string): boolean {

@@ -14,14 +14,13 @@ export interface Budget {
 }
 
 /**
- * `spec.rollout.maxUnavailable` as a number of nodes: a percentage of `selected` is rounded down but is at least 1; a
- * literal 0 or "0%" is 0, which grants nothing.
+ * A number of nodes, or a percentage of `nodes`, as a number: a percentage is rounded down but is at least 1; a literal 0
+ * or "0%" is 0, which grants nothing.
  */
-export function maxUnavailable(image: OSImage, selected: number): number {
-  const value = image.spec.rollout.maxUnavailable;
+export function countOf(value: number | string, nodes: number): number {
   if (typeof value === 'number') return value;
   const percent = Number.parseInt(value, 10);
-  return percent === 0 ? 0 : Math.max(1, Math.floor((selected * percent) / 100));
+  return percent === 0 ? 0 : Math.max(1, Math.floor((nodes * percent) / 100));
 }
 
 /** True when workloads cannot count on `node`: NotReady, cordoned by anybody, being deleted, or holding a slot of ours. */
@@ -36,5 +35,5 @@ export function budgetOf(
   nodeOSes: ReadonlyMap<string, NodeOS>,
 ): Budget {
   const unavailable = selected.filter((node) => isUnavailable(node, nodeOSes.get(node.name))).map((node) => node.name);
-  return { max: maxUnavailable(image, selected.length), unavailable: new Set(unavailable) };
+  return { max: countOf(image.spec.rollout.maxUnavailable, selected.length), unavailable: new Set(unavailable) };
 }

@@ -17,6 +17,7 @@ import type { Obstacle } from './obstacle.ts';
 import { closedGates, passGates } from './slot-gates.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import { grants } from './slots.ts';
+import { grantPlaces } from './staging-grants.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
 import { mayRebootNow } from './time/time-gates.ts';
@@ -34,6 +35,8 @@ export interface ImageFleet {
   readonly closed: readonly Obstacle[];
   /** What keeps single nodes from getting one, while others may. */
   readonly heldBack: readonly Obstacle[];
+  /** What keeps nodes from beginning to fetch the image. */
+  readonly unstaged: readonly Obstacle[];
 }
 
 export interface Fleet {
@@ -71,9 +74,12 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     );
     const halted = members.some(hasFailedForTarget);
     const view = { image, choice, members, budget, halted, snapshot, now };
-    const { granted, closed, heldBack } = grantSlots(view);
-    for (const member of granted) decided.set(member.node.name, member);
-    return { image, choice, members, budget, halted, closed, heldBack };
+    const slots = grantSlots(view);
+    const viewed = ({ member, os }: Candidate) => viewOf(member.node, os, member.membership, snapshot, now);
+    const places = grantPlaces(view, slots, viewed);
+    for (const member of [...slots.granted, ...places.granted]) decided.set(member.node.name, member);
+    const { closed, heldBack } = slots;
+    return { image, choice, members, budget, halted, closed, heldBack, unstaged: places.unstaged };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
   return {

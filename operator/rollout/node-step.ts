@@ -2,7 +2,7 @@
 import type { RolloutStatus } from '../../api/index.ts';
 import { enter, slotUntilUncordoned } from './node-view.ts';
 import type { NodeView, Step } from './node-view.ts';
-import { observeOrder, stageOrder } from './order.ts';
+import { observeOrder } from './order.ts';
 import { awaitingGate, draining } from './phases/draining.ts';
 import { inFlight, landed } from './phases/leaving.ts';
 import { failedBoot, overdueReboot, rebooting, soaking, updated, verifying } from './phases/rebooting.ts';
@@ -55,12 +55,14 @@ export function hold(view: NodeView, why: string): Step {
   const order = view.os.spec.order;
   if (rollout === undefined) return stay(view, enter(view, 'Pending', undefined, why, {}));
   if (rollout.phase === 'Pending') {
+    // What failed before and when it is tried again stays known.
+    if (rollout.attempts !== undefined) return stay(view, rollout);
     return stay(view, enter(view, 'Pending', rollout.digest, why, slotUntilUncordoned(view)));
   }
   if (order === undefined || order.digest !== rollout.digest) return stay(view, rollout);
   // Nothing is emptied any further; but no node stands empty until the next window either.
   if (rollout.phase === 'Draining' && view.outOfTime === undefined) return stay(view, rollout);
-  const { awaitsSlot: _, ...step } = follow(view, order);
+  const { awaitsSlot: _slot, awaitsPlace: _place, ...step } = follow(view, order);
   // The digest may be an old one by now: nothing is staged or approved anew for it.
   return step.order?.goal === 'Stage' || step.order?.goal === 'Boot' ? { ...step, order } : step;
 }
@@ -79,7 +81,5 @@ function retarget(view: NodeView, target: NodeTarget, rollout: RolloutStatus): S
   const flying = inFlight(rollout);
   const withdraw = os.spec.order?.goal === 'Boot' && os.spec.order.digest !== target.digest;
   if (!withdraw && !(flying && !landed(view, rollout))) return start(view, target);
-  const bootID = os.status?.host?.bootID;
-  const order = bootID === undefined ? observeOrder(target) : stageOrder(target, 0, bootID);
-  return { rollout, order, cordon: flying ? 'Leave' : 'Release' };
+  return { rollout, order: observeOrder(target), cordon: flying ? 'Leave' : 'Release' };
 }

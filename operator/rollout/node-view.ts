@@ -39,6 +39,8 @@ export interface Step {
   readonly drain?: true;
   /** The node could take a slot in this moment, if the fleet can spare it. */
   readonly awaitsSlot?: true;
+  /** The node needs the image and could fetch it in this moment, if the fleet has a staging place for it. */
+  readonly awaitsPlace?: true;
   /** Everything of ours is undone: the NodeOS may go. */
   readonly settled?: true;
   /** What to tell people if `rollout` is written. */

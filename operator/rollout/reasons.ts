@@ -84,6 +84,7 @@ export const BLOCKER_TYPES = [
   'Paused',
   'Frozen',
   'WindowClosed',
+  'StagingClosed',
   'DrainRefused',
   'NodeNotReady',
   'AgentSilent',

@@ -24,7 +24,7 @@ export function grants(candidates: readonly NodeView[], budget: Budget, digest: 
  * new image on the same machine first. The order is fixed for one digest, so that a restarted operator goes on with it,
  * and another for the next. Nodes that have failed at something come last: they cost the most time.
  */
-function inTurn(candidates: readonly NodeView[], digest: string): readonly NodeView[] {
+export function inTurn(candidates: readonly NodeView[], digest: string): readonly NodeView[] {
   const keyed = candidates.map((view) => ({
     view,
     failed: (view.os.status?.rollout?.attempts ?? 0) > 0 ? 1 : 0,

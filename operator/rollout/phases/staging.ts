@@ -1,12 +1,21 @@
 /** Pending, Staging, Staged, AwaitingSlot: everything before the node is disturbed. */
 import { toTimestamp } from '../../../api/index.ts';
-import type { Order, RolloutStatus } from '../../../api/index.ts';
+import type { RolloutStatus } from '../../../api/index.ts';
 import { MAX_ATTEMPTS, restSeconds } from '../backoff.ts';
-import { after, answer, bootedDigest, enter, passed, slotUntilUncordoned, stagedDigest } from '../node-view.ts';
+import {
+  AGENT_PATIENCE_SECONDS,
+  after,
+  answer,
+  bootedDigest,
+  enter,
+  passed,
+  slotUntilUncordoned,
+  stagedDigest,
+} from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
-import { stageOrder } from '../order.ts';
+import { observeOrder, stageOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
-import { PENDING_MESSAGE, STAGED_MESSAGE, STAGING_MESSAGE, start } from './start.ts';
+import { PENDING_MESSAGE, STAGED_MESSAGE, STAGING_MESSAGE, start, whyNotFetch } from './start.ts';
 
 /**
  * Seconds between an answer "Succeeded" and a report that shows the image staged. Longer means that somebody dropped
@@ -14,31 +23,41 @@ import { PENDING_MESSAGE, STAGED_MESSAGE, STAGING_MESSAGE, start } from './start
  */
 const REPORT_GRACE_SECONDS = 60;
 
-/** Pending: the agent has not reported the host yet. */
+/** Pending: the agent has not reported the host yet, a failure rests, or the node has no place to fetch the image. */
 export function pending(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
-  if (view.os.status?.host !== undefined) return start(view, target, rollout.attempts);
-  return {
-    rollout: enter(view, 'Pending', target.digest, PENDING_MESSAGE, {
-      ...slotUntilUncordoned(view),
-      ...attemptsOf(rollout),
-    }),
-    order: view.os.spec.order,
-    cordon: 'Release',
-  };
+  const { os } = view;
+  if (os.status?.host === undefined) {
+    return {
+      rollout: enter(view, 'Pending', target.digest, PENDING_MESSAGE, {
+        ...slotUntilUncordoned(view),
+        ...attemptsOf(rollout),
+      }),
+      order: os.spec.order,
+      cordon: 'Release',
+    };
+  }
+  const order = withdrawn(view, target);
+  const { wake, ...begun } = start(view, target, rollout.attempts);
+  if (begun.rollout.phase !== 'Pending' || rollout.nextAttemptTime === undefined) {
+    return { ...begun, order, cordon: 'Release' };
+  }
+  return { ...waiting(view, target, rollout), ...(wake && { wake }) };
 }
 
-/** Staging, and Failed at it: the order stands until it is answered; a failure rests and is tried again. */
+/** Staging, and Failed at it: the order stands until it is answered; a failure gives the place back and rests. */
 export function staging(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
   const { os, now } = view;
   const attempts = rollout.attempts ?? 0;
   if (os.status?.host === undefined || bootedDigest(os) === target.digest) return start(view, target, attempts);
-  const order = nextStageOrder(view, target, rollout);
   if (stagedDigest(os) === target.digest) {
     const event = { type: 'Normal', reason: 'ImageStaged', message: `${target.image} is staged and locked.` } as const;
     return start(view, target, attempts, event);
   }
-  const answered =
-    os.spec.order?.id === stageOrder(target, attempts, os.status.host.bootID).id ? answer(os) : undefined;
+  if (rollout.stagingTime === undefined) {
+    return rollout.phase === 'Failed' ? waiting(view, target, rollout) : start(view, target, attempts);
+  }
+  const order = stageOrder(target, attempts, os.status.host.bootID);
+  const answered = os.spec.order?.id === order.id ? answer(os) : undefined;
   if (answered !== undefined && answered.result !== 'Succeeded') {
     return failed(view, target, attempts + 1, answered.message);
   }
@@ -46,19 +65,25 @@ export function staging(view: NodeView, target: NodeTarget, rollout: RolloutStat
   if (reportDue !== undefined && passed(reportDue, now)) {
     return failed(view, target, attempts + 1, 'The image was staged, and is gone from the host again.');
   }
-  const { nextAttemptTime } = rollout;
-  const resting = nextAttemptTime !== undefined && !passed(nextAttemptTime, now);
-  const wake = resting ? new Date(nextAttemptTime) : reportDue;
-  return {
+  const step = {
     rollout: enter(view, rollout.phase, target.digest, rollout.message ?? STAGING_MESSAGE, {
+      stagingTime: rollout.stagingTime,
       ...slotUntilUncordoned(view),
-      ...attemptsOf(rollout),
-      ...(nextAttemptTime !== undefined && { nextAttemptTime }),
+      ...failureOf(rollout),
     }),
     order,
     cordon: 'Release',
-    ...(wake && { wake }),
-  };
+  } as const;
+  const patience = answered === undefined ? patienceWith(view, rollout) : undefined;
+  if (patience === undefined || !passed(patience, now)) {
+    const wake = reportDue ?? patience;
+    return { ...step, ...(wake && { wake }) };
+  }
+  // The order is taken back before the place is given to another.
+  if (os.spec.order?.goal === 'Stage') return { ...step, order: observeOrder(target) };
+  return rollout.nextAttemptTime === undefined
+    ? { ...start(view, target, attempts), cordon: 'Release' }
+    : waiting(view, target, rollout);
 }
 
 /** Staged and AwaitingSlot: the image is there, the node waits for its turn. */
@@ -79,16 +104,49 @@ export function staged(view: NodeView, target: NodeTarget, rollout: RolloutStatu
   };
 }
 
-/** The order that is due: while a failure rests, the failed one stays, unless it would be fetched in another way now. */
-function nextStageOrder(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Order | undefined {
+/** After a failure, without a place: asks for one when the rest is over. What failed stays said. */
+function waiting(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const rest = restsUntil(view, target, rollout);
+  const phase = rollout.phase === 'Failed' ? 'Failed' : 'Pending';
+  return {
+    rollout: enter(view, phase, target.digest, rollout.message ?? '', {
+      ...slotUntilUncordoned(view),
+      ...failureOf(rollout),
+    }),
+    order: withdrawn(view, target),
+    cordon: 'Release',
+    ...(rest === undefined ? whyNotFetch(view) === undefined && { awaitsPlace: true } : { wake: new Date(rest) }),
+  };
+}
+
+/** Until when a failure rests; undefined when it does not, or when the image would be fetched in another way by now. */
+function restsUntil(view: NodeView, target: NodeTarget, rollout: RolloutStatus): string | undefined {
   const { os, now } = view;
-  const attempts = rollout.attempts ?? 0;
-  const bootID = os.status?.host?.bootID ?? '';
-  if (attempts > 0 && !passed(rollout.nextAttemptTime, now)) {
-    const before = stageOrder(target, attempts - 1, bootID);
-    if (os.spec.order?.id === before.id) return os.spec.order;
+  const { nextAttemptTime, attempts = 0 } = rollout;
+  if (nextAttemptTime === undefined || passed(nextAttemptTime, now)) return undefined;
+  const failed = stageOrder(target, attempts - 1, os.status?.host?.bootID ?? '');
+  return os.spec.order?.id === failed.id ? nextAttemptTime : undefined;
+}
+
+/** The order of a node without a place: one that could still make its agent fetch, or boot, is taken back. */
+function withdrawn(view: NodeView, target: NodeTarget) {
+  const { order } = view.os.spec;
+  const live = (order?.goal === 'Stage' || order?.goal === 'Boot') && answer(view.os) === undefined;
+  return live ? observeOrder(target) : order;
+}
+
+/**
+ * Until when an agent that neither answers nor gets on keeps its place; undefined while it gets on. A dead node must not
+ * keep the others from fetching.
+ */
+function patienceWith({ node, os }: NodeView, rollout: RolloutStatus): Date | undefined {
+  const begun = after(rollout.stagingTime ?? rollout.phaseTime, AGENT_PATIENCE_SECONDS);
+  if (!node.ready) {
+    const notReady =
+      node.readySince === undefined ? begun : after(toTimestamp(node.readySince), AGENT_PATIENCE_SECONDS);
+    return notReady > begun ? notReady : begun;
   }
-  return stageOrder(target, attempts, bootID);
+  return os.status?.progress === undefined ? begun : undefined;
 }
 
 function failed(view: NodeView, target: NodeTarget, attempts: number, why: string): Step {
@@ -98,7 +156,7 @@ function failed(view: NodeView, target: NodeTarget, attempts: number, why: strin
     ? `Staging failed ${attempts} times: ${why} It is tried again at ${nextAttemptTime}; meanwhile no node gets a new slot.`
     : `Staging failed: ${why} It is tried again at ${nextAttemptTime}.`;
   return {
-    rollout: enter(view, last ? 'Failed' : 'Staging', target.digest, message.slice(0, 4096), {
+    rollout: enter(view, last ? 'Failed' : 'Pending', target.digest, message.slice(0, 4096), {
       ...slotUntilUncordoned(view),
       attempts,
       nextAttemptTime,
@@ -109,6 +167,12 @@ function failed(view: NodeView, target: NodeTarget, attempts: number, why: strin
   };
 }
 
-function attemptsOf(rollout: RolloutStatus): { attempts?: number } {
-  return rollout.attempts === undefined ? {} : { attempts: rollout.attempts };
+function attemptsOf({ attempts }: RolloutStatus): Pick<RolloutStatus, 'attempts'> {
+  return attempts === undefined ? {} : { attempts };
+}
+
+/** What is kept of a failure until the image is staged. */
+function failureOf(rollout: RolloutStatus): Pick<RolloutStatus, 'attempts' | 'nextAttemptTime'> {
+  const { nextAttemptTime } = rollout;
+  return { ...attemptsOf(rollout), ...(nextAttemptTime !== undefined && { nextAttemptTime }) };
 }

@@ -1,5 +1,6 @@
 /** Where a node begins for a digest: when it is new, when the target changed, when what it held is gone. */
-import { bootedDigest, enter, slotUntilUncordoned, stagedDigest } from '../node-view.ts';
+import { toTimestamp } from '../../../api/index.ts';
+import { answer, bootedDigest, enter, slotUntilUncordoned, stagedDigest } from '../node-view.ts';
 import type { NodeEvent, NodeView, Step } from '../node-view.ts';
 import type { NodeTarget } from '../target.ts';
 
@@ -16,14 +17,42 @@ export function start(view: NodeView, target: NodeTarget, attempts = 0, event?: 
   if (bootedDigest(view.os) === target.digest) {
     return { ...step, rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, slotUntilUncordoned(view)) };
   }
-  const phase = stagedDigest(view.os) === target.digest ? 'Staged' : 'Staging';
+  if (stagedDigest(view.os) === target.digest) {
+    return { ...step, rollout: enter(view, 'Staged', target.digest, STAGED_MESSAGE, carried) };
+  }
+  const why = whyNotFetch(view);
   return {
     ...step,
-    rollout: enter(view, phase, target.digest, phase === 'Staged' ? STAGED_MESSAGE : STAGING_MESSAGE, carried),
+    rollout: enter(view, 'Pending', target.digest, why ?? PLACE_MESSAGE, carried),
+    ...(why === undefined && { awaitsPlace: true }),
   };
 }
 
+/** Grants the staging place that `step` waits for; the order is written once that is durable. */
+export function grantPlace(view: NodeView, target: NodeTarget, step: Step): Step {
+  const { awaitsPlace: _place, wake: _wake, ...rest } = step;
+  const { phase, phaseTime: _time, digest: _digest, cordonOwned: _cordon, message, ...carried } = step.rollout;
+  // What failed before stays said until it has succeeded.
+  const said = carried.nextAttemptTime === undefined ? STAGING_MESSAGE : (message ?? '');
+  const rollout = enter(view, phase === 'Failed' ? 'Failed' : 'Staging', target.digest, said, {
+    ...carried,
+    stagingTime: toTimestamp(view.now),
+  });
+  return { ...rest, rollout };
+}
+
+/** Why the node could not make use of a staging place in this moment, as a sentence; undefined when it could. */
+export function whyNotFetch({ node, os }: NodeView): string | undefined {
+  if (node.deleting) return 'The Node is being deleted.';
+  if (!node.ready) return 'Waits for the node to be Ready before it fetches the image.';
+  // Its order was taken back: until the agent says that it knows, it may be fetching still, or be gone.
+  if (os.spec.order?.goal === 'Observe' && answer(os) === undefined) return ACKNOWLEDGE_MESSAGE;
+  return undefined;
+}
+
 export const PENDING_MESSAGE = "Waits for the node's agent to report the host; see that its agent pod runs.";
+export const PLACE_MESSAGE = 'Waits for its turn to fetch the image (spec.staging).';
 export const STAGING_MESSAGE = 'Waits for the agent to fetch the image and stage it.';
 export const STAGED_MESSAGE = 'The image is staged and locked; waits for a slot of its OSImage.';
 export const UPDATED_MESSAGE = 'The node runs the target.';
+const ACKNOWLEDGE_MESSAGE = "Waits for the node's agent to answer; see that its agent pod runs.";

@@ -1,7 +1,7 @@
 /** When a tag is looked up, what stays true while the registry is away, and what a moved tag means. */
 import assert from 'node:assert/strict';
 import { pino } from 'pino';
-import type { OSImage } from '../../../api/index.ts';
+import { osImageSpecSchema, type OSImage } from '../../../api/index.ts';
 import { pullSecretRules } from '../../../operator/image-resolution/pull-secret-role.ts';
 import {
   isPinned,
@@ -20,20 +20,10 @@ const TAG = 'registry.example/os:stable';
 function osImage(reference = TAG, status?: OSImage['status'], secret?: string): OSImage {
   return {
     metadata: { name: 'fleet', uid: 'u1', resourceVersion: '1' },
-    spec: {
+    spec: osImageSpecSchema.parse({
       nodeSelector: {},
-      image: {
-        reference,
-        updatePolicy: 'Manual',
-        pollIntervalSeconds: 300,
-        ...(secret === undefined ? {} : { pullSecretRef: { name: secret } }),
-      },
-      rollout: { paused: false, maxUnavailable: 1 },
-      reboot: { timeoutSeconds: 900 },
-      windows: [],
-      freezes: [],
-      health: { minReadySeconds: 0 },
-    },
+      image: { reference, ...(secret === undefined ? {} : { pullSecretRef: { name: secret } }) },
+    }),
     ...(status === undefined ? {} : { status }),
   };
 }

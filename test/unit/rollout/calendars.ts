@@ -1,5 +1,5 @@
 /** Windows and freezes for the simulated world, each with a judge of its own: plain arithmetic instead of a cron library. */
-import type { OSImage } from '../../../api/index.ts';
+import type { OSImage, TimedAction } from '../../../api/index.ts';
 import { windowsSchema } from '../../../api/windows.ts';
 
 const HOUR = 3_600_000;
@@ -53,8 +53,13 @@ export const CALENDARS = RHYTHMS.length + 2;
 
 /** True when neither a freeze nor the want of an open window forbids to reboot nodes of `spec` at `time`. */
 export function mayReboot(spec: OSImage['spec'], time: number): boolean {
+  return mayAt('Reboot', spec, time);
+}
+
+/** True when neither a freeze nor the want of an open window forbids `action` on nodes of `spec` at `time`. */
+export function mayAt(action: TimedAction, spec: OSImage['spec'], time: number): boolean {
   const frozen = spec.freezes.some(({ start, end }) => Date.parse(start) <= time && time < Date.parse(end));
-  const windows = spec.windows.filter(({ actions }) => actions.includes('Reboot'));
+  const windows = spec.windows.filter(({ actions }) => actions.includes(action));
   const open = windows.some(({ schedule }) => RHYTHMS.find((rhythm) => rhythm.schedule === schedule)?.isOpen(time));
   return !frozen && (windows.length === 0 || open);
 }

@@ -69,6 +69,12 @@ const DEEDS: readonly Deed[] = [
     const freezes = [{ start: toTimestamp(new Date(start)), end: toTimestamp(new Date(end)), reason: 'a test' }];
     world.edit('fleet', (spec) => ({ ...spec, freezes }));
   },
+  function changeStaging(world) {
+    const mode = world.chance(0.5) ? 'Eager' : 'AheadOfRollout';
+    const lookahead = world.pick([1, 2, 5]) ?? 1;
+    const maxConcurrent = world.pick([0, 1, 2, '50%']) ?? 1;
+    world.edit('fleet', (spec) => ({ ...spec, staging: { ...spec.staging, mode, lookahead, maxConcurrent } }));
+  },
   function cutRegistry(world) {
     world.registryDown = !world.registryDown;
   },

@@ -96,10 +96,11 @@ describe('A node in the rollout', () => {
   it('rests after a failed staging, is ordered anew under another id, and fails after enough attempts', () => {
     const failure = { result: 'Failed', reason: 'Unreachable', message: 'No route.', completionTime: SLOT } as const;
     const first = settled({
-      os: { rollout: { phase: 'Staging' }, order: STAGE, lastOrder: { id: STAGE.id, ...failure } },
+      os: { rollout: { phase: 'Staging', stagingTime: SLOT }, order: STAGE, lastOrder: { id: STAGE.id, ...failure } },
     });
     const { rollout } = first.os.status ?? {};
     assert.equal(rollout?.attempts, 1);
+    assert.equal(rollout.stagingTime, undefined, 'its place is free');
     assert.equal(rollout.nextAttemptTime, toTimestamp(new Date(NOW.getTime() + restSeconds(1) * 1000)));
     assert.equal(first.os.spec.order?.id, STAGE.id, 'the failed order stands while the failure rests');
     const later = new Date(rollout.nextAttemptTime);
@@ -108,7 +109,7 @@ describe('A node in the rollout', () => {
 
     const last = stageOrder(TARGET, MAX_ATTEMPTS - 1, 'boot-1');
     const given: NodeOSOptions = {
-      rollout: { phase: 'Staging', attempts: MAX_ATTEMPTS - 1 },
+      rollout: { phase: 'Staging', stagingTime: SLOT, attempts: MAX_ATTEMPTS - 1 },
       order: last,
       lastOrder: { id: last.id, ...failure },
     };
@@ -264,19 +265,19 @@ describe('A node in the rollout', () => {
     const [first] = deeds({ os, node: ourCordon('a'), image });
     assert.ok(first?.kind === 'WriteOrder');
     const order = first.spec.order;
-    assert.equal(order?.goal, 'Stage');
+    assert.equal(order?.goal, 'Observe', 'no node fetches before it has a place for it');
     assert.equal(order.digest, manifestOf('v3'));
     const waiting = settled({ os: { ...os, order }, node: ourCordon('a'), image });
     assert.equal(waiting.os.status?.rollout?.phase, 'Rebooting');
     const answered = {
       id: order.id,
       result: 'Succeeded',
-      reason: 'Staged',
+      reason: 'Observed',
       message: '',
       completionTime: SLOT,
     } as const;
-    const released = settled({ os: { ...os, staged: 'v3', order, lastOrder: answered }, node: ourCordon('a'), image });
-    assert.equal(released.os.status?.rollout?.phase, 'Staged');
+    const released = settled({ os: { ...os, order, lastOrder: answered }, node: ourCordon('a'), image });
+    assert.equal(released.os.status?.rollout?.phase, 'Staging');
     assert.ok(released.deeds.some(({ kind }) => kind === 'Uncordon'));
   });
 

@@ -4,9 +4,11 @@ import { nodeOSSpecSchema, nodeOSStatusSchema, osImageStatusSchema } from '../..
 import type { NodeOS } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
-import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf } from './fixtures.ts';
+import { isSelected } from './selection.ts';
+import { staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
 
 /** Throws if `made` breaks a promise. */
@@ -23,6 +25,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
     written.add(key);
   }
   staysWithinBudget(snapshot, made, world.time);
+  staysWithinPlaces(snapshot, made, world.time);
   keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);
@@ -121,8 +124,12 @@ function ordersOnlyTheTarget(
     const version = image?.object.status?.target?.version ?? '';
     assert.equal(order.digest, manifestOf(version, node.architecture), 'a digest other than the target is ordered');
   }
-  if (order.goal !== 'Boot') return;
   const { rollout, host } = os.status ?? {};
+  if (order.goal === 'Stage' && host?.staged?.digest !== order.digest) {
+    assert.ok(rollout?.stagingTime !== undefined, 'a node is sent to fetch before its place is durable');
+    assert.equal(rollout.digest, order.digest, 'a place for one digest is used for another');
+  }
+  if (order.goal !== 'Boot') return;
   assert.equal(rollout?.phase, 'Rebooting');
   assert.ok(rollout.slotTime !== undefined, 'a boot is approved without a slot');
   assert.equal(rollout.preBootID, host?.bootID, 'the boot ID is durable before the boot is approved');
@@ -170,12 +177,6 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
 function inTime(snapshot: Snapshot, name: string, time: number): boolean {
   const ruling = snapshot.images.filter((image) => isSelected(image, nodeNamed(snapshot, name)));
   return ruling.every(({ object }) => mayReboot(object.spec, time));
-}
-
-/** The selectors that the simulated world uses: everything, or one label. */
-function isSelected(image: ImageSnapshot, node: NodeSnapshot): boolean {
-  const labels = Object.entries(image.object.spec.nodeSelector.matchLabels ?? {});
-  return labels.every(([key, value]) => node.labels[key] === value);
 }
 
 function slotOf(snapshot: Snapshot, name: string): boolean {

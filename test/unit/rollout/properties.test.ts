@@ -22,6 +22,11 @@ const fleets = fc.record({
   minReadySeconds: fc.constantFrom(0, 30),
   armed: fc.boolean(),
   calendar: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.nat(CALENDARS - 1)),
+  staging: fc.record({
+    mode: fc.constantFrom('Eager', 'AheadOfRollout'),
+    lookahead: fc.constantFrom(1, 2, 5),
+    maxConcurrent: fc.constantFrom<number | string>(1, 2, 10, '50%'),
+  }),
 });
 
 type Fleet = typeof fleets extends fc.Arbitrary<infer T> ? T : never;
@@ -43,8 +48,8 @@ const faults: fc.Arbitrary<Rates> = fc.record({
 
 function worldOf(fleet: Fleet): World {
   const world = new World(fleet.seed);
-  const { maxUnavailable, minReadySeconds } = fleet;
-  world.addImage({ name: 'fleet', maxUnavailable, minReadySeconds, policy: calendarOf(fleet.calendar) });
+  const { maxUnavailable, minReadySeconds, staging, calendar } = fleet;
+  world.addImage({ name: 'fleet', maxUnavailable, minReadySeconds, policy: { staging, ...calendarOf(calendar) } });
   for (let index = 0; index < fleet.nodes; index++) {
     world.addNode(`node-${index}`, {}, fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64');
   }

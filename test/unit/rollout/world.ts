@@ -321,7 +321,9 @@ export class World {
     for (const name of this.images.keys()) {
       this.edit(name, (spec) => ({
         ...spec,
+        staging: stagingWithPlaces(spec.staging),
         rollout: {
+          ...spec.rollout,
           maxUnavailable:
             Number.parseInt(String(spec.rollout.maxUnavailable), 10) === 0 ? 1 : spec.rollout.maxUnavailable,
           paused: false,
@@ -349,12 +351,19 @@ export class World {
   }
 
   #resting(): boolean {
-    return [...this.nodes.values()].every(({ machine }) => machine.back === undefined && machine.pull === undefined);
+    return [...this.nodes.values()].every(
+      ({ machine, brokenUntil }) =>
+        machine.back === undefined && machine.pull === undefined && brokenUntil === undefined,
+    );
   }
 
   timestamp(): string {
     return toTimestamp(this.now);
   }
+}
+
+function stagingWithPlaces(staging: OSImage['spec']['staging']): OSImage['spec']['staging'] {
+  return Number.parseInt(String(staging.maxConcurrent), 10) === 0 ? { ...staging, maxConcurrent: 1 } : staging;
 }
 
 /** What the operator sees of a node; the machine below it only shows in what its agent reports. */

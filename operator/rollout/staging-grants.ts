@@ -1,0 +1,64 @@
+/** Gives staging places to the nodes of one OSImage that wait for one, and says what keeps it from doing so. */
+import { countOf } from './budget.ts';
+import type { Member } from './member.ts';
+import { holdsSlot } from './node-view.ts';
+import type { NodeView } from './node-view.ts';
+import type { Obstacle } from './obstacle.ts';
+import { grantPlace } from './phases/start.ts';
+import type { Candidate, GateView } from './slot-gates.ts';
+import { inTurn } from './slots.ts';
+import { closedToStaging } from './staging-gates.ts';
+import { stagingPlaces } from './staging-places.ts';
+
+export interface PlacesGranted {
+  readonly granted: readonly Member[];
+  /** What keeps nodes from beginning to fetch. */
+  readonly unstaged: readonly Obstacle[];
+}
+
+/** What came of the slots in the same plan. */
+export interface SlotsGranted {
+  readonly granted: readonly Member[];
+  readonly closed: readonly Obstacle[];
+  readonly heldBack: readonly Obstacle[];
+}
+
+/** Grants places after `slots`: who comes next depends on who has got one. */
+export function grantPlaces(
+  view: GateView,
+  slots: SlotsGranted,
+  viewed: (candidate: Candidate) => NodeView,
+): PlacesGranted {
+  const { image, choice, members } = view;
+  const unstaged = closedToStaging(view);
+  const candidates = members.flatMap((member): Candidate[] =>
+    member.os !== undefined && member.step?.awaitsPlace === true ? [{ member, os: member.os }] : [],
+  );
+  if (candidates.length === 0 || unstaged.length > 0 || choice.target === undefined) return { granted: [], unstaged };
+  const { mode, lookahead, maxConcurrent } = image.object.spec.staging;
+  const byName = new Map(candidates.map((candidate) => [candidate.member.node.name, candidate]));
+  const names = stagingPlaces({
+    candidates: inTurn(candidates.map(viewed), choice.target.digest).flatMap(({ node }) => byName.get(node.name) ?? []),
+    members,
+    max: countOf(maxConcurrent, members.length),
+    ...(mode === 'AheadOfRollout' && {
+      lookahead: {
+        nodes: lookahead,
+        heldBack: new Set(slots.heldBack.flatMap(({ node }) => node ?? [])),
+        stuck: isStuck(view, slots),
+      },
+    }),
+  });
+  const granted = names.flatMap((name): Member[] => {
+    const candidate = byName.get(name);
+    const { target, step } = candidate?.member ?? {};
+    if (candidate === undefined || target === undefined || step === undefined) return [];
+    return [{ ...candidate.member, step: grantPlace(viewed(candidate), target, step) }];
+  });
+  return { granted, unstaged };
+}
+
+function isStuck({ members, budget, halted }: GateView, { granted, closed }: SlotsGranted): boolean {
+  const open = closed.length === 0 && !halted && budget.unavailable.size < budget.max;
+  return open && granted.length === 0 && !members.some(({ os }) => os !== undefined && holdsSlot(os));
+}

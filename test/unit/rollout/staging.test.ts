@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import { toTimestamp } from '../../../api/index.ts';
+import type { NodeOS, RolloutStatus } from '../../../api/index.ts';
+import { stageOrder } from '../../../operator/rollout/order.ts';
+import { plan } from '../../../operator/rollout/plan.ts';
+import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf, snapshotOf } from './fixtures.ts';
+import type { NodeOSOptions } from './fixtures.ts';
+
+const TARGET = {
+  digest: manifestOf('v2'),
+  image: `ostree-unverified-registry:registry.example/os@${manifestOf('v2')}`,
+};
+const STAGE = stageOrder(TARGET, 0, 'boot-1');
+const PLACE = '2026-11-23T11:59:00Z';
+const NAMES = Array.from({ length: 12 }, (_, index) => `node-${index}`);
+
+const FETCHING: NodeOSOptions = { order: STAGE, rollout: { phase: 'Staging', stagingTime: PLACE } };
+const HOLDING: NodeOSOptions = { staged: 'v2', order: STAGE, rollout: { phase: 'AwaitingSlot' } };
+const WAITING: NodeOSOptions = { rollout: { phase: 'Pending' } };
+
+interface Scene {
+  readonly staging?: Record<string, unknown>;
+  readonly os?: (name: string) => NodeOSOptions;
+  readonly node?: (name: string) => Partial<NodeSnapshot>;
+  readonly names?: readonly string[];
+  readonly rollout?: Record<string, unknown>;
+}
+
+function scene({ staging = {}, os = () => ({}), node = () => ({}), names = NAMES, rollout = {} }: Scene): Snapshot {
+  return snapshotOf({
+    images: [imageOf({ rollout, policy: { staging } })],
+    nodes: names.map((name) => nodeOf(name, node(name))),
+    nodeOSes: names.map((name) => nodeOSOf(name, os(name))),
+  });
+}
+
+function rollouts(snapshot: Snapshot): Map<string, RolloutStatus> {
+  return new Map(
+    plan(snapshot, NOW).actions.flatMap((action) =>
+      action.kind === 'WriteRollout' ? [[action.name, action.status.rollout] as const] : [],
+    ),
+  );
+}
+
+/** Names of the nodes that are given a place. */
+function begun(given: Scene): readonly string[] {
+  return [...rollouts(scene(given))].flatMap(([name, { stagingTime }]) =>
+    stagingTime === toTimestamp(NOW) ? [name] : [],
+  );
+}
+
+/** The only NodeOS of `given` after every write that its plans make, each as long as there is one. */
+function settled(given: Snapshot): NodeOS {
+  let [os] = given.nodeOSes;
+  for (let round = 0; round < 10; round++) {
+    assert.ok(os);
+    const { actions } = plan({ ...given, nodeOSes: [os] }, NOW);
+    const write = actions.find(({ kind }) => kind === 'WriteRollout' || kind === 'WriteOrder');
+    if (write?.kind === 'WriteRollout') {
+      os = { ...os, status: { ...os.status, ...write.status, conditions: [...write.status.conditions] } };
+    } else if (write?.kind === 'WriteOrder') os = { ...os, spec: write.spec };
+    else return os;
+  }
+  return assert.fail('the status does not stand still');
+}
+
+function blockers(given: Scene): readonly string[] {
+  return told(scene(given));
+}
+
+function told(given: Snapshot): readonly string[] {
+  const write = plan(given, NOW).actions.find(({ kind }) => kind === 'WriteImageStatus');
+  assert.ok(write?.kind === 'WriteImageStatus');
+  return (write.status.blockers ?? []).map(({ type }) => type);
+}
+
+describe('Staging places', () => {
+  it('are given to ten nodes at once unless spec.staging says otherwise; the others stay Pending without an order', () => {
+    assert.equal(begun({}).length, 10);
+    const left = [...rollouts(scene({})).values()].filter(({ stagingTime }) => stagingTime === undefined);
+    assert.deepEqual(
+      left.map(({ phase }) => phase),
+      ['Pending', 'Pending'],
+    );
+    assert.ok(plan(scene({}), NOW).actions.every(({ kind }) => kind !== 'WriteOrder'));
+  });
+
+  it('are a number or a percentage of the selected nodes, rounded down but at least 1; zero lets nobody begin and says so', () => {
+    assert.equal(begun({ staging: { maxConcurrent: 3 } }).length, 3);
+    assert.equal(begun({ staging: { maxConcurrent: '50%' } }).length, 6);
+    assert.equal(begun({ staging: { maxConcurrent: '1%' } }).length, 1);
+    for (const maxConcurrent of [0, '0%']) {
+      assert.deepEqual(begun({ staging: { maxConcurrent } }), []);
+      assert.deepEqual(blockers({ staging: { maxConcurrent } }), ['StagingClosed']);
+    }
+  });
+
+  it('are not given while no window for staging is open, nor in a freeze; who has one finishes, and people are told once', () => {
+    const windows = [{ name: 'night', schedule: '0 2 * * *', durationSeconds: 3600, actions: ['Stage'] }];
+    const freezes = [{ start: '2026-11-23T11:00:00Z', end: '2026-11-23T13:00:00Z', reason: 'sale' }];
+    for (const [policy, type] of [
+      [{ windows }, 'WindowClosed'],
+      [{ freezes }, 'Frozen'],
+    ] as const) {
+      const closed = { ...scene({}), images: [imageOf({ policy })] };
+      assert.deepEqual(told(closed), [type]);
+      assert.ok([...rollouts(closed).values()].every(({ stagingTime }) => stagingTime === undefined));
+      assert.ok(plan(closed, NOW).nextTime !== undefined);
+      const busy = { ...scene({ names: ['a'], os: () => FETCHING }), images: [imageOf({ policy })] };
+      assert.equal(settled(busy).spec.order?.id, STAGE.id);
+    }
+  });
+
+  it('are taken from the write that grants them until the image is staged or a failure rests', () => {
+    const staging = { maxConcurrent: 2 };
+    const with2 = (first: NodeOSOptions, second: NodeOSOptions) =>
+      begun({ staging, os: (name) => (name === 'node-0' ? first : name === 'node-1' ? second : WAITING) }).length;
+    const resting: NodeOSOptions = {
+      order: STAGE,
+      rollout: { phase: 'Pending', attempts: 1, nextAttemptTime: '2026-11-23T12:00:09Z' },
+    };
+    assert.equal(with2(FETCHING, FETCHING), 0);
+    assert.equal(with2(FETCHING, HOLDING), 1);
+    assert.equal(with2(resting, HOLDING), 2);
+  });
+
+  it('need nobody who holds the image already, or runs it', () => {
+    const os = (name: string): NodeOSOptions => (name === 'node-0' ? { staged: 'v2' } : { booted: 'v2' });
+    const after = rollouts(scene({ staging: { maxConcurrent: 0 }, names: NAMES.slice(0, 2), os }));
+    assert.equal(after.get('node-0')?.phase, 'Staged');
+    assert.equal(after.get('node-1')?.phase, 'Updated');
+  });
+
+  it('are given in the order of slots, so that the first to be updated are the first to hold the image', () => {
+    const [first] = begun({ staging: { maxConcurrent: 1 } });
+    const slot = [...rollouts(scene({ os: () => HOLDING }))].find(([, { phase }]) => phase === 'Draining');
+    assert.equal(first, slot?.[0]);
+  });
+
+  it('go to the next nodes only with AheadOfRollout, counted beyond those that hold a slot', () => {
+    const staging = { mode: 'AheadOfRollout', lookahead: 3 };
+    assert.equal(begun({ staging }).length, 3);
+    const slot: NodeOSOptions = { ...HOLDING, rollout: { phase: 'Draining', slotTime: PLACE } };
+    const some = (name: string) => (name === 'node-0' ? slot : name === 'node-1' ? HOLDING : WAITING);
+    assert.equal(begun({ staging, os: some, rollout: { paused: true } }).length, 2);
+    const enough = (name: string) => (NAMES.indexOf(name) < 3 ? HOLDING : WAITING);
+    assert.deepEqual(begun({ staging, os: enough, rollout: { paused: true } }), []);
+  });
+
+  it('go beyond the next nodes to one that is cordoned anyway, or when none of those that hold the image can take the free slot', () => {
+    const staging = { mode: 'AheadOfRollout', lookahead: 1 };
+    const os = (name: string) => (name === 'node-0' ? HOLDING : WAITING);
+    const cordoned = (name: string) => (name === 'node-1' ? { cordoned: true } : {});
+    assert.deepEqual(begun({ staging, os, node: cordoned, names: NAMES.slice(0, 3) }), ['node-1']);
+    // It is being given back what it holds of an earlier slot, so it can take none.
+    const stuck = (name: string): NodeOSOptions =>
+      name === 'node-0' ? { ...HOLDING, order: { ...STAGE, id: 'stage.other' } } : WAITING;
+    assert.equal(begun({ staging, os: stuck, names: NAMES.slice(0, 3) }).length, 1);
+  });
+
+  it('are not given to a node that is NotReady, being deleted, or has not answered that it gave up an earlier order', () => {
+    const observe = { ...STAGE, id: 'observe.x.0', goal: 'Observe' as const };
+    for (const node of [{ ready: false }, { deleting: true }]) assert.deepEqual(begun({ node: () => node }), []);
+    assert.deepEqual(begun({ os: () => ({ ...WAITING, order: observe }) }), []);
+    const told = {
+      id: observe.id,
+      result: 'Succeeded',
+      reason: 'Observed',
+      message: '',
+      completionTime: PLACE,
+    } as const;
+    assert.equal(begun({ os: () => ({ ...WAITING, order: observe, lastOrder: told }) }).length, 10);
+  });
+
+  it('are taken back, order first, from a node that has been silent or NotReady for minutes', () => {
+    const since = '2026-11-23T11:54:00Z';
+    const silent: NodeOSOptions = { order: STAGE, rollout: { phase: 'Staging', stagingTime: since } };
+    const after = settled(scene({ names: ['a'], os: () => silent }));
+    assert.equal(after.spec.order?.goal, 'Observe');
+    assert.equal(after.status?.rollout?.phase, 'Pending');
+    assert.equal(after.status.rollout.stagingTime, undefined);
+    const kept = settled(scene({ names: ['a'], os: () => FETCHING }));
+    assert.equal(kept.spec.order?.id, STAGE.id);
+    const flapping = () => ({ ready: false, readySince: new Date('2026-11-23T11:59:30Z') });
+    assert.equal(settled(scene({ names: ['a'], os: () => silent, node: flapping })).spec.order?.id, STAGE.id);
+    const busy = scene({ names: ['a'], os: () => silent });
+    const [os] = busy.nodeOSes;
+    assert.ok(os);
+    const progress = { stage: 'Pulling', layersDone: 0, layersTotal: 1, bytesDone: 1, bytesTotal: 9 } as const;
+    const nodeOSes = [{ ...os, status: { ...os.status, progress } }];
+    assert.equal(settled({ ...busy, nodeOSes }).spec.order?.id, STAGE.id);
+  });
+
+  it('are given back when the target changes: the old order is taken back, and the node waits like the others', () => {
+    const given = scene({ staging: { maxConcurrent: 0 }, names: ['a'] });
+    const image = imageOf({ version: 'v3', policy: { staging: { maxConcurrent: 0 } } });
+    const snapshot = { ...given, images: [image], nodeOSes: [nodeOSOf('a', FETCHING)] };
+    const os = settled(snapshot);
+    assert.equal(os.status?.rollout?.phase, 'Pending');
+    assert.equal(os.spec.order?.goal, 'Observe');
+  });
+});
