@@ -111,6 +111,8 @@ export const progressSchema = z.strictObject({
   bytesTotal: z.int().min(0).describe('Compressed bytes to fetch in all.'),
 });
 
+const faultSchema = z.enum(['Image', 'Registry', 'Node']);
+
 export const lastOrderSchema = z.strictObject({
   id: z.string().max(128).describe('The order this speaks of.'),
   result: z
@@ -119,6 +121,11 @@ export const lastOrderSchema = z.strictObject({
       '`Succeeded`; `Failed`: tried and did not work; `Refused`: not tried, see reason; `RolledBack`: the host came back on another image.',
     ),
   reason: z.string().max(128).describe('Why, as one CamelCase word for programs.'),
+  fault: faultSchema
+    .optional()
+    .describe(
+      'With `Failed`: where the fault lies. `Image`: in what was to be staged, so that every node would fail. `Registry`: in the registry, the way to it, or the credentials. `Node`: in this node.',
+    ),
   message: z.string().max(4096).describe('Why, as a sentence that says what to do.'),
   completionTime: time('When the agent was done with it.'),
 });
@@ -154,6 +161,9 @@ export const rolloutStatusSchema = z.strictObject({
   healthySince: time('Since when the node has been healthy on the target.').optional(),
   attempts: z.int().min(0).optional().describe('Failed attempts for this digest.'),
   nextAttemptTime: time('When a failed step is tried again.').optional(),
+  fault: faultSchema
+    .optional()
+    .describe('Where the agent found the fault of the last attempt to stage: `Image`, `Registry` or `Node`.'),
   podsLeft: z.int().min(0).optional().describe('Pods that still have to leave the node.'),
   message: z.string().max(4096).optional().describe('What the node waits for, in a sentence.'),
 });
@@ -175,6 +185,7 @@ export type NodeOSSpec = z.infer<typeof nodeOSSpecSchema>;
 export type Deployment = z.infer<typeof deploymentSchema>;
 export type HostStatus = z.infer<typeof hostStatusSchema>;
 export type Progress = z.infer<typeof progressSchema>;
+export type Fault = z.infer<typeof faultSchema>;
 export type LastOrder = z.infer<typeof lastOrderSchema>;
 export type Phase = z.infer<typeof phaseSchema>;
 export type RolloutStatus = z.infer<typeof rolloutStatusSchema>;

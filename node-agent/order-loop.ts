@@ -51,6 +51,8 @@ export interface OrderLoopOptions {
   readonly log: Logger;
 }
 
+type Outcome = Omit<LastOrder, 'id' | 'completionTime'>;
+
 /** Why the loop ended. After `Rebooting` the process must end too: a machine kills it, a sandbox wants to be started anew. */
 export type AgentExit = 'Stopped' | 'Rebooting';
 
@@ -117,10 +119,11 @@ export class OrderLoop {
         this.#options.log.info({ order: order.id, step: step.kind }, 'given up for a newer order');
         return false;
       }
-      const { reason, message } = failureOf(error);
-      this.#options.log.error({ order: order.id, step: step.kind, reason, err: error }, message);
+      const failure = failureOf(error);
+      const { reason, fault, message } = failure;
+      this.#options.log.error({ order: order.id, step: step.kind, reason, fault, err: error }, message);
       if (step.kind === 'Boot') await this.#options.host.lock();
-      await this.#settle(order, 'Failed', reason, message, signal);
+      await this.#settle(order, { result: 'Failed', ...failure }, signal);
       return false;
     }
   }
@@ -144,10 +147,10 @@ export class OrderLoop {
         await host.discard(signal);
         break;
       case 'Refuse':
-        await this.#settle(order, 'Refused', step.reason, step.message, signal);
+        await this.#settle(order, { result: 'Refused', reason: step.reason, message: step.message }, signal);
         break;
       case 'Done':
-        await this.#settle(order, step.result, step.reason, step.message, signal);
+        await this.#settle(order, { result: step.result, reason: step.reason, message: step.message }, signal);
         if (order.goal === 'Boot' && step.result === 'Succeeded') await this.#cleanUp(seen);
         break;
       case 'Boot':
@@ -219,7 +222,11 @@ export class OrderLoop {
       const issue = parsed.error.issues[0];
       const message = `The order cannot be understood (${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}); update the agent to the operator's version.`;
       await this.#write(
-        { host, progress: null, lastOrder: this.#ending(raw, 'Refused', 'OrderNotUnderstood', message) },
+        {
+          host,
+          progress: null,
+          lastOrder: this.#ending(raw, { result: 'Refused', reason: 'OrderNotUnderstood', message }),
+        },
         signal,
       );
     }
@@ -233,15 +240,15 @@ export class OrderLoop {
       : object.status?.lastOrder;
   }
 
-  async #settle(order: Order, result: LastOrder['result'], reason: string, message: string, signal: AbortSignal) {
-    const lastOrder = this.#ending(order, result, reason, message);
-    this.#options.log.info({ order: order.id, result, reason }, message);
+  async #settle(order: Order, outcome: Outcome, signal: AbortSignal) {
+    const lastOrder = this.#ending(order, outcome);
+    this.#options.log.info({ order: order.id, result: outcome.result, reason: outcome.reason }, outcome.message);
     if (this.#object !== undefined) this.#settled = { uid: this.#object.metadata.uid, lastOrder };
     await this.#write({ host: await this.#options.host.status(), progress: null, lastOrder }, signal);
   }
 
-  #ending(order: Order, result: LastOrder['result'], reason: string, message: string): LastOrder {
-    return { id: order.id, result, reason, message, completionTime: toTimestamp(this.#options.now()) };
+  #ending(order: Order, outcome: Outcome): LastOrder {
+    return { id: order.id, ...outcome, completionTime: toTimestamp(this.#options.now()) };
   }
 
   /** Writes until the API has it, the NodeOS is gone, or a newer order makes it idle. */

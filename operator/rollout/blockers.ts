@@ -3,7 +3,7 @@
  * stays the same stays the same to the letter and costs no write.
  */
 import { toTimestamp } from '../../api/index.ts';
-import type { Blocker } from '../../api/index.ts';
+import type { Blocker, Fault } from '../../api/index.ts';
 import { isUnavailable } from './budget.ts';
 import type { ImageFleet } from './fleet.ts';
 import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
@@ -123,7 +123,7 @@ function failures(fleet: ImageFleet): readonly Obstacle[] {
           {
             ...base,
             type: 'StagingFailed',
-            message: `${node.name}: ${said} See the registry, the pull Secret and the free space of the node.`,
+            message: `${node.name}: ${said} ${remedy(rollout.fault)}`,
           },
         ];
       }
@@ -134,6 +134,19 @@ function failures(fleet: ImageFleet): readonly Obstacle[] {
     const type = rollout.phase === 'AwaitingGate' ? 'BootRefused' : 'StagingFailed';
     return [{ ...base, type, message: `${node.name}: ${said}` }];
   });
+}
+
+function remedy(fault: Fault | undefined): string {
+  switch (fault) {
+    case 'Image':
+      return 'Push a corrected image and roll that out.';
+    case 'Registry':
+      return 'See the registry, the way to it, and the pull Secret.';
+    case 'Node':
+      return "See the free space of the node and its agent's log.";
+    case undefined:
+      return 'See the registry, the pull Secret and the free space of the node.';
+  }
 }
 
 function drains(fleet: ImageFleet): readonly Obstacle[] {

@@ -24,7 +24,7 @@ export function rolloutState(fleet: ImageFleet): RolloutState {
   } else if (ruled(fleet).every(isUpdated)) {
     return 'Complete';
   }
-  if (fleet.halted) return 'Halted';
+  if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused')) return 'Halted';
   if (image.object.spec.rollout.paused) return 'Paused';
   return outOfTime(fleet) === undefined ? 'Moving' : 'OutOfTime';
 }

@@ -76,6 +76,7 @@ export const BLOCKER_TYPES = [
   'ImageNotResolved',
   'SelectorConflict',
   'InvalidWindow',
+  'ImageRefused',
   'RolledBack',
   'BootRefused',
   'RebootOverdue',

@@ -5,6 +5,7 @@
  */
 import type { NodeOS } from '../../api/index.ts';
 import type { Budget } from './budget.ts';
+import { imageRefusals } from './image-refusal.ts';
 import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
@@ -33,7 +34,7 @@ type FleetGate = (view: GateView) => Obstacle | undefined;
 type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
 
 /** Gates that close for the whole OSImage, in the order in which people are told. */
-const FLEET_GATES: readonly FleetGate[] = [paused, outOfTime, budgetOfZero];
+const FLEET_GATES: readonly FleetGate[] = [paused, imageRefused, outOfTime, budgetOfZero];
 
 /** Gates that close for one node and leave the others alone. */
 const NODE_GATES: readonly NodeGate[] = [];
@@ -65,6 +66,10 @@ function paused({ image }: GateView): Obstacle | undefined {
   if (!image.object.spec.rollout.paused) return undefined;
   const message = 'The rollout is paused: set spec.rollout.paused to false to go on. Nodes that hold a slot finish.';
   return { type: 'Paused', message };
+}
+
+function imageRefused({ members }: GateView): Obstacle | undefined {
+  return imageRefusals(members)[0]?.obstacle;
 }
 
 function outOfTime({ image, now }: GateView): Obstacle | undefined {

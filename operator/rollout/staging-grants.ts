@@ -1,5 +1,6 @@
 /** Gives staging places to the nodes of one OSImage that wait for one, and says what keeps it from doing so. */
 import { countOf } from './budget.ts';
+import { blamesImage, imageRefusals } from './image-refusal.ts';
 import type { Member } from './member.ts';
 import { holdsSlot } from './node-view.ts';
 import type { NodeView } from './node-view.ts';
@@ -31,9 +32,13 @@ export function grantPlaces(
 ): PlacesGranted {
   const { image, choice, members } = view;
   const unstaged = closedToStaging(view);
-  const candidates = members.flatMap((member): Candidate[] =>
-    member.os !== undefined && member.step?.awaitsPlace === true ? [{ member, os: member.os }] : [],
-  );
+  const refused = new Set(imageRefusals(members).map(({ digest }) => digest));
+  const candidates = members.flatMap((member): Candidate[] => {
+    if (member.os === undefined || member.step?.awaitsPlace !== true) return [];
+    // Who has tried it tries again: a repaired image must be noticed by somebody.
+    if (refused.has(member.target?.digest ?? '') && !blamesImage(member)) return [];
+    return [{ member, os: member.os }];
+  });
   if (candidates.length === 0 || unstaged.length > 0 || choice.target === undefined) return { granted: [], unstaged };
   const { mode, lookahead, maxConcurrent } = image.object.spec.staging;
   const byName = new Map(candidates.map((candidate) => [candidate.member.node.name, candidate]));

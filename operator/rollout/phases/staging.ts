@@ -1,6 +1,6 @@
 /** Pending, Staging, Staged, AwaitingSlot: everything before the node is disturbed. */
 import { toTimestamp } from '../../../api/index.ts';
-import type { RolloutStatus } from '../../../api/index.ts';
+import type { Fault, RolloutStatus } from '../../../api/index.ts';
 import { MAX_ATTEMPTS, restSeconds } from '../backoff.ts';
 import {
   AGENT_PATIENCE_SECONDS,
@@ -59,11 +59,12 @@ export function staging(view: NodeView, target: NodeTarget, rollout: RolloutStat
   const order = stageOrder(target, attempts, os.status.host.bootID);
   const answered = os.spec.order?.id === order.id ? answer(os) : undefined;
   if (answered !== undefined && answered.result !== 'Succeeded') {
-    return failed(view, target, attempts + 1, answered.message);
+    return failed(view, target, { attempts: attempts + 1, why: answered.message, fault: answered.fault });
   }
   const reportDue = answered && after(answered.completionTime, REPORT_GRACE_SECONDS);
   if (reportDue !== undefined && passed(reportDue, now)) {
-    return failed(view, target, attempts + 1, 'The image was staged, and is gone from the host again.');
+    const why = 'The image was staged, and is gone from the host again.';
+    return failed(view, target, { attempts: attempts + 1, why });
   }
   const step = {
     rollout: enter(view, rollout.phase, target.digest, rollout.message ?? STAGING_MESSAGE, {
@@ -149,7 +150,14 @@ function patienceWith({ node, os }: NodeView, rollout: RolloutStatus): Date | un
   return os.status?.progress === undefined ? begun : undefined;
 }
 
-function failed(view: NodeView, target: NodeTarget, attempts: number, why: string): Step {
+interface Failure {
+  /** With this one. */
+  readonly attempts: number;
+  readonly why: string;
+  readonly fault?: Fault | undefined;
+}
+
+function failed(view: NodeView, target: NodeTarget, { attempts, why, fault }: Failure): Step {
   const last = attempts >= MAX_ATTEMPTS;
   const nextAttemptTime = toTimestamp(after(toTimestamp(view.now), restSeconds(attempts)));
   const message = last
@@ -160,6 +168,7 @@ function failed(view: NodeView, target: NodeTarget, attempts: number, why: strin
       ...slotUntilUncordoned(view),
       attempts,
       nextAttemptTime,
+      ...(fault !== undefined && { fault }),
     }),
     order: view.os.spec.order,
     cordon: 'Leave',
@@ -172,7 +181,11 @@ function attemptsOf({ attempts }: RolloutStatus): Pick<RolloutStatus, 'attempts'
 }
 
 /** What is kept of a failure until the image is staged. */
-function failureOf(rollout: RolloutStatus): Pick<RolloutStatus, 'attempts' | 'nextAttemptTime'> {
-  const { nextAttemptTime } = rollout;
-  return { ...attemptsOf(rollout), ...(nextAttemptTime !== undefined && { nextAttemptTime }) };
+function failureOf(rollout: RolloutStatus): Pick<RolloutStatus, 'attempts' | 'nextAttemptTime' | 'fault'> {
+  const { nextAttemptTime, fault } = rollout;
+  return {
+    ...attemptsOf(rollout),
+    ...(nextAttemptTime !== undefined && { nextAttemptTime }),
+    ...(fault !== undefined && { fault }),
+  };
 }

@@ -2,7 +2,7 @@
  * A host and its agent in the simulated world. What to do with an order is asked of the agent's own `nextStep`; what
  * the machine makes of it (slow pulls, failing boots, boots into the old image) is up to the world's dice.
  */
-import type { HostStatus, LastOrder, Order } from '../../../api/index.ts';
+import type { Fault, HostStatus, LastOrder, Order } from '../../../api/index.ts';
 import { nextStep } from '../../../node-agent/next-step.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
 import type { World, WorldNode } from './world.ts';
@@ -81,8 +81,10 @@ function settle(
   result: LastOrder['result'],
   reason: string,
   message: string,
+  fault?: Fault,
 ): void {
-  const lastOrder = { id: order.id, result, reason, message, completionTime: world.timestamp() };
+  const completionTime = world.timestamp();
+  const lastOrder = { id: order.id, result, reason, message, ...(fault && { fault }), completionTime };
   world.patch(node.name, { host: hostOf(node.machine), lastOrder });
 }
 
@@ -92,7 +94,10 @@ function stage(world: World, node: WorldNode, order: Order): void {
   if (machine.pull.end > world.time) return report(world, node);
   delete machine.pull;
   if (world.chance(world.rates.stageFails)) {
-    return settle(world, node, order, 'Failed', 'RegistryUnreachable', 'The registry does not answer.');
+    return settle(world, node, order, 'Failed', 'RegistryUnreachable', 'The registry does not answer.', 'Registry');
+  }
+  if (world.badDigests.has(order.digest)) {
+    return settle(world, node, order, 'Failed', 'InvalidLayer', 'Layer 3 is not what its digest promises.', 'Image');
   }
   machine.staged = { digest: order.digest, locked: true };
   settle(world, node, order, 'Succeeded', 'Staged', 'Staged and locked.');

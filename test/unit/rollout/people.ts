@@ -2,6 +2,7 @@
 import { EXCLUDE_LABEL, toTimestamp } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
+import { ARCHITECTURES, manifestOf } from './fixtures.ts';
 import type { World, WorldNode } from './world.ts';
 
 const VERSIONS = ['v2', 'v3', 'v4'];
@@ -74,6 +75,10 @@ const DEEDS: readonly Deed[] = [
     const lookahead = world.pick([1, 2, 5]) ?? 1;
     const maxConcurrent = world.pick([0, 1, 2, '50%']) ?? 1;
     world.edit('fleet', (spec) => ({ ...spec, staging: { ...spec.staging, mode, lookahead, maxConcurrent } }));
+  },
+  function pushBadImage(world) {
+    const digest = manifestOf(world.pick(VERSIONS) ?? 'v2', world.pick(ARCHITECTURES) ?? 'amd64');
+    if (!world.badDigests.delete(digest)) world.badDigests.add(digest);
   },
   function cutRegistry(world) {
     world.registryDown = !world.registryDown;

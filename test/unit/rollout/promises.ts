@@ -8,7 +8,7 @@ import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.
 import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
-import { staysWithinPlaces } from './staging-promises.ts';
+import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
 
 /** Throws if `made` breaks a promise. */
@@ -26,6 +26,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   }
   staysWithinBudget(snapshot, made, world.time);
   staysWithinPlaces(snapshot, made, world.time);
+  parksBadImages(snapshot, made);
   keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);

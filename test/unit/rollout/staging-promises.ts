@@ -1,9 +1,39 @@
 /** What must hold for staging in every plan, judged from the snapshot alone and without the planner's own code. */
 import assert from 'node:assert/strict';
+import type { NodeOS } from '../../../api/index.ts';
 import type { Plan } from '../../../operator/rollout/action.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { mayAt } from './calendars.ts';
 import { isSelected } from './selection.ts';
+
+/** Once two nodes have found that the image is bad and none has staged it, no other fetches it and none gets a slot for it. */
+export function parksBadImages(snapshot: Snapshot, made: Plan): void {
+  const failedFor = (os: NodeOS, digest: string | undefined) =>
+    os.status?.rollout?.fault === 'Image' && os.status.rollout.digest === digest;
+  for (const action of made.actions) {
+    if (action.kind !== 'WriteRollout') continue;
+    const os = snapshot.nodeOSes.find(({ metadata }) => metadata.name === action.name);
+    const before = os?.status?.rollout;
+    const { digest, stagingTime, slotTime } = action.status.rollout;
+    if (os === undefined || digest === undefined || failedFor(os, digest)) continue;
+    const sent = stagingTime !== undefined && stagingTime !== before?.stagingTime;
+    if (!sent && !(slotTime !== undefined && before?.slotTime === undefined)) continue;
+    const image = snapshot.images.find(({ object }) => object.metadata.name === os.spec.imageName);
+    const those = snapshot.nodeOSes.filter((one) => {
+      const node = snapshot.nodes.find(({ name, uid }) => name === one.metadata.name && uid === one.spec.nodeUID);
+      const ruled = node !== undefined && image !== undefined && isSelected(image, node);
+      return ruled && one.status?.rollout?.digest === digest;
+    });
+    const had = those.some(
+      ({ status }) => status?.host?.staged?.digest === digest || status?.host?.booted?.digest === digest,
+    );
+    const witnesses = those.filter((one) => failedFor(one, digest) && one.status?.rollout?.phase !== 'Excluded');
+    assert.ok(
+      had || witnesses.length < 2,
+      `${action.name} is sent after ${digest}, which ${witnesses.length} nodes refused`,
+    );
+  }
+}
 
 /** No node begins to fetch while as many as may do so already, and none that is not among the next. */
 export function staysWithinPlaces(snapshot: Snapshot, made: Plan, time: number): void {

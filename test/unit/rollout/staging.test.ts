@@ -75,6 +75,67 @@ function told(given: Snapshot): readonly string[] {
   return (write.status.blockers ?? []).map(({ type }) => type);
 }
 
+describe('An image that cannot be staged', () => {
+  const said = 'Layer sha256:abc is not what its digest promises: have the image built again.';
+  const refused: NodeOSOptions = {
+    order: STAGE,
+    lastOrder: {
+      id: STAGE.id,
+      result: 'Failed',
+      reason: 'InvalidLayer',
+      message: said,
+      fault: 'Image',
+      completionTime: PLACE,
+    },
+    rollout: { phase: 'Pending', attempts: 1, nextAttemptTime: '2026-11-23T12:05:00Z', fault: 'Image' },
+  };
+  const first =
+    (count: number, rest: NodeOSOptions, given = refused) =>
+    (name: string) =>
+      NAMES.indexOf(name) < count ? given : rest;
+
+  it('parks the rollout once two nodes have found that, before the first cordon, and quotes the agent', () => {
+    const snapshot = scene({ os: first(2, WAITING) });
+    assert.deepEqual(begun({ os: first(2, WAITING) }), []);
+    const write = plan(snapshot, NOW).actions.find(({ kind }) => kind === 'WriteImageStatus');
+    assert.ok(write?.kind === 'WriteImageStatus');
+    const [blocker] = write.status.blockers ?? [];
+    assert.equal(blocker?.type, 'ImageRefused');
+    assert.ok(blocker.message.includes(said), blocker.message);
+    const stalled = write.status.conditions?.find(({ type }) => type === 'Stalled');
+    assert.equal(stalled?.status, 'True');
+    assert.ok(begun({ os: first(1, WAITING) }).length > 0, 'one node may be wrong');
+  });
+
+  it('is parked by the only node there is', () => {
+    assert.deepEqual(blockers({ names: ['node-0'], os: () => refused }), ['ImageRefused', 'StagingFailed']);
+  });
+
+  it('is tried again by those that have tried it, and goes on as soon as one has staged it', () => {
+    const rested = { ...refused, rollout: { ...refused.rollout, nextAttemptTime: PLACE } };
+    assert.deepEqual(begun({ os: first(2, WAITING, rested) }).toSorted(), ['node-0', 'node-1']);
+    const os = (name: string) => (name === 'node-2' ? HOLDING : first(2, WAITING)(name));
+    assert.ok(begun({ os }).length > 0);
+  });
+
+  it('parks only the architecture that it is broken for, and no slot is granted meanwhile', () => {
+    const arm = (name: string) => (NAMES.indexOf(name) < 3 ? { architecture: 'arm64' } : {});
+    const digest = manifestOf('v2', 'arm64');
+    const other = { ...refused, rollout: { ...refused.rollout, digest } };
+    const os = (name: string) => (NAMES.indexOf(name) < 2 ? other : name === 'node-5' ? HOLDING : WAITING);
+    const names = begun({ os, node: arm });
+    assert.ok(names.length > 0 && !names.includes('node-2'));
+    assert.ok([...rollouts(scene({ os, node: arm })).values()].every(({ slotTime }) => slotTime === undefined));
+  });
+
+  it('is another matter than a registry that is away or a node that is full', () => {
+    for (const fault of ['Registry', 'Node'] as const) {
+      const failed = { ...refused, rollout: { ...refused.rollout, fault } };
+      assert.ok(begun({ os: first(5, WAITING, failed) }).length > 0);
+    }
+  });
+});
+
 describe('Staging places', () => {
   it('are given to ten nodes at once unless spec.staging says otherwise; the others stay Pending without an order', () => {
     assert.equal(begun({}).length, 10);

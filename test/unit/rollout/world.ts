@@ -100,6 +100,8 @@ export class World {
   /** What a reference means; a tag that moves is set anew. */
   readonly tags = new Map<string, string>();
   registryDown = false;
+  /** Manifest digests of images that no node can stage. */
+  readonly badDigests = new Set<string>();
   /** Promises that were broken, in words. */
   readonly broken: string[] = [];
   #counter = 0;
@@ -312,6 +314,7 @@ export class World {
   heal(): void {
     this.rates = NO_FAULTS;
     this.registryDown = false;
+    this.badDigests.clear();
     for (const node of this.nodes.values()) {
       node.brokenUntil = this.time;
       delete node.labels['treeline.dev/exclude'];

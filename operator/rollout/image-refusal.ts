@@ -1,0 +1,51 @@
+/**
+ * An image that cannot be staged because of what it is: a missing manifest, a layer that is not what was promised, no OS at
+ * all. Agents say so (`status.lastOrder.fault`). Once enough of them have, and nobody has staged it, the rollout is parked,
+ * before a single node is cordoned for it.
+ */
+import { bootedDigest, stagedDigest } from './node-view.ts';
+import type { Member } from './member.ts';
+import type { Obstacle } from './obstacle.ts';
+
+/** Nodes that must say so: one alone may have a proxy or a cache that hands out something else. */
+const WITNESSES = 2;
+
+/** A digest that is not to be fetched by further nodes, and what its witnesses say. */
+export interface ImageRefusal {
+  readonly digest: string;
+  readonly obstacle: Obstacle;
+}
+
+/** What of the image is refused, of all digests that it has for the architectures of `members`. */
+export function imageRefusals(members: readonly Member[]): readonly ImageRefusal[] {
+  const byDigest = new Map<string, Member[]>();
+  for (const member of members) {
+    const digest = member.target?.digest;
+    if (digest !== undefined) byDigest.set(digest, [...(byDigest.get(digest) ?? []), member]);
+  }
+  return [...byDigest].flatMap(([digest, those]) => {
+    const witnesses = those.filter(blamesImage);
+    const enough = witnesses.length >= Math.min(WITNESSES, those.length);
+    if (!enough || those.some(({ os }) => os !== undefined && hasHad(os, digest))) return [];
+    return [{ digest, obstacle: obstacleOf(digest, witnesses) }];
+  });
+}
+
+/** True when the node's last attempt at its target failed for what the image is. */
+export function blamesImage({ os, target }: Member): boolean {
+  const rollout = os?.status?.rollout;
+  return rollout?.fault === 'Image' && rollout.digest === target?.digest;
+}
+
+function hasHad(os: NonNullable<Member['os']>, digest: string): boolean {
+  return stagedDigest(os) === digest || bootedDigest(os) === digest;
+}
+
+function obstacleOf(digest: string, witnesses: readonly Member[]): Obstacle {
+  const [first] = witnesses.toSorted((left, right) => (left.node.name < right.node.name ? -1 : 1));
+  const status = first?.os?.status;
+  // Its own words: those in `rollout` name the time of the next attempt.
+  const said = status?.lastOrder?.fault === 'Image' ? status.lastOrder.message : (status?.rollout?.message ?? '');
+  const message = `${digest} cannot be staged, and no node has; the agent on ${first?.node.name ?? ''} says: "${said}" No further node fetches it and none gets a slot. Push a corrected image and roll that out; nodes that have tried go on trying, in case it is repaired.`;
+  return { type: 'ImageRefused', message };
+}
