@@ -14,7 +14,7 @@ export const AGENT_ACCOUNT = { namespace: DEFAULT_NAMESPACE, name: 'treeline-age
 const WORKLOADS = new Set(['Deployment', 'DaemonSet']);
 
 /** Looks, a tenth of a second apart, before a policy that is not enforced counts as broken. */
-const POLICY_ATTEMPTS = 200;
+const POLICY_ATTEMPTS = 600;
 
 interface Manifest {
   readonly kind: string;
@@ -33,7 +33,7 @@ export async function installTreeline(controlPlane: ControlPlane): Promise<void>
     .map((manifest) => stringify(manifest))
     .join('---\n');
   await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], { input });
-  await controlPlane.kubectl(['wait', '--for=condition=Established', '--timeout=30s', 'crd', '--all']);
+  await controlPlane.kubectl(['wait', '--for=condition=Established', '--timeout=120s', 'crd', '--all']);
   await waitUntilPoliciesAreEnforced(controlPlane);
 }
 

@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { firstLine } from './first-line.ts';
 import { runCommand } from '../tools/setup/command.ts';
 
 /** Where the kernel tells which boot this is. random(4). */
@@ -44,7 +45,7 @@ export class MountNamespace implements AsyncDisposable {
       ],
       { stdio: ['pipe', 'pipe', 'inherit'] },
     );
-    await once(holder.stdout, 'data');
+    await firstLine(holder);
     const namespace = new MountNamespace(folder, holder);
     await namespace.run('mount', '-t', 'tmpfs', '-o', `size=${memory}`, 'treeline-disks', folder);
     return namespace;

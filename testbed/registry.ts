@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
 /** A registry that has not said where it listens by then never will; the caller gets its log instead of a hang. */
-const START_DEADLINE_MS = 20_000;
+const START_DEADLINE_MS = 60_000;
 /** After this the registry is killed outright: it keeps no state in memory that matters. */
 const STOP_GRACE_MS = 3_000;
 /** Enough of the log to explain a failed start. */

@@ -51,5 +51,5 @@ export async function createWorkload(controlPlane: ControlPlane, replicas: numbe
   ];
   const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
   await controlPlane.kubectl(['apply', '-f', '-'], { input });
-  await controlPlane.kubectl(['rollout', 'status', 'deployment/shop', 'daemonset/node-logger', '--timeout=60s']);
+  await controlPlane.kubectl(['rollout', 'status', 'deployment/shop', 'daemonset/node-logger', '--timeout=120s']);
 }

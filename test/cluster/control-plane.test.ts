@@ -1,11 +1,11 @@
 /** The test control plane keeps its own promises: what the other tests stand on is tested too. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startControlPlane, type ControlPlane } from '../../testbed/control-plane.ts';
+import { firstLine } from '../../testbed/first-line.ts';
 import { must, type Json } from './crd-objects.ts';
 
 const SELF = {
@@ -30,7 +30,7 @@ describe('the test control plane', () => {
     controlPlane = await startControlPlane();
   });
   after(async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     await controlPlane?.[Symbol.asyncDispose]();
   });
 
@@ -72,7 +72,7 @@ describe('the test control plane', () => {
     await controlPlane.startApiServer();
     assert.match(await controlPlane.kubectl(['get', 'configmap', 'kept', '-o', 'name']), /configmap\/kept/);
     assert.equal((await controlPlane.call({ ...SELF, token })).code, 201);
-  }).timeout(60_000);
+  }).timeout(120_000);
 
   it('runs controllers and a scheduler when asked, and leaves nothing: no process, no file', async () => {
     const another = await startControlPlane({ controllerManager: true, scheduler: true });
@@ -88,13 +88,15 @@ describe('the test control plane', () => {
       await must(another, { method: 'POST', path: '/api/v1/nodes', body: node });
       await another.kubectl(['taint', 'node', 'a', 'node.kubernetes.io/not-ready-']);
       await another.kubectl(['create', 'deployment', 'web', '--image=web']);
-      await another.kubectl(['wait', '--for=condition=PodScheduled', 'pod', '-l', 'app=web', '--timeout=30s']);
+      // A condition is only waited for on what is there already; the controllers have yet to make the pod.
+      await another.kubectl(['wait', '--for=create', 'pod', '-l', 'app=web', '--timeout=120s']);
+      await another.kubectl(['wait', '--for=condition=PodScheduled', 'pod', '-l', 'app=web', '--timeout=120s']);
     } finally {
       await another[Symbol.asyncDispose]();
     }
     assert.deepEqual(pids.filter(isAlive), []);
     assert.ok(!existsSync(folder));
-  }).timeout(90_000);
+  }).timeout(300_000);
 
   it('does not outlive a test run that is killed', async () => {
     const program = `
@@ -106,18 +108,15 @@ describe('the test control plane', () => {
     const run = spawn(process.execPath, ['--input-type=module', '--eval', program], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const [line] = (await once(run.stdout.setEncoding('utf8'), 'data', { signal: AbortSignal.timeout(30_000) })) as [
-      string,
-    ];
-    const { pids, folder } = JSON.parse(line) as { pids: number[]; folder: string };
+    const { pids, folder } = JSON.parse(await firstLine(run)) as { pids: number[]; folder: string };
     try {
       assert.deepEqual(pids.filter(isAlive), pids);
       run.kill('SIGKILL');
-      for (let attempt = 0; attempt < 50 && pids.some(isAlive); attempt++) await sleep(100);
+      for (let attempt = 0; attempt < 300 && pids.some(isAlive); attempt++) await sleep(100);
       assert.deepEqual(pids.filter(isAlive), []);
     } finally {
       run.kill('SIGKILL');
       await rm(folder, { recursive: true, force: true, maxRetries: 3 });
     }
-  }).timeout(60_000);
+  }).timeout(120_000);
 });

@@ -152,7 +152,7 @@ describe('the two resources', () => {
   });
 
   it('let kubectl wait on a condition', async () => {
-    const ready = controlPlane.kubectl(['wait', '--for=condition=Ready', '--timeout=20s', `osimage/${NAME}`]);
+    const ready = controlPlane.kubectl(['wait', '--for=condition=Ready', '--timeout=60s', `osimage/${NAME}`]);
     await must(controlPlane, {
       method: 'PATCH',
       path: `${OS_IMAGES}/${NAME}/status`,

@@ -58,7 +58,7 @@ describe('manifests/base', () => {
     rendered = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
   });
   after(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     await controlPlane?.[Symbol.asyncDispose]();
   });
 
@@ -84,26 +84,26 @@ describe('manifests/base', () => {
       assert.equal(said.trim().split('\n').length, rendered.length);
       for (const line of said.trim().split('\n')) assert.match(line, / created$/);
       applied = await stored();
-    }).timeout(30_000);
+    }).timeout(120_000);
 
     it('changes nothing when it is applied again', async () => {
       await controlPlane.kubectl(['apply', '-k', BASE]);
       assert.deepEqual(await stored(), applied);
-    }).timeout(30_000);
+    }).timeout(120_000);
 
     it('can be applied server-side, as GitOps tools do', async () => {
       await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', BASE]);
       await controlPlane.kubectl(['apply', '--server-side', '-k', BASE]);
       assert.deepEqual(await stored(), applied);
-    }).timeout(30_000);
+    }).timeout(120_000);
 
     it('serves both resources, and accepts the examples of the reference pages', async () => {
-      await controlPlane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=20s']);
+      await controlPlane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
       for (const input of [OS_IMAGE_EXAMPLE, NODE_OS_EXAMPLE]) {
         await controlPlane.kubectl(['apply', '--validate=strict', '-f', '-'], { input });
       }
       assert.match(await controlPlane.kubectl(['get', 'osi,nos']), /workers[^]*worker-1/);
-    }).timeout(30_000);
+    }).timeout(120_000);
 
     it('has policies whose expressions fit the types that they are about', async () => {
       for (const { metadata } of of('ValidatingAdmissionPolicy')) {
@@ -112,14 +112,14 @@ describe('manifests/base', () => {
             await controlPlane.kubectl(['get', 'validatingadmissionpolicy', metadata.name, '-o', 'json']),
           ) as Manifest;
         let policy = await read();
-        for (let attempt = 0; attempt < 100 && policy.status?.observedGeneration === undefined; attempt++) {
+        for (let attempt = 0; attempt < 600 && policy.status?.observedGeneration === undefined; attempt++) {
           await sleep(100);
           policy = await read();
         }
         assert.notEqual(policy.status?.observedGeneration, undefined, `${metadata.name} has been checked`);
         assert.deepEqual(policy.status?.typeChecking ?? {}, {}, metadata.name);
       }
-    }).timeout(30_000);
+    }).timeout(120_000);
 
     it('leaves the list of pull Secrets alone when it is applied over a running operator', async () => {
       const rules = [{ apiGroups: [''], resources: ['secrets'], resourceNames: ['pull'], verbs: ['get'] }];
@@ -129,14 +129,14 @@ describe('manifests/base', () => {
       await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', BASE]);
       const after = JSON.parse(await controlPlane.kubectl(['get', ...role, '-o', 'json'])) as Manifest;
       assert.deepEqual(after.rules, rules);
-    }).timeout(30_000);
+    }).timeout(120_000);
 
     it('runs its Pods: the API server admits those of the operator and of the agent', async () => {
       const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'a', labels: { 'kubernetes.io/os': 'linux' } } };
       await controlPlane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(node) });
       const wanted = ['treeline-operator', 'treeline-operator', 'treeline-agent'];
       let names: string[] = [];
-      for (let attempt = 0; attempt < 100 && names.length < wanted.length; attempt++) {
+      for (let attempt = 0; attempt < 600 && names.length < wanted.length; attempt++) {
         await sleep(100);
         const list = JSON.parse(await controlPlane.kubectl(['get', 'pods', '-n', 'treeline-system', '-o', 'json'])) as {
           items: Manifest[];
@@ -144,7 +144,7 @@ describe('manifests/base', () => {
         names = list.items.map(({ metadata }) => metadata.labels?.['app.kubernetes.io/name'] ?? '');
       }
       assert.deepEqual(names.toSorted(), wanted.toSorted());
-    }).timeout(30_000);
+    }).timeout(120_000);
 
     it('is removed by kubectl delete -k', async () => {
       await controlPlane.kubectl(['delete', '-k', BASE, '--wait=false']);
@@ -157,7 +157,7 @@ describe('manifests/base', () => {
         'name',
       ]);
       assert.equal(left, '');
-    }).timeout(30_000);
+    }).timeout(120_000);
   });
 
   it('grants nothing by wildcard, and writes to Secrets, Roles and Leases only by name', () => {

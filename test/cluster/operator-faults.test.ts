@@ -107,9 +107,8 @@ describe('a rollout', function () {
     const metrics = await (await fetch(`${await second.healthAddress}/metrics`)).text();
     assert.doesNotMatch(metrics, /treeline_actions_total\{/, 'the one that waits does nothing');
     await first.stop();
-    const stoppedMs = performance.now();
+    assert.notEqual(await leader(), 'operator-a', 'the lease was given back, so that nobody waits for it to run out');
     await eventually('b leads', async () => (await leader()) === 'operator-b');
-    assert.ok(performance.now() - stoppedMs < 6000, 'without waiting for the lease to run out');
     await assertFinal();
   });
 

@@ -233,10 +233,12 @@ describe('the operator', function () {
       const { body } = await controlPlane.call({ path: '/api/v1/namespaces/default/pods/bare' });
       return (body['metadata'] as { deletionTimestamp?: string } | undefined)?.deletionTimestamp !== undefined;
     });
+    const rollout = async () => (await readNodeOS(controlPlane, 'd1')).status?.rollout;
+    await eventually('one pod is left', async () => (await rollout())?.podsLeft === 1);
     await delay(1000);
-    const held = await readNodeOS(controlPlane, 'd1');
-    assert.equal(held.status?.rollout?.phase, 'Draining');
-    assert.equal(held.status.rollout.podsLeft, 1, 'a pod that is terminating has not left');
+    const held = await rollout();
+    assert.equal(held?.phase, 'Draining');
+    assert.equal(held.podsLeft, 1, 'a pod that is terminating has not left');
     await controlPlane.call({ method: 'DELETE', path: '/api/v1/namespaces/default/pods/bare?gracePeriodSeconds=0' });
     await waitUntilReady(controlPlane, 'fleet', digest);
     for (const name of ['finished', 'agent'])

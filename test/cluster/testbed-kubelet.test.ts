@@ -11,7 +11,7 @@ import { createWorkload } from '../../testbed/workload.ts';
 const NODES = ['node-1', 'node-2', 'node-3'];
 
 describe('The stand-in for kubelets', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let folder: string;
   let controlPlane: ControlPlane;
   let kubelet: KubeletStandIn;
@@ -43,8 +43,8 @@ describe('The stand-in for kubelets', function () {
   });
 
   it('lets a node be drained by the Eviction API, budget respected, and the pods come up elsewhere', async () => {
-    await controlPlane.kubectl(['drain', 'node-1', '--ignore-daemonsets', '--timeout=60s']);
-    await controlPlane.kubectl(['rollout', 'status', 'deployment/shop', '--timeout=60s']);
+    await controlPlane.kubectl(['drain', 'node-1', '--ignore-daemonsets', '--timeout=120s']);
+    await controlPlane.kubectl(['rollout', 'status', 'deployment/shop', '--timeout=120s']);
     const used = await get('pods -l app=shop -o jsonpath={.items[*].spec.nodeName}');
     assert.ok(!used.includes('node-1'), used);
     await controlPlane.kubectl(['uncordon', 'node-1']);
@@ -55,10 +55,10 @@ describe('The stand-in for kubelets', function () {
     const before = await bootID();
     await kubelet.machineDown('node-2');
     await writeFile(bootIDPath(join(folder, 'node-2')), 'the next boot');
-    await controlPlane.kubectl(['wait', '--for=condition=Ready=false', 'node/node-2', '--timeout=10s']);
+    await controlPlane.kubectl(['wait', '--for=condition=Ready=false', 'node/node-2', '--timeout=60s']);
     assert.equal(await bootID(), before);
     await kubelet.machineUp('node-2');
-    await controlPlane.kubectl(['wait', '--for=condition=Ready', 'node/node-2', '--timeout=10s']);
+    await controlPlane.kubectl(['wait', '--for=condition=Ready', 'node/node-2', '--timeout=60s']);
     assert.equal(await bootID(), 'the next boot');
   });
 
@@ -66,8 +66,8 @@ describe('The stand-in for kubelets', function () {
     await controlPlane.killApiServer();
     await kubelet.machineDown('node-3');
     await controlPlane.startApiServer();
-    await controlPlane.kubectl(['wait', '--for=condition=Ready=false', 'node/node-3', '--timeout=20s']);
+    await controlPlane.kubectl(['wait', '--for=condition=Ready=false', 'node/node-3', '--timeout=60s']);
     await kubelet.machineUp('node-3');
-    await controlPlane.kubectl(['wait', '--for=condition=Ready', 'node/node-3', '--timeout=20s']);
+    await controlPlane.kubectl(['wait', '--for=condition=Ready', 'node/node-3', '--timeout=60s']);
   });
 });

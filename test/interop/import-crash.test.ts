@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Archive } from '../../testbed/tar-archive.ts';
 import { contentOf, derive, encapsulate, fsck, makeFolder, makeSystem, pull, refsOf } from './import-fixture.ts';
+import { firstLine } from '../../testbed/first-line.ts';
 
 const KILLS = 15;
 /** By which no file is labelled yet: the merge writes all of them, and the layers', again. */
@@ -90,7 +91,7 @@ async function pullInChild(
   const script = fileURLToPath(new URL('./import-child.ts', import.meta.url));
   const child = spawn(process.execPath, [script, repository, layout], { stdio: ['ignore', 'pipe', 'ignore'] });
   const closed = once(child, 'close');
-  await once(child.stdout, 'data');
+  await firstLine(child);
   if (killAfterMs !== undefined) {
     await Promise.race([sleep(killAfterMs), closed]);
     child.kill('SIGKILL');

@@ -114,15 +114,16 @@ describe('a pull with limits', () => {
       child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
       try {
         const tasks = `/proc/${child.pid}/task`;
-        while (!said.includes('Pulling')) {
+        const names = async (): Promise<string> =>
+          (
+            await Promise.all((await readdir(tasks)).map((thread) => readFile(`${tasks}/${thread}/comm`, 'utf8')))
+          ).join();
+        // Import threads, and those of libuv that read and inflate, start only when the image is known.
+        while (!/WorkerThread[^]*libuv-worker|libuv-worker[^]*WorkerThread/.test(await names())) {
           assert.equal(child.exitCode, null, said);
           await sleep(20);
         }
-        // Import threads, and those of libuv that read and inflate, start only now.
-        await sleep(1000);
         const threads = await readdir(tasks);
-        assert.equal(child.exitCode, null, said);
-        assert.ok(threads.length > 2, 'it has import threads');
         for (const thread of threads) {
           assert.equal(
             (await run('ionice', '-p', thread)).trim(),

@@ -64,7 +64,7 @@ describe('the lock of a repository', () => {
         code: 'LockTimeout',
         message: new RegExp(repository.path),
       });
-      const waiting = repository.lock('exclusive', { timeoutMs: 10_000 });
+      const waiting = repository.lock('exclusive', { timeoutMs: 60_000 });
       await stop(child);
       (await waiting).release();
     } finally {
@@ -111,7 +111,7 @@ describe('the lock of a sysroot', () => {
     let most = 0;
     const work = async (): Promise<void> => {
       for (let round = 0; round < 5; round++) {
-        using _lock = await lockSysroot(scratch.path, { timeoutMs: 20_000 });
+        using _lock = await lockSysroot(scratch.path, { timeoutMs: 100_000 });
         most = Math.max(most, ++holders);
         await sleep(2);
         holders--;
@@ -120,7 +120,7 @@ describe('the lock of a sysroot', () => {
     await Promise.all([work(), work(), work(), work()]);
     assert.equal(most, 1);
     assert.equal(existsSync(join(scratch.path, 'ostree/lock')), false);
-  }).timeout(30_000);
+  }).timeout(120_000);
 
   it('is not mistaken for ours when its file was deleted between our opening and our locking it', async () => {
     using scratch = scratchDirectory();

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { open, readFile, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { copyDiskImage, makeDiskImage, mountDiskImage, patchDiskImage } from '..
 import { durableCount, survivors, writesBetween } from '../../testbed/disk-log.ts';
 import { FaultDisk } from '../../testbed/fault-disk.ts';
 import { MountNamespace } from '../../testbed/mount-namespace.ts';
+import { firstLine } from '../../testbed/first-line.ts';
 
 describe('a fault disk', () => {
   let namespace: MountNamespace;
@@ -88,11 +88,10 @@ describe('a fault disk', () => {
     const child = spawn(process.execPath, [fileURLToPath(new URL('./fault-disk-child.ts', import.meta.url))], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const [output] = (await once(child.stdout, 'data')) as [Buffer];
-    const folder = output.toString().trim();
+    const folder = await firstLine(child);
     assert.match(loopDevices(), new RegExp(folder), 'the disk is in use');
     child.kill('SIGKILL');
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + 60_000;
     while ((loopDevices().includes(folder) || processesOf(folder).length > 0) && performance.now() < deadline) {
       await sleep(20);
     }

@@ -67,6 +67,6 @@ describe('progress reports', () => {
     report.update(at('Pulling', 1));
     const start = Date.now();
     await report.stop();
-    assert.ok(Date.now() - start < 1000);
+    assert.ok(Date.now() - start < 30_000);
   });
 });

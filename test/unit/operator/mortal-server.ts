@@ -1,6 +1,5 @@
-/** An API server of one object, in a process of its own so that it can be killed outright. Port as argument, 0 for any. */
+/** An API server of one object, in a process of its own so that it can be killed outright. Port as argument. */
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 
 const resourceVersion = String(process.pid);
 const server = createServer((request, response) => {
@@ -16,7 +15,7 @@ const server = createServer((request, response) => {
   response.end(JSON.stringify({ metadata: { resourceVersion }, items: [{ metadata }] }));
 });
 server.listen(Number(process.argv[2]), '127.0.0.1', () => {
-  process.send?.((server.address() as AddressInfo).port);
+  process.send?.('listening');
 });
 // Dies with the test that started it.
 process.on('disconnect', () => process.exit());

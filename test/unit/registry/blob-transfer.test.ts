@@ -140,7 +140,7 @@ describe('a blob transfer', () => {
         response.write(bytes.subarray(0, 2_000_000));
       } else cuttingAfter([])(request, response, 99);
     });
-    await using source = open(server, { idleTimeoutMs: 200 });
+    await using source = open(server, { idleTimeoutMs: 1000 });
     assert.ok((await collect(source.openBlob(blob))).equals(bytes));
     assert.equal(server.requests[1]?.headers.range, 'bytes=2000000-');
   });

@@ -129,16 +129,16 @@ describe('credential helpers', () => {
   });
 
   it('that fail, hang, chatter or are missing are named, and their secrets are not', async () => {
-    for (const [body, message] of [
+    for (const [body, message, limitMs = 60_000] of [
       [
         'echo the keychain is locked; exit 2',
         /docker-credential-test, which .* for b\.example, ends with status 2: the keychain is locked/,
       ],
-      ['exec sleep 60', /does not answer within 0\.2 s/],
+      ['exec sleep 60', /does not answer within 0\.2 s/, 200],
       ['exec yes secret', /answers with more than 65536 bytes/],
       ['echo \'{"Secret":"secret"\'', /does not answer with a user name and a secret/],
     ] as const) {
-      const error = await failure(ask(body, 'b.example', 200));
+      const error = await failure(ask(body, 'b.example', limitMs));
       assert.equal(error.code, 'InvalidCredentials');
       assert.match(error.message, message);
       assert.doesNotMatch(`${error.message}${String(error.cause)}`, /:"?secret/);

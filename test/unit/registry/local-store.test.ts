@@ -11,6 +11,7 @@ import { ScratchDirectory } from '../../../registry/scratch-directory.ts';
 import { podmanStore } from '../../../registry/podman-content.ts';
 import { storeReference } from '../../../registry/skopeo.ts';
 import { AMD64, collect, sampleImage } from './sample-image.ts';
+import { firstLine } from '../../../testbed/first-line.ts';
 
 let directory = '';
 beforeEach(async () => {
@@ -93,14 +94,7 @@ describe('a scratch directory', () => {
       const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
-      const [line] = (await once(child.stdout, 'data')) as [Buffer];
-      return {
-        child,
-        name: line
-          .toString()
-          .trim()
-          .slice(directory.length + 1),
-      };
+      return { child, name: (await firstLine(child)).slice(directory.length + 1) };
     };
     const dead = await start();
     const living = await start();

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { runCommand, tryCommand } from '../../../tools/setup/command.ts';
+import { firstLine } from '../../../testbed/first-line.ts';
 
 const LOCK = { packages: { '': {}, 'node_modules/one': { version: '1.0.0', integrity: 'sha512-one' } } };
 const PINNED = `node_modules/node-${process.platform}-${process.arch}/bin`;
@@ -126,16 +126,15 @@ describe('tools/bootstrap.mjs', () => {
     await bootstrap();
     await writeFile(
       join(checkout, 'script.ts'),
-      "process.on('SIGTERM', () => process.exit(9)); process.stdout.write('up'); setTimeout(() => {}, 60_000);",
+      "process.on('SIGTERM', () => process.exit(9)); console.log('up'); setTimeout(() => {}, 60_000);",
     );
     const child = spawn(process.execPath, [join(checkout, 'tools', 'bootstrap.mjs'), 'script.ts'], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, ...environment() },
     });
-    await once(child.stdout, 'data');
+    assert.equal(await firstLine(child), 'up');
     child.kill('SIGTERM');
     const [code] = (await once(child, 'exit')) as [number];
-    await text(child.stdout);
     assert.equal(code, 9);
   });
 });

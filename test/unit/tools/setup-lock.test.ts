@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cacheDirectory, cacheKey } from '../../../tools/setup/cache.ts';
 import { withLock } from '../../../tools/setup/lock.ts';
+import { firstLine } from '../../../testbed/first-line.ts';
 
 describe('The cache directory', () => {
   it('is the one that TREELINE_CACHE_DIR names, else a folder of the XDG cache, else of ~/.cache', () => {
@@ -75,11 +75,11 @@ describe('The set-up lock', () => {
   it('is free again when its holder was killed', async () => {
     const module = join(import.meta.dirname, '../../../tools/setup/lock.ts');
     const script = `const { withLock } = await import(${JSON.stringify(module)});
-      await withLock('thing', () => undefined, async () => { process.stdout.write('in'); await new Promise((r) => setTimeout(r, 60_000)); });`;
+      await withLock('thing', () => undefined, async () => { console.log('in'); await new Promise((r) => setTimeout(r, 60_000)); });`;
     const holder = spawn(process.execPath, ['--input-type=module', '--eval', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    await once(holder.stdout, 'data');
+    assert.equal(await firstLine(holder), 'in');
     holder.kill('SIGKILL');
     assert.equal(
       await withLock(
@@ -94,18 +94,22 @@ describe('The set-up lock', () => {
   it('says what is waited for', async () => {
     const said: string[] = [];
     const { promise, resolve } = Promise.withResolvers<void>();
+    const inside = Promise.withResolvers<void>();
     const first = withLock(
       'thing',
       () => undefined,
-      () => promise,
+      () => {
+        inside.resolve();
+        return promise;
+      },
     );
-    await sleep(100);
+    await inside.promise;
     const second = withLock(
       'thing',
       (sentence) => said.push(sentence),
       () => Promise.resolve(),
     );
-    await sleep(1300);
+    while (said.length === 0) await sleep(20);
     resolve();
     await Promise.all([first, second]);
     assert.deepEqual(said, ['Waiting for another set-up to finish with thing.']);
