@@ -49,6 +49,23 @@ export const orderSchema = z
       .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
       .optional()
       .describe("Secret of type kubernetes.io/dockerconfigjson in the agent's namespace."),
+    limits: z
+      .strictObject({
+        bytesPerSecond: z
+          .int()
+          .min(1024)
+          .max(1_000_000_000_000)
+          .optional()
+          .describe("How fast to fetch; the agent's own limit counts if it is smaller."),
+        minimumFreeBytes: z
+          .int()
+          .min(0)
+          .max(1_000_000_000_000_000)
+          .optional()
+          .describe("What must stay free; the repository's own reserve counts if it is larger."),
+      })
+      .optional()
+      .describe('With goal `Stage`: what fetching may take. The same order may be given again with other limits.'),
   })
   .describe('What the agent is to do. It reads nothing else.')
   .meta({

@@ -23,6 +23,22 @@ export const stagingPolicySchema = z
       .describe(
         'How many selected nodes fetch and stage at the same time, as a number or as a percentage of the selected nodes, rounded down but at least 1 (default 10). A literal 0 (or "0%") lets no node begin; those that have begun finish.',
       ),
+    bytesPerSecond: z
+      .int()
+      .min(1024)
+      .max(1_000_000_000_000)
+      .optional()
+      .describe(
+        "How fast each node may fetch, in bytes per second, over all its connections (1024 or more; absent: as fast as it can). The agent's own --max-bytes-per-second counts if it is smaller. A change holds at once, also for a node that is fetching.",
+      ),
+    minimumFreeBytes: z
+      .int()
+      .min(0)
+      .max(1_000_000_000_000_000)
+      .optional()
+      .describe(
+        "How many bytes must stay free in the file system of a node's OSTree repository once the image is in it; a node on which they would not refuses it before it fetches anything. Absent, or if it is less: what the repository itself keeps free (min-free-space-percent, 3 % by default).",
+      ),
   })
   .prefault({})
   .describe('How nodes fetch the image and stage it, locked, while they go on working.');

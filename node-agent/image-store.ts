@@ -67,7 +67,7 @@ export interface ImagePullerOptions {
 
 /** A function that makes an order's image part of the host's repository, guarded until `release`. */
 export function imagePuller(options: ImagePullerOptions): (order: Order, how: PullOptions) => Promise<PulledImage> {
-  return async (order, { onProgress, signal }) => {
+  return async (order, { onProgress, limits, signal }) => {
     await options.prepare();
     const reference = parseOstreeImageReference(order.image);
     const secret = order.pullSecretRef?.name;
@@ -90,7 +90,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       platform: { os: 'linux', architecture: ociArchitecture() },
       requireBootable: true,
       retainVar: await options.retainVar(),
-      ...(options.limits !== undefined && { limits: options.limits }),
+      limits: effectiveLimits(options.limits, limits),
       onProgress,
       onWarning: options.onWarning,
       signal,
@@ -101,6 +101,20 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       digest: pulled.manifestDigest,
       release: () => setGuardRef(repository, GUARD, undefined),
     };
+  };
+}
+
+/** The stricter of what this agent was started with and what its order says in the moment. */
+export function effectiveLimits(own: PullLimits = {}, ordered: () => Order['limits']): PullLimits {
+  const minimumFreeBytes = ordered()?.minimumFreeBytes;
+  const rates = () => {
+    const rate = typeof own.bytesPerSecond === 'function' ? own.bytesPerSecond() : own.bytesPerSecond;
+    return [rate, ordered()?.bytesPerSecond].filter((one) => one !== undefined);
+  };
+  return {
+    ...own,
+    bytesPerSecond: () => (rates().length === 0 ? undefined : Math.min(...rates())),
+    ...(minimumFreeBytes !== undefined && { minimumFreeBytes }),
   };
 }
 

@@ -36,6 +36,8 @@ export interface PulledImage {
 
 export interface PullOptions {
   readonly onProgress: (progress: Progress) => void;
+  /** Those of the order as it is now: they may change while it is carried out. */
+  readonly limits: () => Order['limits'];
   readonly signal: AbortSignal;
 }
 
@@ -180,7 +182,8 @@ export class OrderLoop {
     try {
       log.info({ order: order.id, image: order.image }, 'staging');
       onProgress(latest);
-      const pulled = await pull(order, { onProgress, signal: either });
+      const limits = () => this.#object?.spec.order?.limits;
+      const pulled = await pull(order, { onProgress, limits, signal: either });
       if (pulled.digest !== order.digest) {
         throw new AgentError(
           'OtherDigestStaged',

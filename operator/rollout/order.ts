@@ -11,11 +11,24 @@ const DIGEST_DIGITS = 12;
 
 /**
  * Order to pull and stage `target`. The id changes with the attempt, with the boot (a reboot drops what was staged)
- * and with the way to fetch it, so that a corrected pull Secret is tried at once.
+ * and with the way to fetch it, so that a corrected pull Secret is tried at once. It does not change with the limits: the
+ * agent follows them, and nothing is begun anew.
  */
 export function stageOrder(target: NodeTarget, attempts: number, bootID: string): Order {
   const fetch = stableHash(`${bootID} ${target.image} ${target.pullSecretRef?.name ?? ''}`).toString(16);
-  return order(target, 'Stage', `${attempts}.${fetch}`);
+  const { limits } = target;
+  return { ...order(target, 'Stage', `${attempts}.${fetch}`), ...(limits && { limits }) };
+}
+
+/** The same for a node that has staged it: `given` stays if it is that order, since limits mean nothing any more. */
+export function settledStageOrder(
+  target: NodeTarget,
+  attempts: number,
+  bootID: string,
+  given: Order | undefined,
+): Order {
+  const due = stageOrder(target, attempts, bootID);
+  return given?.id === due.id ? given : due;
 }
 
 /**

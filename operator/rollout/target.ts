@@ -3,7 +3,7 @@
  * shown. The target is durable in `status.target` before any node hears of it, so that a lost write cannot make half of
  * the fleet follow another reading of the same tag.
  */
-import type { OSImage, Release } from '../../api/index.ts';
+import type { Order, OSImage, Release } from '../../api/index.ts';
 import type { ImageSnapshot, ResolvedImage } from './snapshot.ts';
 
 /** What the target is, and what of it the nodes may be told. */
@@ -24,6 +24,8 @@ export interface NodeTarget {
   /** OSTree container reference that ends in `@digest`. */
   readonly image: string;
   readonly pullSecretRef?: { readonly name: string } | undefined;
+  /** What fetching may take on one node. */
+  readonly limits?: Order['limits'];
 }
 
 /** Chooses the target of `image` from its spec, its durable status and what the registry said. */
@@ -63,7 +65,17 @@ export function nodeTarget(image: OSImage, resolved: ResolvedImage, architecture
   const digest = resolved.platforms[architecture];
   if (digest === undefined) return undefined;
   const { pullSecretRef } = image.spec.image;
-  return { digest, image: `${resolved.repository}@${digest}`, ...(pullSecretRef && { pullSecretRef }) };
+  const { bytesPerSecond, minimumFreeBytes } = image.spec.staging;
+  const limits = {
+    ...(bytesPerSecond !== undefined && { bytesPerSecond }),
+    ...(minimumFreeBytes !== undefined && { minimumFreeBytes }),
+  };
+  return {
+    digest,
+    image: `${resolved.repository}@${digest}`,
+    ...(pullSecretRef && { pullSecretRef }),
+    ...(Object.keys(limits).length > 0 && { limits }),
+  };
 }
 
 function matching(known: ResolvedImage | undefined, durable: Release | undefined): ResolvedImage | undefined {

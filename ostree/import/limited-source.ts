@@ -11,10 +11,15 @@ type BlobReadOptions = NonNullable<Parameters<ImageSource['openBlob']>[1]>;
 
 /** Of one pull. What is not given is not limited. */
 export interface PullLimits {
-  /** Compressed bytes of layers, of all connections together. Positive. */
-  readonly bytesPerSecond?: number;
+  /**
+   * Compressed bytes of layers, of all connections together. Positive. As a function it is asked all the time, so that the
+   * rate may change while the pull runs; undefined is no limit.
+   */
+  readonly bytesPerSecond?: number | (() => number | undefined);
   /** Blobs, or parts of blobs, that are being fetched at the same time. At least 1. */
   readonly concurrentFetches?: number;
+  /** Bytes that are to stay free in the repository's file system, if that is more than its reserve: foreseen, not watched. */
+  readonly minimumFreeBytes?: number;
 }
 
 export interface LimitClock {
@@ -38,7 +43,8 @@ export function limitSource(source: ImageSource, limits: PullLimits = {}, clock 
 
 class LimitedSource implements ImageSource {
   readonly #source: ImageSource;
-  readonly #rate: RateLimit | undefined;
+  readonly #bytesPerSecond: () => number | undefined;
+  #rate: { readonly bytesPerSecond: number; readonly limit: RateLimit } | undefined;
   readonly #slots: FetchSlots | undefined;
   readonly #clock: LimitClock;
 
@@ -47,7 +53,8 @@ class LimitedSource implements ImageSource {
       throw new RangeError(`at least one fetch has to be possible, not ${concurrentFetches}`);
     }
     this.#source = source;
-    this.#rate = bytesPerSecond === undefined ? undefined : new RateLimit(bytesPerSecond);
+    this.#bytesPerSecond = typeof bytesPerSecond === 'function' ? bytesPerSecond : () => bytesPerSecond;
+    this.#rateNow();
     this.#slots = concurrentFetches === undefined ? undefined : new FetchSlots(concurrentFetches);
     this.#clock = clock;
   }
@@ -86,12 +93,23 @@ class LimitedSource implements ImageSource {
   }
 
   async #pay(bytes: number, signal: AbortSignal): Promise<void> {
-    const rate = this.#rate;
-    if (rate === undefined) return;
-    for (let rest = bytes; rest > 0; rest -= rate.burst) {
-      const wait = rate.reserve(Math.min(rest, rate.burst), this.#clock.now());
+    for (let rest = bytes; rest > 0;) {
+      const rate = this.#rateNow();
+      if (rate === undefined) return;
+      const piece = Math.min(rest, rate.burst);
+      const wait = rate.reserve(piece, this.#clock.now());
       if (wait > 0) await this.#pause(wait, signal);
+      rest -= piece;
     }
+  }
+
+  #rateNow(): RateLimit | undefined {
+    const bytesPerSecond = this.#bytesPerSecond();
+    if (bytesPerSecond === undefined) return undefined;
+    if (this.#rate?.bytesPerSecond !== bytesPerSecond) {
+      this.#rate = { bytesPerSecond, limit: new RateLimit(bytesPerSecond) };
+    }
+    return this.#rate.limit;
   }
 
   async #pause(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -146,10 +146,11 @@ async function fetchImage(
 async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layout: ImageLayout): Promise<void> {
   const { repository, reference, source, signal } = options;
   const compressed = layersOf(layout).reduce((sum, { descriptor }) => sum + descriptor.size, 0);
-  if (hasAmpleSpace(repository, compressed)) return;
+  const minimumFree = options.limits?.minimumFreeBytes;
+  if (hasAmpleSpace(repository, compressed, minimumFree)) return;
   const looking = { ...options, layout, progress: new ProgressCounter(undefined) };
   const { missing, bytesMissing } = new ImageFetch(looking);
-  if (hasAmpleSpace(repository, bytesMissing)) return;
+  if (hasAmpleSpace(repository, bytesMissing, minimumFree)) return;
   const partial = new PartialImports(looking);
   const need = {
     name: formatImageReference(reference.image),
@@ -158,6 +159,7 @@ async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layou
     storedBlobs: resolved.storedBlobs,
     lacking: (layer: ImageLayer, aborted: AbortSignal) =>
       partial.bytesLacking(layer, layout.derived.includes(layer) ? 'derived' : 'chunk', aborted),
+    minimumFree,
     signal,
   };
   await requireSpace(need, missing);

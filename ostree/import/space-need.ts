@@ -27,12 +27,14 @@ export interface SpaceNeed {
   readonly storedBlobs: ReadonlyMap<string, Descriptor> | undefined;
   /** Bytes of the layer's files that are not in the repository; undefined when that cannot be told. */
   readonly lacking: (layer: ImageLayer, signal: AbortSignal) => Promise<number | undefined>;
+  /** Bytes that are to stay free, if that is more than the repository's reserve. */
+  readonly minimumFree: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
 /** Whether there is so much room that layers of so many compressed bytes fit, whatever they are. */
-export function hasAmpleSpace({ path, config }: Repository, compressed: number): boolean {
-  return freeBeside(path, config.reserve) >= compressed * AMPLE_RATIO;
+export function hasAmpleSpace({ path, config }: Repository, compressed: number, minimumFree?: number): boolean {
+  return freeBeside(path, config.reserve, minimumFree) >= compressed * AMPLE_RATIO;
 }
 
 /**
@@ -51,13 +53,19 @@ export async function requireSpace(need: SpaceNeed, layers: readonly ImageLayer[
     }),
   );
   const neededSum = Math.ceil(sizes.reduce((sum, size) => sum + size, 0));
-  const available = Math.floor(freeBeside(repository.path, repository.config.reserve));
+  const { path, config } = repository;
+  const available = Math.floor(freeBeside(path, config.reserve, need.minimumFree));
   if (neededSum <= available) return;
+  const ordered = available < Math.floor(freeBeside(path, config.reserve));
+  const kept = ordered
+    ? `${need.minimumFree} bytes that are to stay`
+    : `${describeReserve(config.reserve)} that it keeps`;
+  const remedy = ordered ? 'or lower the limit' : 'or lower core.min-free-space-percent in its config';
   throw new OstreeError(
     'NoSpace',
-    `${name} needs about ${megabytes(neededSum)} in ${repository.path}, which would leave less than the ` +
-      `${describeReserve(repository.config.reserve)} that it keeps free: ${megabytes(Math.max(0, available))} can be written; ` +
-      `nothing was fetched. Free ${megabytes(neededSum - available)}, or lower core.min-free-space-percent in its config`,
+    `${name} needs about ${megabytes(neededSum)} in ${path}, which would leave less than the ${kept} free: ` +
+      `${megabytes(Math.max(0, available))} can be written; ` +
+      `nothing was fetched. Free ${megabytes(neededSum - available)}, ${remedy}`,
     { space: { neededBytes: neededSum, availableBytes: Math.max(0, available) } },
   );
 }

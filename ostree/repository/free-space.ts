@@ -6,13 +6,13 @@ import type { Reserve } from './config.ts';
 /** Bytes written between two looks at the file system: other processes write too. */
 const RECHECK_BYTES = 64 * 1024 * 1024;
 
-/** Bytes that may still be written there; negative when less than the reserve is free. */
-export function freeBeside(path: string, reserve: Reserve): number {
+/** Bytes that may still be written there beside the reserve, or `atLeast` bytes if that is more; negative when less is free. */
+export function freeBeside(path: string, reserve: Reserve, atLeast = 0): number {
   const { bsize, blocks, bfree, bavail } = statfsSync(path);
   const reserved = 'bytes' in reserve ? reserve.bytes : (blocks * bsize * reserve.percent) / 100;
   // As libostree: only root may use the blocks that the file system keeps for root.
   const free = (process.geteuid?.() === 0 ? bfree : bavail) * bsize;
-  return free - reserved;
+  return free - Math.max(reserved, atLeast);
 }
 
 export function describeReserve(reserve: Reserve): string {

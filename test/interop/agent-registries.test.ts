@@ -70,7 +70,11 @@ describe('registries as the host’s files say', function () {
       goal: 'Stage',
       ...(secret === undefined ? {} : { pullSecretRef: { name: 's' } }),
     } as const;
-    const pulled = await puller(order as never, { onProgress: () => undefined, signal: new AbortController().signal });
+    const pulled = await puller(order as never, {
+      onProgress: () => undefined,
+      limits: () => undefined,
+      signal: new AbortController().signal,
+    });
     await pulled.release();
     return { digest: pulled.digest, warnings };
   }

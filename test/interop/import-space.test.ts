@@ -182,6 +182,19 @@ describe('the space that an image needs', () => {
     }
   });
 
+  it('has to lie beside what the caller wants to stay free, if that is more than the reserve', async () => {
+    const modest = await image('ordered', [layer('a', 8 * MEGABYTE)]);
+    await onSmallDisk(['min-free-space-size', '1MB'], async (repository) => {
+      await using server = await startLayoutServer(modest);
+      await assert.rejects(pullFrom(server.host, repository, { limits: { minimumFreeBytes: 12 * MEGABYTE } }), {
+        code: 'NoSpace',
+        message:
+          /would leave less than the 12000000 bytes that are to stay free: .*nothing was fetched\. Free .*lower the limit/,
+      });
+      await pullFrom(server.host, repository, { limits: { minimumFreeBytes: 8 * MEGABYTE } });
+    });
+  });
+
   it('is guessed when the registry has no parts of blobs', async () => {
     const noise = Buffer.concat(
       Array.from({ length: 9 * 31_250 }, (_, at) => createHash('sha256').update(`${at}`).digest()),

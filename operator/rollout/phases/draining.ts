@@ -3,7 +3,7 @@ import { toTimestamp } from '../../../api/index.ts';
 import type { RolloutStatus } from '../../../api/index.ts';
 import { after, bootedDigest, enter, passed, stagedDigest } from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
-import { stageOrder } from '../order.ts';
+import { settledStageOrder } from '../order.ts';
 import type { DrainSnapshot } from '../snapshot.ts';
 import type { NodeTarget } from '../target.ts';
 import { giveBack } from './out-of-time.ts';
@@ -38,7 +38,7 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
     return start(view, target, rollout.attempts);
   }
   if (view.outOfTime !== undefined) return giveBack(view, target, rollout, view.outOfTime);
-  const order = stageOrder(target, rollout.attempts ?? 0, host.bootID);
+  const order = settledStageOrder(target, rollout.attempts ?? 0, host.bootID, os.spec.order);
   const held = heldFields(rollout);
   if (!node.cordoned) {
     const message = 'Holds a slot; waits for its cordon.';
@@ -95,7 +95,7 @@ export function awaitingGate(view: NodeView, target: NodeTarget, rollout: Rollou
       ...heldFields(rollout),
       nextAttemptTime,
     }),
-    order: stageOrder(target, rollout.attempts ?? 0, host.bootID),
+    order: settledStageOrder(target, rollout.attempts ?? 0, host.bootID, os.spec.order),
     cordon: 'Hold',
     wake: new Date(nextAttemptTime),
   };

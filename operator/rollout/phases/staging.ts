@@ -13,7 +13,7 @@ import {
   stagedDigest,
 } from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
-import { observeOrder, stageOrder } from '../order.ts';
+import { observeOrder, settledStageOrder, stageOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
 import { PENDING_MESSAGE, STAGED_MESSAGE, STAGING_MESSAGE, start, whyNotFetch } from './start.ts';
 
@@ -93,7 +93,7 @@ export function staged(view: NodeView, target: NodeTarget, rollout: RolloutStatu
   if (bootedDigest(os) === target.digest || stagedDigest(os) !== target.digest || os.status?.host === undefined) {
     return start(view, target, rollout.attempts);
   }
-  const order = stageOrder(target, rollout.attempts ?? 0, os.status.host.bootID);
+  const order = settledStageOrder(target, rollout.attempts ?? 0, os.status.host.bootID, os.spec.order);
   const carried = { ...slotUntilUncordoned(view), ...attemptsOf(rollout) };
   // The slot of an earlier target is still being given back: first that, then a new one.
   const free = carried.slotTime === undefined && rollout.slotTime === undefined;

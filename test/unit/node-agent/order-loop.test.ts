@@ -159,6 +159,21 @@ describe('the order loop', () => {
     assert.deepEqual(bench.host.calls, ['stage']);
   });
 
+  it('goes on with an order that is given again with other limits, and follows them', async () => {
+    const bench = new Bench(orderFor(B, { limits: { bytesPerSecond: 2000 } }));
+    const seen: unknown[] = [];
+    bench.pull = async (order, { limits, signal }) => {
+      seen.push(limits());
+      bench.order(orderFor(B, { limits: { bytesPerSecond: 9000 } }));
+      seen.push(limits(), signal.aborted);
+      return { checksum: checksumOf(order.digest), digest: order.digest, release: async () => {} };
+    };
+    await bench.run(bench.settled);
+    assert.deepEqual(seen, [{ bytesPerSecond: 2000 }, { bytesPerSecond: 9000 }, false]);
+    assert.equal(bench.pulls, 1);
+    assert.equal(bench.lastOrder?.result, 'Succeeded');
+  });
+
   it('boots under a live approval: unlock first, then reboot, then the new process proves it', async () => {
     const bench = new Bench(orderFor(B));
     await bench.run(bench.settled);

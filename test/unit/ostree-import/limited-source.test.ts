@@ -81,6 +81,22 @@ describe('a limited image source', () => {
     assert.ok(clock.now() >= least - 1e-6, `${clock.now()} ms`);
   });
 
+  it('follows a rate that changes while blobs are read, and one that is taken away', async () => {
+    const clock = new FakeClock();
+    const source = new FakeSource([100_000, 100_000, 100_000]);
+    let bytesPerSecond: number | undefined = 100_000;
+    const limited = limitSource(source, { bytesPerSecond: () => bytesPerSecond }, clock);
+    const times: number[] = [];
+    for await (const _chunk of limited.openBlob(BLOB)) {
+      times.push(clock.now());
+      bytesPerSecond = times.length === 1 ? 200_000 : undefined;
+    }
+    const [first = 0, second = 0, third = 0] = times;
+    assert.ok(first > 800, `${first} ms at the low rate`);
+    assert.ok(second - first > 300 && second - first <= 500, `${second - first} ms at the high one`);
+    assert.equal(third, second);
+  });
+
   it('does not count what an earlier pull has kept on the disk, and tells the progress what has come', async () => {
     const clock = new FakeClock();
     const limited = limitSource(new FakeSource([1_000_000, 100_000]), { bytesPerSecond: 100_000 }, clock);

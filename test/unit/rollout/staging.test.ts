@@ -75,6 +75,25 @@ function told(given: Snapshot): readonly string[] {
   return (write.status.blockers ?? []).map(({ type }) => type);
 }
 
+describe('The limits of staging', () => {
+  const limits = { bytesPerSecond: 5_000_000, minimumFreeBytes: 1_000_000_000 };
+  const given = (os: NodeOSOptions, staging: Record<string, unknown>) =>
+    settled(scene({ names: ['a'], os: () => os, staging, rollout: { paused: true } })).spec.order;
+
+  it('are part of the order to stage', () => {
+    assert.deepEqual(given(FETCHING, limits)?.limits, limits);
+    assert.equal(given(FETCHING, {})?.limits, undefined);
+  });
+
+  it('change under the same order, so that nothing is begun anew, and not at all once the image is there', () => {
+    const order = given(FETCHING, limits);
+    assert.equal(order?.id, STAGE.id);
+    assert.equal(given({ ...FETCHING, ...(order && { order }) }, {})?.id, STAGE.id);
+    const held = { ...HOLDING, ...(order && { order }) };
+    assert.deepEqual(given(held, { bytesPerSecond: 1024 })?.limits, limits);
+  });
+});
+
 describe('An image that cannot be staged', () => {
   const said = 'Layer sha256:abc is not what its digest promises: have the image built again.';
   const refused: NodeOSOptions = {
