@@ -15,7 +15,7 @@ import type { Repository } from '../repository/repository.ts';
 
 /** Blobs that are no larger are quicker fetched again than kept, on any network. */
 const LEAST_BYTES = 4 * 1024 * 1024;
-/** A blob whose first bytes came faster than this is not kept. */
+/** A blob that comes faster than this is not kept. Only what was waited for it counts, not what an import takes to use it. */
 const FAST_BYTES_PER_SECOND = 32 * 1024 * 1024;
 const READ_BYTES = 256 * 1024;
 /** libostree deletes what is in here and a day old. */
@@ -62,17 +62,20 @@ export class KeptBlobs implements AsyncDisposable {
     if (known > 0) this.#onKnown(known);
     const head: Buffer[] = [];
     let received = 0;
-    const started = this.#now();
+    let waitedMs = 0;
+    const isSlow = (): boolean => received < (waitedMs / 1000) * FAST_BYTES_PER_SECOND;
     const reading = kept === undefined || known === 0 ? options : { ...options, known: kept };
+    const chunks = timed(source.openBlob(descriptor, reading), this.#now, (ms) => (waitedMs += ms));
     try {
-      for await (const chunk of source.openBlob(descriptor, reading)) {
+      for await (const chunk of chunks) {
         received += chunk.length;
         if (kept !== undefined) {
-          if (received > known && !(await kept.append(chunk))) kept = await this.#drop(digest);
+          // The beginning of a transfer may have been its only slow part.
+          const isWorthIt = known > 0 || isSlow();
+          if (!isWorthIt || (received > known && !(await kept.append(chunk)))) kept = await this.#drop(digest);
         } else if (received - chunk.length < LEAST_BYTES) {
           head.push(Buffer.from(chunk));
-          const isSlow = received >= LEAST_BYTES && this.#isSlow(received, started);
-          if (isSlow && received < size) kept = await this.#keep(digest, head);
+          if (received >= LEAST_BYTES && received < size && isSlow()) kept = await this.#keep(digest, head);
           if (received >= LEAST_BYTES) head.length = 0;
         }
         yield chunk;
@@ -92,10 +95,6 @@ export class KeptBlobs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const kept of this.#open.values()) await kept.close();
     this.#open.clear();
-  }
-
-  #isSlow(bytes: number, started: number): boolean {
-    return bytes < ((this.#now() - started) / 1000) * FAST_BYTES_PER_SECOND;
   }
 
   async #keep(digest: string, head: readonly Buffer[]): Promise<KeptBlob | undefined> {
@@ -247,6 +246,20 @@ function namesIn(folder: string): readonly string[] {
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return [];
     throw ioError(`list ${folder}`, error);
+  }
+}
+
+/** The same chunks; says of each how long it was waited for. */
+async function* timed(
+  chunks: AsyncIterable<Buffer>,
+  now: () => number,
+  onWaited: (milliseconds: number) => void,
+): AsyncGenerator<Buffer> {
+  let asked = now();
+  for await (const chunk of chunks) {
+    onWaited(now() - asked);
+    yield chunk;
+    asked = now();
   }
 }
 
