@@ -10,6 +10,12 @@ export const DEFAULT_NAMESPACE = 'treeline-system';
 /** On a Node: UID of the NodeOS for which we cordoned it. A cordon without this mark is somebody else's and is never lifted. */
 export const CORDONED_BY_ANNOTATION = 'treeline.dev/cordoned-by';
 
+/** On a Node: the labels and annotations of a slot that we have put there, by key, with commas. All others are somebody else's. */
+export const MARKS_ANNOTATION = 'treeline.dev/marks';
+
+/** On a Node, as a taint with effect PreferNoSchedule: it lacks the target of its OSImage, and pods do better elsewhere. */
+export const OUTDATED_TAINT = 'treeline.dev/outdated';
+
 /** On a Node: any value keeps Treeline away from it. */
 export const EXCLUDE_LABEL = 'treeline.dev/exclude';
 

@@ -1,5 +1,5 @@
 /** The caches that the operator plans on, and the consistent picture that a plan is made from. */
-import { CORDONED_BY_ANNOTATION, type NodeOS, type OSImage } from '../api/index.ts';
+import { CORDONED_BY_ANNOTATION, MARKS_ANNOTATION, OUTDATED_TAINT, type NodeOS, type OSImage } from '../api/index.ts';
 import { ObjectCache } from './kube/object-cache.ts';
 import type { Node } from './kube/objects.ts';
 import type { DrainSnapshot, NodeSnapshot, Resolution, ResolvedImage, Snapshot } from './rollout/snapshot.ts';
@@ -70,6 +70,8 @@ function nodeSnapshot(node: Node): NodeSnapshot {
     labels: metadata.labels ?? {},
     cordoned: spec.unschedulable === true,
     ...(cordonedBy === undefined ? {} : { cordonedBy }),
+    marked: metadata.annotations?.[MARKS_ANNOTATION] !== undefined,
+    outdated: spec.taints?.some(({ key }) => key === OUTDATED_TAINT) === true,
     ready: status.ready?.status === 'True',
     ...(readySince === undefined ? {} : { readySince: new Date(readySince) }),
     architecture: status.architecture,

@@ -12,7 +12,7 @@ import type { EventRecorder } from '../kube/event-recorder.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
 import type { CachedObject, ObjectCache } from '../kube/object-cache.ts';
 import type { Action, Plan } from '../rollout/action.ts';
-import { cordon, uncordon } from './cordon.ts';
+import { cordon, mark, uncordon } from './cordon.ts';
 import { createNodeOS, deleteNodeOS, writeOrder, writeRollout } from './node-os-writes.ts';
 
 const BACK_OFF = { initialMs: 100, maxMs: 30_000 };
@@ -112,9 +112,11 @@ export class Executor {
       case 'WriteRollout':
         return writeRollout({ api, nodeOSes: fleet.nodeOSes, succession }, action);
       case 'Cordon':
-        return cordon({ api, nodes: fleet.nodes, assertLeading }, action.node, action.by);
+        return cordon({ api, nodes: fleet.nodes, assertLeading }, action.node, action.by, action.marks);
       case 'Uncordon':
-        return uncordon({ api, nodes: fleet.nodes, assertLeading }, action.node, action.by);
+        return uncordon({ api, nodes: fleet.nodes, assertLeading }, action.node, action.by, action.marks);
+      case 'Mark':
+        return mark({ api, nodes: fleet.nodes, assertLeading }, action.node, action.marks);
       case 'Drain':
         return this.#drain(action.node, drainer);
       case 'WriteImageStatus': {
@@ -160,6 +162,7 @@ export class Executor {
           return await refresh(fleet.nodeOSes, action.name, (name) => api.getNodeOS(name));
         case 'Cordon':
         case 'Uncordon':
+        case 'Mark':
         case 'Drain':
           return await refresh(fleet.nodes, action.node, (name) => api.getNode(name));
         case 'WriteImageStatus':
@@ -197,6 +200,7 @@ function subjectOf(action: Action): string {
     case 'CreateNodeOS':
     case 'Cordon':
     case 'Uncordon':
+    case 'Mark':
     case 'Drain':
       return `node/${action.node}`;
     case 'DeleteNodeOS':

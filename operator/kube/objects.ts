@@ -2,7 +2,14 @@
  * The parts of Kubernetes' own objects that the operator reads, and how they are cut down to them. A Node as the API
  * serves it is some 15 KB; what a rollout depends on is less than one.
  */
-import { CORDONED_BY_ANNOTATION, type NodeOS, type OSImage, type ObjectMeta } from '../../api/index.ts';
+import {
+  CORDONED_BY_ANNOTATION,
+  MARKS_ANNOTATION,
+  type NodeOS,
+  type OSImage,
+  type ObjectMeta,
+} from '../../api/index.ts';
+import { SLOT_ANNOTATIONS } from './slot-marks.ts';
 
 export interface NodeCondition {
   readonly type: string;
@@ -10,9 +17,15 @@ export interface NodeCondition {
   readonly lastTransitionTime?: string;
 }
 
+export interface Taint {
+  readonly key: string;
+  readonly effect: string;
+  readonly [field: string]: unknown;
+}
+
 export interface Node {
   readonly metadata: ObjectMeta;
-  readonly spec: { readonly unschedulable?: boolean };
+  readonly spec: { readonly unschedulable?: boolean; readonly taints?: readonly Taint[] };
   readonly status: {
     /** The condition `Ready` only. */
     readonly ready?: NodeCondition;
@@ -45,17 +58,19 @@ export interface Role {
 
 interface RawNode {
   readonly metadata: ObjectMeta;
-  readonly spec?: { readonly unschedulable?: boolean };
+  readonly spec?: { readonly unschedulable?: boolean; readonly taints?: readonly Taint[] };
   readonly status?: {
     readonly conditions?: readonly NodeCondition[];
     readonly nodeInfo?: { readonly architecture?: string };
   };
 }
 
+const KEPT_ANNOTATIONS: ReadonlySet<string> = new Set([CORDONED_BY_ANNOTATION, MARKS_ANNOTATION, ...SLOT_ANNOTATIONS]);
+
 /** Cuts a Node down; heartbeats then change nothing but the resource version. */
 export function trimNode(raw: unknown): Node {
   const { metadata, spec, status } = raw as RawNode;
-  const mark = metadata.annotations?.[CORDONED_BY_ANNOTATION];
+  const annotations = Object.entries(metadata.annotations ?? {}).filter(([key]) => KEPT_ANNOTATIONS.has(key));
   const ready = status?.conditions?.find((condition) => condition.type === 'Ready');
   return {
     metadata: {
@@ -63,10 +78,14 @@ export function trimNode(raw: unknown): Node {
       uid: metadata.uid,
       resourceVersion: metadata.resourceVersion,
       ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
-      ...(mark === undefined ? {} : { annotations: { [CORDONED_BY_ANNOTATION]: mark } }),
+      ...(annotations.length === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
       ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),
     },
-    spec: spec?.unschedulable === true ? { unschedulable: true } : {},
+    spec: {
+      ...(spec?.unschedulable === true && { unschedulable: true }),
+      // Whole, because a merge patch replaces the whole list.
+      ...(spec?.taints !== undefined && { taints: spec.taints }),
+    },
     status: {
       architecture: status?.nodeInfo?.architecture ?? '',
       ...(ready === undefined

@@ -9,6 +9,19 @@ export interface NodeOSStatusPart {
   readonly conditions: readonly Condition[];
 }
 
+/** What is put on a Node, or taken off it, besides the cordon. What is absent stays as it is. */
+export interface NodeMarks {
+  /**
+   * What a Node wears while it holds a slot. `On` puts on what is not there yet, and records that as ours; `Off` takes off
+   * what is recorded as ours, and nothing else.
+   */
+  readonly slot?: 'On' | 'Off';
+  /** With `slot: 'On'`: also take the node out of external load balancers. */
+  readonly loadBalancers?: true;
+  /** Whether the Node wears our taint for nodes that lack the target. */
+  readonly outdated?: boolean;
+}
+
 export type Action =
   /** Create the NodeOS of a Node, owned by it. */
   | { readonly kind: 'CreateNodeOS'; readonly node: string; readonly nodeUID: string; readonly imageName: string }
@@ -23,10 +36,12 @@ export type Action =
       readonly resourceVersion: string;
       readonly status: NodeOSStatusPart;
     }
-  /** Mark the Node unschedulable and ours in one write; must not touch a Node that somebody else has cordoned meanwhile. */
-  | { readonly kind: 'Cordon'; readonly node: string; readonly by: string }
-  /** Make the Node schedulable and take our mark off in one write; must not act unless the mark is still `by`. */
-  | { readonly kind: 'Uncordon'; readonly node: string; readonly by: string }
+  /** Make the Node unschedulable and ours, and mark it, in one write; must not touch a Node that somebody else has cordoned meanwhile. */
+  | { readonly kind: 'Cordon'; readonly node: string; readonly by: string; readonly marks: NodeMarks }
+  /** Make the Node schedulable, take our mark off, and change `marks`, in one write; must not act unless the mark is still `by`. */
+  | { readonly kind: 'Uncordon'; readonly node: string; readonly by: string; readonly marks: NodeMarks }
+  /** Change the marks of a Node whose cordon stays as it is. */
+  | { readonly kind: 'Mark'; readonly node: string; readonly marks: NodeMarks }
   /** Evict what can be evicted from the node now, and report what is left in `Snapshot.drains`. */
   | { readonly kind: 'Drain'; readonly node: string }
   | {

@@ -5,8 +5,8 @@
 import type { NodeOS, NodeOSSpec } from '../../api/index.ts';
 import type { Action } from './action.ts';
 import type { Member } from './member.ts';
+import { cordonActions } from './node-marks.ts';
 import { nodeConditions } from './node-conditions.ts';
-import { holdsSlot, ownsCordon } from './node-view.ts';
 import type { NodeView, Step } from './node-view.ts';
 import { sameContent } from './same-content.ts';
 
@@ -23,16 +23,7 @@ export function nodeActions(member: Member, view: NodeView | undefined): readonl
   if (step.settled === true && membership.kind === 'Unselected') {
     return [{ kind: 'DeleteNodeOS', name: os.metadata.name, uid: os.metadata.uid }];
   }
-  return [...writes(member, os, step, view), ...cordonActions(os, step, view)];
-}
-
-/** Actions for cordons whose NodeOS is gone: the mark says that they are ours, and nobody else would lift them. */
-export function forgottenCordons(members: readonly Member[], nodeOSes: readonly NodeOS[]): readonly Action[] {
-  const known = new Set(nodeOSes.map((os) => os.metadata.uid));
-  return members.flatMap(({ node }): Action[] => {
-    if (node.cordonedBy === undefined || known.has(node.cordonedBy) || !node.ready || node.deleting) return [];
-    return [{ kind: 'Uncordon', node: node.name, by: node.cordonedBy }];
-  });
+  return [...writes(member, os, step, view), ...cordonActions(member, os, step, view)];
 }
 
 function writes(member: Member, os: NodeOS, step: Step, view: NodeView): readonly Action[] {
@@ -55,13 +46,4 @@ function writes(member: Member, os: NodeOS, step: Step, view: NodeView): readonl
     return event === undefined ? [write] : [write, { kind: 'Emit', regarding: { kind: 'Node', name }, ...event }];
   }
   return orderDiffers ? [writeOrder] : [];
-}
-
-function cordonActions(os: NodeOS, step: Step, view: NodeView): readonly Action[] {
-  const { node } = view;
-  const by = os.metadata.uid;
-  if (step.cordon === 'Release' && ownsCordon(view) && node.ready) return [{ kind: 'Uncordon', node: node.name, by }];
-  if (step.cordon !== 'Hold' || !holdsSlot(os)) return [];
-  if (!node.cordoned) return [{ kind: 'Cordon', node: node.name, by }];
-  return step.drain === true ? [{ kind: 'Drain', node: node.name }] : [];
 }

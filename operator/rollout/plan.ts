@@ -5,7 +5,8 @@
 import type { Action, Plan } from './action.ts';
 import { surveyFleet, viewOf } from './fleet.ts';
 import { imageActions } from './image-status.ts';
-import { forgottenCordons, nodeActions } from './node-actions.ts';
+import { nodeActions } from './node-actions.ts';
+import { forgottenCordons, looseMarks } from './node-marks.ts';
 import type { Snapshot } from './snapshot.ts';
 import { nextChange } from './time/calendar.ts';
 
@@ -35,6 +36,7 @@ export function plan(snapshot: Snapshot, now: Date): Plan {
     const change = nextChange(image.image.object, now);
     if (change !== undefined) wakes.push(change);
   }
+  actions.push(...looseMarks(fleet.members, fleet.images));
   const later = wakes.map((wake) => wake.getTime()).filter((time) => time > now.getTime());
   return later.length === 0 ? { actions } : { actions, nextTime: new Date(Math.min(...later)) };
 }

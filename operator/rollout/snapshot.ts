@@ -13,6 +13,10 @@ export interface NodeSnapshot {
   readonly cordoned: boolean;
   /** Value of the annotation that marks a cordon as ours; absent on a foreign cordon. */
   readonly cordonedBy?: string;
+  /** The Node wears marks of a slot, recorded as ours. */
+  readonly marked: boolean;
+  /** The Node wears our taint for nodes that lack the target. */
+  readonly outdated: boolean;
   /** Condition `Ready` is `True`. */
   readonly ready: boolean;
   /** `lastTransitionTime` of that condition. */

@@ -104,7 +104,7 @@ const REFUSED: readonly Row[] = [
     'switch its own policy off',
     {
       method: 'DELETE',
-      path: '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/treeline-operator-cordons-only',
+      path: '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/treeline-operator-own-marks-only',
     },
     403,
     rbac,
@@ -249,7 +249,42 @@ describe('the operator', () => {
       await check(['', patch(NODE_PATH, { metadata: mark(null) }), 200]);
     });
 
-    const metadata = /may change only the annotation treeline\.dev\/cordoned-by/;
+    const AUTOSCALER = 'cluster-autoscaler.kubernetes.io/scale-down-disabled';
+    const BALANCER = 'node.kubernetes.io/exclude-from-external-load-balancers';
+    const OUTDATED = { key: 'treeline.dev/outdated', effect: 'PreferNoSchedule' };
+    const FOREIGN = { key: 'gpu', effect: 'NoSchedule' };
+    const marks = (value: string | null, ours: string | null): Json => ({
+      annotations: { [AUTOSCALER]: value, 'treeline.dev/marks': ours },
+      labels: { [BALANCER]: value },
+    });
+    const both = `${AUTOSCALER},${BALANCER}`;
+
+    it('can put the marks of a slot on it, recorded as its own, and take them off again', async () => {
+      await check(['', patch(NODE_PATH, { metadata: marks('true', both) }), 200]);
+      await check(['', patch(NODE_PATH, { metadata: marks(null, null) }), 200]);
+    });
+
+    it('cannot put a mark on it without a record', () =>
+      check(['', patch(NODE_PATH, { metadata: marks('true', AUTOSCALER) }), 403, /only if it records it/]));
+
+    it('cannot take off, change or claim a mark that somebody else put there', async () => {
+      await must(controlPlane, patch(NODE_PATH, { metadata: marks('mine', null) }));
+      await check(['', patch(NODE_PATH, { metadata: marks(null, null) }), 403, /remove only one that is recorded/]);
+      await check(['', patch(NODE_PATH, { metadata: { labels: { [BALANCER]: 'x' } } }), 403, metadata]);
+      const claim = { annotations: { 'treeline.dev/marks': both } };
+      await check(['', patch(NODE_PATH, { metadata: claim }), 403, /may not claim a mark/]);
+      await must(controlPlane, patch(NODE_PATH, { metadata: marks(null, null) }));
+    });
+
+    it('can taint it as outdated and take that taint off, among the taints of others', async () => {
+      await must(controlPlane, patch(NODE_PATH, { spec: { taints: [FOREIGN] } }));
+      await check(['', patch(NODE_PATH, { spec: { taints: [FOREIGN, OUTDATED] } }), 200]);
+      await check(['', patch(NODE_PATH, { spec: { taints: [OUTDATED] } }), 403, spec]);
+      await check(['', patch(NODE_PATH, { spec: { taints: [FOREIGN] } }), 200]);
+      await must(controlPlane, patch(NODE_PATH, { spec: { taints: [] } }));
+    });
+
+    const metadata = /may change only its own notes/;
     const spec = /may change only unschedulable/;
     for (const [promise, body, message] of [
       ['add a label', { metadata: { labels: { a: 'b' } } }, metadata],
@@ -260,6 +295,7 @@ describe('the operator', () => {
       ['remove another annotation', { metadata: { annotations: { keep: null } } }, metadata],
       ['add a finalizer', { metadata: { finalizers: ['treeline.dev/stay'] } }, metadata],
       ['add a taint', { spec: { taints: [{ key: 'a', effect: 'NoExecute' }] } }, spec],
+      ['keep pods away by its taint', { spec: { taints: [{ ...OUTDATED, effect: 'NoSchedule' }] } }, spec],
       ['name its provider', { spec: { providerID: 'cloud://1' } }, spec],
     ] as const) {
       it(`cannot ${promise}`, () => check(['', patch(NODE_PATH, body), 403, message]));

@@ -135,7 +135,12 @@ describe('the executor', () => {
       if (call.path.includes('/nodeoses/a')) throw new KubeError('Unavailable', 'etcd is busy', { status: 500 });
       return works(call);
     };
-    const cordon = (name: string): Action => ({ kind: 'Cordon', node: name, by: `os-${name}` });
+    const cordon = (name: string): Action => ({
+      kind: 'Cordon',
+      node: name,
+      by: `os-${name}`,
+      marks: {},
+    });
     await execute(writeRollout('a', 1), cordon('a'), writeRollout('b', 1), cordon('b'));
     assert.deepEqual(
       calls.map(({ path }) => path.replace(/.*\/(nodeoses|nodes)\//, '$1/')),
@@ -199,7 +204,7 @@ describe('the executor', () => {
       if (conflicts-- > 0) throw new KubeError('Conflict', 'modified', { status: 409 });
       return node('a', 11, { unschedulable: true }, { [CORDONED_BY_ANNOTATION]: 'os-a' });
     };
-    assert.equal(await execute({ kind: 'Cordon', node: 'a', by: 'os-a' }), undefined);
+    assert.equal(await execute({ kind: 'Cordon', node: 'a', by: 'os-a', marks: {} }), undefined);
     assert.deepEqual(calls.at(-1)?.body, {
       metadata: { annotations: { [CORDONED_BY_ANNOTATION]: 'os-a' }, uid: 'uid-a', resourceVersion: '10' },
       spec: { unschedulable: true },
@@ -213,7 +218,7 @@ describe('the executor', () => {
       if (method === 'GET') return node('a', 4, { unschedulable: true });
       throw new KubeError('Conflict', 'modified', { status: 409 });
     };
-    const retryMs = await execute({ kind: 'Cordon', node: 'a', by: 'os-a' });
+    const retryMs = await execute({ kind: 'Cordon', node: 'a', by: 'os-a', marks: {} });
     assert.ok(retryMs !== undefined);
     assert.deepEqual(
       calls.map(({ method }) => method),
@@ -225,7 +230,7 @@ describe('the executor', () => {
     const foreign = [{}, { [CORDONED_BY_ANNOTATION]: 'os-other' }];
     for (const [index, annotations] of foreign.entries()) {
       fleet.nodes.replace([trimNode(node('a', index + 1, { unschedulable: true }, annotations))], String(index + 1));
-      await execute({ kind: 'Uncordon', node: 'a', by: 'os-a' });
+      await execute({ kind: 'Uncordon', node: 'a', by: 'os-a', marks: { slot: 'Off', outdated: false } });
       await execute();
     }
     assert.deepEqual(calls, []);

@@ -71,6 +71,8 @@ export function nodeOf(name: string, differences: Partial<NodeSnapshot> = {}): N
     uid: `node-${name}`,
     labels: {},
     cordoned: false,
+    marked: false,
+    outdated: false,
     ready: true,
     architecture: 'amd64',
     deleting: false,
@@ -123,7 +125,7 @@ export function nodeOSOf(name: string, options: NodeOSOptions = {}): NodeOS {
 
 /** The mark of our own cordon on the node of `nodeOSOf(name)`. */
 export function ourCordon(name: string): Partial<NodeSnapshot> {
-  return { cordoned: true, cordonedBy: `nos-${name}` };
+  return { cordoned: true, cordonedBy: `nos-${name}`, marked: true };
 }
 
 export const EXCLUDED = { labels: { [EXCLUDE_LABEL]: '' } } as const;

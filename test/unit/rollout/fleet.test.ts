@@ -220,7 +220,7 @@ describe('Membership', () => {
       images: [],
       nodes: [nodeOf('a', { cordoned: true, cordonedBy: 'nos-before' }), nodeOf('b', { cordoned: true })],
     });
-    assert.deepEqual(plan(lost, NOW).actions, [{ kind: 'Uncordon', node: 'a', by: 'nos-before' }]);
+    assert.deepEqual(plan(lost, NOW).actions, [{ kind: 'Uncordon', node: 'a', by: 'nos-before', marks: {} }]);
   });
 });
 

@@ -143,7 +143,7 @@ describe('A node in the rollout', () => {
     const lifted = deeds({ os, node: { cordoned: false, cordonedBy: 'nos-a' }, drain: EMPTY });
     assert.deepEqual(
       lifted.filter(({ kind }) => kind === 'Cordon'),
-      [{ kind: 'Cordon', node: 'a', by: 'nos-a' }],
+      [{ kind: 'Cordon', node: 'a', by: 'nos-a', marks: { slot: 'On' } }],
     );
     assert.ok(lifted.every((action) => action.kind !== 'WriteRollout' || action.status.rollout.phase === 'Draining'));
   });

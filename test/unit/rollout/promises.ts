@@ -20,6 +20,11 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
       'resourceVersion' in action
         ? `${action.kind === 'WriteImageStatus' ? 'image' : 'node'} ${action.name}`
         : undefined;
+    const own = action.kind === 'Cordon' || action.kind === 'Uncordon' || action.kind === 'Mark';
+    if (own) {
+      assert.ok(!written.has(`Node ${action.node}`), `Node ${action.node} is written twice in one plan`);
+      written.add(`Node ${action.node}`);
+    }
     if (key === undefined) continue;
     assert.ok(!written.has(key), `${key} is written twice in one plan`);
     written.add(key);
@@ -56,13 +61,18 @@ function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): v
       assert.ok(!node.cordoned, 'a node that is cordoned already is not cordoned again');
       assert.equal(action.by, nodeOSNamed(snapshot, action.node).metadata.uid);
       assert.ok(slotOf(snapshot, action.node), `${action.node} is cordoned before its slot is durable`);
-      return;
+      assert.equal(action.marks.slot, 'On', `${action.node} is cordoned and may be scaled down meanwhile`);
+      return keepsMarks(snapshot, action);
     }
     case 'Uncordon': {
       const node = nodeNamed(snapshot, action.node);
       assert.equal(action.by, node.cordonedBy, `the cordon on ${action.node} is not ours to lift`);
-      return;
+      return keepsMarks(snapshot, action);
     }
+    case 'Mark':
+      if (action.marks.slot === 'Off')
+        assert.ok(!slotOf(snapshot, action.node), `${action.node} loses its marks while it holds a slot`);
+      return keepsMarks(snapshot, action);
     case 'Drain':
       assert.ok(nodeNamed(snapshot, action.node).cordoned, `${action.node} is drained before its cordon is seen`);
       assert.ok(slotOf(snapshot, action.node), `${action.node} is drained without a slot`);
@@ -106,6 +116,27 @@ function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): v
     }
     default:
       return;
+  }
+}
+
+/** Marks go onto nodes with a slot; the taint onto nodes that lack the target of the one OSImage that selects them. */
+function keepsMarks(
+  snapshot: Snapshot,
+  { node: name, marks }: Action & { kind: 'Cordon' | 'Uncordon' | 'Mark' },
+): void {
+  const node = nodeNamed(snapshot, name);
+  assert.ok(Object.keys(marks).length > 0 || node.cordonedBy !== undefined, `${name} is written for nothing`);
+  if (marks.slot === 'On') assert.ok(slotOf(snapshot, name), `${name} is marked without a slot`);
+  if (marks.outdated === undefined) return;
+  assert.notEqual(marks.outdated, node.outdated, `the taint of ${name} is so already`);
+  const selecting = snapshot.images.filter((image) => isSelected(image, node));
+  const version = selecting[0]?.object.status?.target?.version ?? '';
+  const booted = snapshot.nodeOSes.find(({ metadata }) => metadata.name === name)?.status?.host?.booted?.digest;
+  const ruled = selecting.length === 1 && node.labels['treeline.dev/exclude'] === undefined;
+  if (marks.outdated) {
+    assert.ok(ruled && booted !== manifestOf(version, node.architecture), `${name} is tainted and not outdated`);
+  } else if (ruled) {
+    assert.equal(booted, manifestOf(version, node.architecture), `${name} is outdated and loses its taint`);
   }
 }
 
@@ -204,11 +235,13 @@ export function unfinished(world: World): readonly string[] {
   const version = world.images.get('fleet')?.status?.target?.version ?? '';
   const targets = ARCHITECTURES.map((architecture) => manifestOf(version, architecture));
   return [...world.nodes.values()]
-    .filter(({ name, machine, cordonedBy }) => {
+    .filter(({ name, machine, cordonedBy, marked, outdated }) => {
       const rollout = world.nodeOSes.get(name)?.status?.rollout;
       return (
         !targets.includes(machine.booted) ||
         cordonedBy !== undefined ||
+        marked ||
+        outdated ||
         rollout?.slotTime !== undefined ||
         rollout?.phase !== 'Updated'
       );

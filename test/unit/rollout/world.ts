@@ -4,7 +4,7 @@
  */
 import type { NodeOS, NodeOSStatus, OSImage } from '../../../api/index.ts';
 import { toTimestamp } from '../../../api/index.ts';
-import type { Action } from '../../../operator/rollout/action.ts';
+import type { Action, NodeMarks } from '../../../operator/rollout/action.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { Plan } from '../../../operator/rollout/action.ts';
 import type { DrainSnapshot, ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
@@ -66,6 +66,10 @@ export interface WorldNode {
   labels: Record<string, string>;
   cordoned: boolean;
   cordonedBy?: string;
+  /** Wears the marks of a slot. */
+  marked: boolean;
+  /** Wears the taint of nodes that lack the target. */
+  outdated: boolean;
   ready: boolean;
   architecture: string;
   deleting: boolean;
@@ -139,6 +143,8 @@ export class World {
       uid: this.unique('node'),
       labels,
       cordoned: false,
+      marked: false,
+      outdated: false,
       ready: true,
       architecture,
       deleting: false,
@@ -249,6 +255,7 @@ export class World {
         if (node === undefined || node.cordoned) return false;
         node.cordoned = true;
         node.cordonedBy = action.by;
+        mark(node, action.marks);
         return true;
       }
       case 'Uncordon': {
@@ -256,7 +263,13 @@ export class World {
         if (node === undefined || node.cordonedBy !== action.by) return false;
         node.cordoned = false;
         delete node.cordonedBy;
+        mark(node, action.marks);
         return true;
+      }
+      case 'Mark': {
+        const node = this.nodes.get(action.node);
+        if (node !== undefined) mark(node, action.marks);
+        return node !== undefined;
       }
       case 'Drain':
         this.#drain(action.node);
@@ -369,9 +382,14 @@ function stagingWithPlaces(staging: OSImage['spec']['staging']): OSImage['spec']
   return Number.parseInt(String(staging.maxConcurrent), 10) === 0 ? { ...staging, maxConcurrent: 1 } : staging;
 }
 
+function mark(node: WorldNode, marks: NodeMarks): void {
+  if (marks.slot !== undefined) node.marked = marks.slot === 'On';
+  if (marks.outdated !== undefined) node.outdated = marks.outdated;
+}
+
 /** What the operator sees of a node; the machine below it only shows in what its agent reports. */
 function seenBy(node: WorldNode): NodeSnapshot {
-  const { name, uid, labels, cordoned, cordonedBy, ready, architecture, deleting } = node;
+  const { name, uid, labels, cordoned, cordonedBy, marked, outdated, ready, architecture, deleting } = node;
   const mark = cordonedBy === undefined ? {} : { cordonedBy };
-  return { name, uid, labels: { ...labels }, cordoned, ...mark, ready, architecture, deleting };
+  return { name, uid, labels: { ...labels }, cordoned, ...mark, marked, outdated, ready, architecture, deleting };
 }

@@ -1,0 +1,86 @@
+/**
+ * What a Node wears by our doing: the cordon, the marks of a slot, and the taint for nodes that lack the target. They
+ * change together, in one write of the Node, where they change at the same moment.
+ */
+import type { NodeOS } from '../../api/index.ts';
+import type { Action, NodeMarks } from './action.ts';
+import type { ImageFleet } from './fleet.ts';
+import { isUpdated } from './member.ts';
+import type { Member } from './member.ts';
+import { bootedDigest, holdsSlot, ownsCordon } from './node-view.ts';
+import type { NodeView, Step } from './node-view.ts';
+import type { NodeSnapshot } from './snapshot.ts';
+
+/** Taints set or lifted in one plan. More would keep a node that has just been drained waiting for its turn. */
+const TAINTS_AT_ONCE = 20;
+
+/** The writes to the Node that `step` asks for, and the drain below them. */
+export function cordonActions(member: Member, os: NodeOS, step: Step, view: NodeView): readonly Action[] {
+  const { node } = view;
+  const by = os.metadata.uid;
+  if (step.cordon === 'Release' && ownsCordon(view) && node.ready) {
+    return [{ kind: 'Uncordon', node: node.name, by, marks: { ...withoutSlot(node), ...taintOf(member) } }];
+  }
+  if (step.cordon !== 'Hold' || !holdsSlot(os)) return [];
+  if (!node.cordoned) return [{ kind: 'Cordon', node: node.name, by, marks: { slot: 'On' } }];
+  return [
+    // Cordoned by somebody else, and still in our hands for as long as the slot lasts.
+    ...(node.marked ? [] : [{ kind: 'Mark', node: node.name, marks: { slot: 'On' } } as const]),
+    ...(step.drain === true ? [{ kind: 'Drain', node: node.name } as const] : []),
+  ];
+}
+
+/** Actions for cordons whose NodeOS is gone: the mark says that they are ours, and nobody else would lift them. */
+export function forgottenCordons(members: readonly Member[], nodeOSes: readonly NodeOS[]): readonly Action[] {
+  const known = new Set(nodeOSes.map((os) => os.metadata.uid));
+  return members.flatMap(({ node }): Action[] => {
+    if (node.cordonedBy === undefined || known.has(node.cordonedBy) || !node.ready || node.deleting) return [];
+    return [{ kind: 'Uncordon', node: node.name, by: node.cordonedBy, marks: withoutSlot(node) }];
+  });
+}
+
+/**
+ * Marks that a Node wears without a slot come off; a node that lacks the target while others have it, or are about to,
+ * is tainted, so that the pods of a drained node go where they can stay. Last in a plan: nothing waits for these.
+ */
+export function looseMarks(members: readonly Member[], fleets: readonly ImageFleet[]): readonly Action[] {
+  const moving = new Set(fleets.filter(isUnderWay).map(({ image }) => image));
+  const actions: Action[] = [];
+  for (const member of members) {
+    const { node, os, membership } = member;
+    // What belongs to a slot or to a cordon of ours goes on and off with it.
+    if (node.deleting || node.cordonedBy !== undefined || (os !== undefined && holdsSlot(os))) continue;
+    const underWay = membership.kind === 'Ruled' && moving.has(membership.image);
+    const marks = { ...withoutSlot(node), ...taintOf(member, underWay) };
+    if (Object.keys(marks).length > 0) actions.push({ kind: 'Mark', node: node.name, marks });
+    if (actions.length === TAINTS_AT_ONCE) break;
+  }
+  return actions;
+}
+
+/** True from the first slot for the target on: a bad image that is never staged taints no node. */
+function isUnderWay({ members }: ImageFleet): boolean {
+  return members.some((member) => (member.os !== undefined && holdsSlot(member.os)) || isUpdated(member));
+}
+
+function withoutSlot(node: NodeSnapshot): NodeMarks {
+  return node.marked ? { slot: 'Off' } : {};
+}
+
+/**
+ * The change to the taint, if any. It is set only while the rollout is `underWay`, and then stays until the node has the
+ * target or is left alone: over pauses, and over the moment in which a new target has no node yet.
+ */
+function taintOf(member: Member, underWay = false): NodeMarks {
+  const wanted = lacksTarget(member);
+  const outdated = wanted === true ? member.node.outdated || underWay : wanted;
+  return outdated === undefined || outdated === member.node.outdated ? {} : { outdated };
+}
+
+/** Undefined while it is not known what the node runs or is to run. */
+function lacksTarget({ membership, os, target }: Member): boolean | undefined {
+  if (membership.kind !== 'Ruled') return false;
+  const booted = os === undefined ? undefined : bootedDigest(os);
+  if (target === undefined || os?.status?.host === undefined) return undefined;
+  return booted !== target.digest;
+}
