@@ -6,4 +6,5 @@ export * from './node-os.ts';
 export * from './object-meta.ts';
 export * from './os-image-status.ts';
 export * from './os-image.ts';
+export * from './release-order.ts';
 export type { Freeze, MaintenanceWindow, TimedAction } from './windows.ts';

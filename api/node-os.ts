@@ -49,6 +49,12 @@ export const orderSchema = z
       .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
       .optional()
       .describe("Secret of type kubernetes.io/dockerconfigjson in the agent's namespace."),
+    downgrade: z
+      .enum(['Forbid', 'Allow'])
+      .optional()
+      .describe(
+        '`Allow`: the image may be older than what the node has booted. Absent or `Forbid`: the agent then refuses.',
+      ),
     limits: z
       .strictObject({
         bytesPerSecond: z
@@ -103,6 +109,7 @@ const deploymentSchema = z.strictObject({
     .describe('Container image reference in the origin file; absent when the deployment did not come from an image.'),
   digest: z.string().max(128).optional().describe('Manifest digest of that image.'),
   version: z.string().max(256).optional().describe('Version label of the image.'),
+  created: z.string().max(64).optional().describe('When the image says it was created.'),
   checksum: z.string().max(64).describe('OSTree commit checksum of the deployment.'),
   pinned: z.boolean().optional().describe('Kept whatever else is deployed.'),
   locked: z.boolean().optional().describe('Staged, but not finalised at shutdown until it is unlocked.'),

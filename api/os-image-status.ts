@@ -29,7 +29,9 @@ export const osImageStatusSchema = z
     target: releaseSchema.optional().describe('What is being rolled out, or was last.'),
     available: releaseSchema
       .optional()
-      .describe('The newest image seen under the tag, when it is not the target and updatePolicy is Manual.'),
+      .describe(
+        'The newest image seen under the tag, when it is not the target: updatePolicy is Manual, it is not old enough yet, or it is older than what the fleet runs.',
+      ),
     current: releaseSchema.optional().describe('What all selected nodes last ran together.'),
     previous: releaseSchema.optional().describe('What they ran before that.'),
     nodes: z

@@ -38,6 +38,20 @@ export const imageSpecSchema = z.strictObject({
     .max(604_800)
     .default(300)
     .describe('How often a tag is looked up, in seconds (default 300, 10 to 604800; up to 10 % jitter is added).'),
+  minimumAgeSeconds: z
+    .int()
+    .min(0)
+    .max(31_536_000)
+    .default(0)
+    .describe(
+      'With `Automatic`: how old an image must be before a moved tag is followed, in seconds (default 0, at most a year); until then it is shown in `status.available`. Its age counts from when it says that it was created, or from when it was first seen, if it does not say or says a later time. An image that a changed `reference` names is taken at once.',
+    ),
+  downgradePolicy: z
+    .enum(['Forbid', 'Allow'])
+    .default('Forbid')
+    .describe(
+      'What happens with an image that is older, by when it was created or else by its version, than what the fleet runs (`status.current`) or what a node has booted. `Forbid` (default): nobody is moved to it, and each agent refuses it by itself. `Allow`: it is rolled out like any other.',
+    ),
   pullSecretRef: z
     .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
     .optional()

@@ -7,6 +7,8 @@ export type AgentErrorCode =
   | 'SysrootUnusable'
   /** What is staged is not what was to be unlocked. */
   | 'OtherDigestStaged'
+  /** The image is older than what the host runs, and the order does not allow that. */
+  | 'DowngradeForbidden'
   /** There is no second deployment to return to. */
   | 'NothingToRollBackTo'
   /** The host cannot do what is asked of it (too old a tool, not booted). */

@@ -11,6 +11,7 @@ import {
 } from '../ostree/index.ts';
 import {
   type Credentials,
+  imageCreated,
   imageVersion,
   openImageSource,
   parseOstreeImageReference,
@@ -39,13 +40,21 @@ function readFacts(sysroot: string, checksum: string): ImageFacts | undefined {
   try {
     const image = readStoredImage(Repository.open(repositoryPath(sysroot)), checksum);
     const version = imageVersion(image.config);
-    return { digest: image.manifestDigest, ...(version === undefined ? {} : { version }) };
+    const created = imageCreated(image.config)?.slice(0, CREATED_CHARACTERS);
+    return {
+      digest: image.manifestDigest,
+      ...(version === undefined ? {} : { version }),
+      ...(created === undefined ? {} : { created }),
+    };
   } catch (error) {
     // A deployment that was not made from an image, or whose layers somebody removed, is reported without a digest.
     if (error instanceof Error && 'code' in error && UNKNOWN_IMAGE.has(String(error.code))) return undefined;
     throw error;
   }
 }
+
+/** As the API bounds it. */
+const CREATED_CHARACTERS = 64;
 
 const UNKNOWN_IMAGE: ReadonlySet<string> = new Set(['NotImageCommit', 'IncompleteImage', 'MissingObject']);
 
@@ -67,7 +76,7 @@ export interface ImagePullerOptions {
 
 /** A function that makes an order's image part of the host's repository, guarded until `release`. */
 export function imagePuller(options: ImagePullerOptions): (order: Order, how: PullOptions) => Promise<PulledImage> {
-  return async (order, { onProgress, limits, signal }) => {
+  return async (order, { accept, onProgress, limits, signal }) => {
     await options.prepare();
     const reference = parseOstreeImageReference(order.image);
     const secret = order.pullSecretRef?.name;
@@ -90,6 +99,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       platform: { os: 'linux', architecture: ociArchitecture() },
       requireBootable: true,
       retainVar: await options.retainVar(),
+      accept: ({ config }) => accept({ created: imageCreated(config), version: imageVersion(config) }),
       limits: effectiveLimits(options.limits, limits),
       onProgress,
       onWarning: options.onWarning,

@@ -3,13 +3,15 @@
  * reboots is decided here: it boots only with a live approval for exactly the digest that is staged, and only in the
  * boot for which the approval was given. Nothing is remembered between two calls.
  */
-import type { HostStatus, LastOrder, Order, RolloutStatus } from '../api/index.ts';
+import type { Deployment, HostStatus, LastOrder, Order, RolloutStatus } from '../api/index.ts';
+import { downgradeRefusal } from './downgrade.ts';
 
 /** Why an order is not carried out; goes into `status.lastOrder.reason`. */
 export type RefusalReason =
   | 'ApprovalMissing'
   | 'ApprovalForOtherDigest'
   | 'ApprovalExpired'
+  | 'DowngradeForbidden'
   | 'NothingStaged'
   | 'OtherDigestStaged';
 
@@ -58,9 +60,11 @@ function stepOf(order: Order, host: HostStatus): Step {
       if (host.booted?.digest === order.digest) {
         return done('Succeeded', 'AlreadyBooted', `The node already runs ${order.digest}; there is nothing to stage.`);
       }
-      return host.staged?.digest === order.digest
-        ? done('Succeeded', 'Staged', `${order.digest} is staged, locked, and waits for a boot approval.`)
-        : { kind: 'Stage' };
+      if (host.staged?.digest !== order.digest) return { kind: 'Stage' };
+      return (
+        downgrade(order, host.staged, host) ??
+        done('Succeeded', 'Staged', `${order.digest} is staged, locked, and waits for a boot approval.`)
+      );
     case 'Discard':
       return host.staged === undefined ? done('Succeeded', 'Discarded', 'Nothing is staged.') : { kind: 'Discard' };
     default:
@@ -107,6 +111,8 @@ function bootStep(order: Order, { host, rollout, now }: Situation): Step {
       `${host.staged.digest ?? host.staged.checksum} is staged, not ${order.digest}; order goal Stage for it first.`,
     );
   }
+  const older = downgrade(order, host.staged, host);
+  if (older !== undefined) return older;
   const notBefore = Date.parse(approval.notBefore);
   const notAfter = Date.parse(approval.notAfter);
   // Written so that a time that cannot be read (NaN) counts as expired.
@@ -115,6 +121,11 @@ function bootStep(order: Order, { host, rollout, now }: Situation): Step {
   }
   if (now.getTime() < notBefore) return { kind: 'Report', wakeTime: new Date(notBefore) };
   return { kind: 'Boot', digest: order.digest };
+}
+
+function downgrade(order: Order, staged: Deployment, host: HostStatus): Step | undefined {
+  const refusal = downgradeRefusal(order, staged, host);
+  return refusal === undefined ? undefined : refuse('DowngradeForbidden', refusal);
 }
 
 function refuse(reason: RefusalReason, message: string): Step {

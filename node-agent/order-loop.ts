@@ -10,10 +10,12 @@ import {
   type NodeOS,
   type Order,
   orderSchema,
+  type SelfDescription,
   type Progress,
   toTimestamp,
 } from '../api/index.ts';
 import { Bell } from './bell.ts';
+import { requireNoDowngrade } from './downgrade.ts';
 import { AgentError } from './errors.ts';
 import { failureOf } from './failure.ts';
 import type { Host } from './host/host.ts';
@@ -36,6 +38,8 @@ export interface PulledImage {
 
 export interface PullOptions {
   readonly onProgress: (progress: Progress) => void;
+  /** Is shown what the image says of itself before it is fetched; throws if it may not be staged. */
+  readonly accept: (image: SelfDescription) => void;
   /** Those of the order as it is now: they may change while it is carried out. */
   readonly limits: () => Order['limits'];
   readonly signal: AbortSignal;
@@ -125,7 +129,12 @@ export class OrderLoop {
       const { reason, fault, message } = failure;
       this.#options.log.error({ order: order.id, step: step.kind, reason, fault, err: error }, message);
       if (step.kind === 'Boot') await this.#options.host.lock();
-      await this.#settle(order, { result: 'Failed', ...failure }, signal);
+      const refused = reason === 'DowngradeForbidden';
+      await this.#settle(
+        order,
+        refused ? { result: 'Refused', reason, message } : { result: 'Failed', ...failure },
+        signal,
+      );
       return false;
     }
   }
@@ -183,7 +192,8 @@ export class OrderLoop {
       log.info({ order: order.id, image: order.image }, 'staging');
       onProgress(latest);
       const limits = () => this.#object?.spec.order?.limits;
-      const pulled = await pull(order, { onProgress, limits, signal: either });
+      const accept = (image: SelfDescription) => requireNoDowngrade(order, image, seen);
+      const pulled = await pull(order, { accept, onProgress, limits, signal: either });
       if (pulled.digest !== order.digest) {
         throw new AgentError(
           'OtherDigestStaged',

@@ -17,4 +17,4 @@ export {
 } from './ostree-reference.ts';
 export { formatRegistryName, parseRegistryName, type RegistryName } from './registry-name.ts';
 export { openImageSource } from './source.ts';
-export { imageVersion, type PlatformImage, type ResolvedTag, resolveTag } from './tag.ts';
+export { imageCreated, imageVersion, type PlatformImage, type ResolvedTag, resolveTag } from './tag.ts';

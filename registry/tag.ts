@@ -56,7 +56,7 @@ export async function resolveTag(
 export function describe(digest: string, config: ImageConfig): PlatformImage {
   const labels = config.config?.Labels ?? {};
   const version = imageVersion(config);
-  const created = labels['org.opencontainers.image.created'] ?? config.created ?? undefined;
+  const created = imageCreated(config);
   return {
     digest,
     config,
@@ -65,6 +65,11 @@ export function describe(digest: string, config: ImageConfig): PlatformImage {
     isOstreeContainer: labels['ostree.commit'] !== undefined || labels['ostree.final-diffid'] !== undefined,
     isBootable: labels['ostree.bootable'] !== undefined || labels['containers.bootc'] !== undefined,
   };
+}
+
+/** RFC 3339: label `org.opencontainers.image.created`, else the config's `created`. */
+export function imageCreated(config: ImageConfig): string | undefined {
+  return config.config?.Labels?.['org.opencontainers.image.created'] ?? config.created ?? undefined;
 }
 
 /** Label `org.opencontainers.image.version`, else label `version`. */

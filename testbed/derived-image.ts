@@ -31,6 +31,7 @@ export interface Derivation {
   readonly createdBy: string;
 }
 
+/** Or later, if the base is younger: what is derived is never older than what it comes from. */
 const CREATED = '2026-01-02T00:00:00Z';
 
 /** Makes the image and puts it into the registry; returns its manifest digest. */
@@ -43,12 +44,13 @@ export async function deriveImage(derivation: Derivation): Promise<string> {
 
   const tar = layerTar(files);
   const layer = await putBlob(base, gzipSync(tar), MEDIA_TYPE.layerGzip);
+  const created = [CREATED, config.created ?? CREATED].toSorted().at(-1) ?? CREATED;
   const newConfig: ImageConfig = {
     ...config,
-    created: CREATED,
+    created,
     config: { ...config.config, Labels: { ...config.config?.Labels, ...labels } },
     rootfs: { type: 'layers', diff_ids: [...config.rootfs.diff_ids, digestOf(tar)] },
-    history: [...(config.history ?? []), { created: CREATED, created_by: createdBy }],
+    history: [...(config.history ?? []), { created, created_by: createdBy }],
   };
   const configDescriptor = await putBlob(base, Buffer.from(JSON.stringify(newConfig)), MEDIA_TYPE.config);
   // Builders drop the base's annotations; the labels in the config are what is inherited.

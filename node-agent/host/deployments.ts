@@ -22,6 +22,8 @@ export interface ListedDeployment {
 export interface ImageFacts {
   readonly digest: string;
   readonly version?: string;
+  /** When the image says it was created. */
+  readonly created?: string;
 }
 
 /** Reads image metadata from a commit; `undefined` when the commit was not imported from an image. */
@@ -79,6 +81,7 @@ export async function describeCommit(
     ...(image === undefined ? {} : { image }),
     ...(facts === undefined ? {} : { digest: facts.digest }),
     ...(facts?.version === undefined ? {} : { version: facts.version }),
+    ...(facts?.created === undefined ? {} : { created: facts.created }),
     checksum,
     ...(pinned ? { pinned } : {}),
   };

@@ -5,6 +5,7 @@
 import { toTimestamp } from '../../api/index.ts';
 import type { Blocker, Fault } from '../../api/index.ts';
 import { isUnavailable } from './budget.ts';
+import { downgradeObstacles } from './downgrade.ts';
 import type { ImageFleet } from './fleet.ts';
 import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
 import type { Member } from './member.ts';
@@ -33,12 +34,14 @@ export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: D
   const obstacles = [
     ...imageObstacles(fleet),
     ...conflicts(fleet),
+    ...tagMovedBack(fleet),
     ...(complete
       ? []
       : [
           ...failures(fleet),
           ...fleet.closed,
           ...fleet.heldBack,
+          ...(fleet.closed.some(({ type }) => type === 'DowngradeForbidden') ? [] : downgradeObstacles(ruled(fleet))),
           // A freeze closes both, and is said once.
           ...fleet.unstaged.filter(({ message }) => !fleet.closed.some((one) => one.message === message)),
           ...drains(fleet),
@@ -46,6 +49,7 @@ export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: D
           ...budget(fleet),
         ]),
   ];
+  if (fleet.choice.since !== undefined) wakes.push(fleet.choice.since);
   for (const { wake } of obstacles) if (wake !== undefined) wakes.push(wake);
   const rank = (type: BlockerType) => BLOCKER_TYPES.indexOf(type);
   obstacles.sort((left, right) => rank(left.type) - rank(right.type) || compare(left.node ?? '', right.node ?? ''));
@@ -92,6 +96,12 @@ function imageObstacles({ image, choice, members }: ImageFleet): readonly Obstac
     });
   }
   return obstacles;
+}
+
+function tagMovedBack({ image, choice }: ImageFleet): readonly Obstacle[] {
+  if (choice.older === undefined) return [];
+  const message = `${image.object.spec.image.reference} means an older image now than the fleet runs (${choice.older}), and is not followed. Move the tag forward, or set spec.image.downgradePolicy to Allow.`;
+  return [{ type: 'DowngradeForbidden', message }];
 }
 
 function conflicts({ members }: ImageFleet): readonly Obstacle[] {

@@ -50,7 +50,7 @@ export interface Fleet {
 /** Builds the picture, with every decision in it. */
 export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
   const ruling = rulingImages(snapshot);
-  const choices = new Map(ruling.map((image) => [image, chooseTarget(image)]));
+  const choices = new Map(ruling.map((image) => [image, chooseTarget(image, now)]));
   const nodes = new Map(snapshot.nodes.map((node) => [node.name, node]));
   const nodeOSes = new Map<string, NodeOS>();
   const orphans: NodeOS[] = [];
@@ -65,7 +65,7 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
   });
   const decided = new Map(undecided.map((member) => [member.node.name, member]));
   const images = ruling.map((image) => {
-    const choice = choices.get(image) ?? chooseTarget(image);
+    const choice = choices.get(image) ?? chooseTarget(image, now);
     const members = undecided.filter((member) => selectedBy(member.membership, image));
     const budget = budgetOf(
       image.object,

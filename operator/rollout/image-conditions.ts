@@ -2,13 +2,14 @@
  * The conditions of an OSImage. `Ready`, `Reconciling` and `Stalled` follow kstatus: `Reconciling` is True only while
  * the rollout moves by itself, `Stalled` only when a person is needed.
  */
-import { withCondition } from '../../api/index.ts';
+import { toTimestamp, withCondition } from '../../api/index.ts';
 import type { Blocker, Condition } from '../../api/index.ts';
 import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
 import { ImageCondition, Reason } from './reasons.ts';
 import { currentResolution } from './target.ts';
+import type { TargetChoice } from './target.ts';
 
 type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
 
@@ -24,7 +25,8 @@ export function rolloutState(fleet: ImageFleet): RolloutState {
   } else if (ruled(fleet).every(isUpdated)) {
     return 'Complete';
   }
-  if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused')) return 'Halted';
+  if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused' || type === 'DowngradeForbidden'))
+    return 'Halted';
   if (image.object.spec.rollout.paused) return 'Paused';
   return outOfTime(fleet) === undefined ? 'Moving' : 'OutOfTime';
 }
@@ -129,11 +131,18 @@ function imageResolved({ image, choice }: ImageFleet): Verdict {
   if (current === undefined) {
     return { status: 'Unknown', reason: Reason.ResolutionPending, message: `Looks up ${object.spec.image.reference}.` };
   }
-  const moved =
-    choice.available !== undefined
-      ? ' A newer image is in status.available; updatePolicy Manual does not take it.'
-      : '';
-  return yes(Reason.ImageResolved, `${object.spec.image.reference} is ${current.release.digest}.${moved}`);
+  return yes(
+    Reason.ImageResolved,
+    `${object.spec.image.reference} is ${current.release.digest}.${whyNotTaken(choice)}`,
+  );
+}
+
+function whyNotTaken({ available, since, older }: TargetChoice): string {
+  if (available === undefined) return '';
+  if (older !== undefined) return ` It is older than what the fleet runs (${older}), and downgradePolicy forbids it.`;
+  return since === undefined
+    ? ' A newer image is in status.available; updatePolicy Manual does not take it.'
+    : ` It is in status.available and is taken from ${toTimestamp(since)} on, when it is old enough.`;
 }
 
 function paused({ image }: ImageFleet): Verdict {

@@ -1,5 +1,6 @@
 /** The state table, as code: from the phase that is durable in the API to the function that decides what comes next. */
-import type { RolloutStatus } from '../../api/index.ts';
+import type { Phase, RolloutStatus } from '../../api/index.ts';
+import { nodeDowngrade } from './downgrade.ts';
 import { enter, slotUntilUncordoned } from './node-view.ts';
 import type { NodeView, Step } from './node-view.ts';
 import { observeOrder } from './order.ts';
@@ -10,12 +11,18 @@ import { pending, staged, staging } from './phases/staging.ts';
 import { start } from './phases/start.ts';
 import type { NodeTarget } from './target.ts';
 
+const BEFORE_THE_BOOT: ReadonlySet<Phase> = new Set(['Staging', 'Staged', 'AwaitingSlot', 'Draining', 'AwaitingGate']);
+
 /** Decides about a node that is to follow `target`. */
 export function follow(view: NodeView, target: NodeTarget): Step {
   const rollout = view.os.status?.rollout;
   if (rollout === undefined) return start(view, target);
   if (rollout.digest !== target.digest) return retarget(view, target, rollout);
   if (inFlight(rollout) && view.os.status?.host === undefined) return stay(view, rollout);
+  // What has begun for an older image before that was forbidden is given back.
+  if (BEFORE_THE_BOOT.has(rollout.phase) && !inFlight(rollout) && nodeDowngrade(view, target) !== undefined) {
+    return start(view, target);
+  }
   switch (rollout.phase) {
     case 'Pending':
       return pending(view, target, rollout);

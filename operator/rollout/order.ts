@@ -15,7 +15,8 @@ const DIGEST_DIGITS = 12;
  * agent follows them, and nothing is begun anew.
  */
 export function stageOrder(target: NodeTarget, attempts: number, bootID: string): Order {
-  const fetch = stableHash(`${bootID} ${target.image} ${target.pullSecretRef?.name ?? ''}`).toString(16);
+  const how = [bootID, target.image, target.pullSecretRef?.name ?? '', target.downgrade ?? ''].join(' ').trimEnd();
+  const fetch = stableHash(how).toString(16);
   const { limits } = target;
   return { ...order(target, 'Stage', `${attempts}.${fetch}`), ...(limits && { limits }) };
 }
@@ -55,9 +56,16 @@ export function discardOrder(given: Order, phaseTime: string): Order {
 }
 
 function order(target: NodeTarget | Order, goal: Order['goal'], salt: string): Order {
-  const { digest, image, pullSecretRef } = target;
+  const { digest, image, pullSecretRef, downgrade } = target;
   const short = digest.slice(digest.indexOf(':') + 1).slice(0, DIGEST_DIGITS);
-  return { id: `${goal.toLowerCase()}.${short}.${salt}`, image, digest, goal, ...(pullSecretRef && { pullSecretRef }) };
+  return {
+    id: `${goal.toLowerCase()}.${short}.${salt}`,
+    image,
+    digest,
+    goal,
+    ...(pullSecretRef && { pullSecretRef }),
+    ...(downgrade && goal !== 'Observe' && goal !== 'Discard' && { downgrade }),
+  };
 }
 
 function compact(timestamp: string): string {

@@ -77,6 +77,7 @@ export const BLOCKER_TYPES = [
   'SelectorConflict',
   'InvalidWindow',
   'ImageRefused',
+  'DowngradeForbidden',
   'RolledBack',
   'BootRefused',
   'RebootOverdue',

@@ -5,6 +5,7 @@
  */
 import type { NodeOS } from '../../api/index.ts';
 import type { Budget } from './budget.ts';
+import { fleetDowngrade } from './downgrade.ts';
 import { imageRefusals } from './image-refusal.ts';
 import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
@@ -34,7 +35,7 @@ type FleetGate = (view: GateView) => Obstacle | undefined;
 type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
 
 /** Gates that close for the whole OSImage, in the order in which people are told. */
-const FLEET_GATES: readonly FleetGate[] = [paused, imageRefused, outOfTime, budgetOfZero];
+const FLEET_GATES: readonly FleetGate[] = [paused, imageRefused, fleetDowngrade, outOfTime, budgetOfZero];
 
 /** Gates that close for one node and leave the others alone. */
 const NODE_GATES: readonly NodeGate[] = [];

@@ -2,6 +2,7 @@
  * What can keep the nodes of an OSImage from beginning to fetch it. As with the gates of slots, a gate that is closed is the
  * sentence that people read. Nodes that have their place already finish.
  */
+import { fleetDowngrade } from './downgrade.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { GateView } from './slot-gates.ts';
 import { mayStageNow } from './time/time-gates.ts';
@@ -9,7 +10,7 @@ import { mayStageNow } from './time/time-gates.ts';
 type StagingGate = (view: GateView) => Obstacle | undefined;
 
 /** In the order in which people are told. */
-const STAGING_GATES: readonly StagingGate[] = [outOfTime, noPlaces];
+const STAGING_GATES: readonly StagingGate[] = [fleetDowngrade, outOfTime, noPlaces];
 
 /** Every gate of staging that is closed to nodes that wait for a place; places are granted only when there is none. */
 export function closedToStaging(view: GateView): readonly Obstacle[] {

@@ -3,7 +3,9 @@
  * shown. The target is durable in `status.target` before any node hears of it, so that a lost write cannot make half of
  * the fleet follow another reading of the same tag.
  */
+import { createdTime } from '../../api/index.ts';
 import type { Order, OSImage, Release } from '../../api/index.ts';
+import { whyForbidden } from './downgrade.ts';
 import type { ImageSnapshot, ResolvedImage } from './snapshot.ts';
 
 /** What the target is, and what of it the nodes may be told. */
@@ -14,6 +16,10 @@ export interface TargetChoice {
   readonly available?: Release;
   /** Present when `target` is durable and it is known what it means on each architecture. */
   readonly image?: ResolvedImage;
+  /** When `available` is old enough to be taken. */
+  readonly since?: Date;
+  /** Why `available` is not taken: it is older than what the fleet runs. */
+  readonly older?: string;
   /** True when `target` is not yet what `status.target` says. */
   readonly changed: boolean;
 }
@@ -26,10 +32,15 @@ export interface NodeTarget {
   readonly pullSecretRef?: { readonly name: string } | undefined;
   /** What fetching may take on one node. */
   readonly limits?: Order['limits'];
+  /** The node may go to it from a newer image. */
+  readonly downgrade?: Order['downgrade'];
+  /** What the image says of itself. */
+  readonly created?: string | undefined;
+  readonly version?: string | undefined;
 }
 
-/** Chooses the target of `image` from its spec, its durable status and what the registry said. */
-export function chooseTarget(image: ImageSnapshot): TargetChoice {
+/** Chooses the target of `image` from its spec, its durable status and what the registry said, at `now`. */
+export function chooseTarget(image: ImageSnapshot, now: Date): TargetChoice {
   const { spec, status } = image.object;
   const durable = status?.target;
   const sameReference = durable?.reference === spec.image.reference;
@@ -47,10 +58,15 @@ export function chooseTarget(image: ImageSnapshot): TargetChoice {
   const { release } = resolved;
   if (durable === undefined || !sameReference) return { target: release, changed: true };
   if (durable.digest === release.digest) return { target: durable, image: resolved, changed: false };
-  if (spec.image.updatePolicy === 'Automatic') return { target: release, changed: true };
-  const known = matching(image.target, durable);
   const available = status?.available?.digest === release.digest ? status.available : release;
-  return { target: durable, available, ...(known && { image: known }), changed: false };
+  const known = matching(image.target, durable);
+  const stay = { target: durable, available, ...(known && { image: known }), changed: false };
+  if (spec.image.updatePolicy === 'Manual') return stay;
+  // An attacker who can move the tag back must not move the fleet, not even to the point where it stands still.
+  const older = whyForbidden(image.object, release);
+  if (older !== undefined) return { ...stay, older };
+  const since = oldEnough(available, spec.image.minimumAgeSeconds);
+  return since > now ? { ...stay, since } : { target: release, changed: true };
 }
 
 /** What the registry says about the reference that `spec` has now; a slow answer about an earlier one does not count. */
@@ -64,7 +80,8 @@ export function currentResolution(image: ImageSnapshot): ResolvedImage | undefin
 export function nodeTarget(image: OSImage, resolved: ResolvedImage, architecture: string): NodeTarget | undefined {
   const digest = resolved.platforms[architecture];
   if (digest === undefined) return undefined;
-  const { pullSecretRef } = image.spec.image;
+  const { pullSecretRef, downgradePolicy } = image.spec.image;
+  const { created, version } = resolved.release;
   const { bytesPerSecond, minimumFreeBytes } = image.spec.staging;
   const limits = {
     ...(bytesPerSecond !== undefined && { bytesPerSecond }),
@@ -75,7 +92,18 @@ export function nodeTarget(image: OSImage, resolved: ResolvedImage, architecture
     image: `${resolved.repository}@${digest}`,
     ...(pullSecretRef && { pullSecretRef }),
     ...(Object.keys(limits).length > 0 && { limits }),
+    ...(downgradePolicy === 'Allow' && { downgrade: downgradePolicy }),
+    ...(created !== undefined && { created }),
+    ...(version !== undefined && { version }),
   };
+}
+
+/** When `release` has its age: by its own word, but never by a time after it was first seen. */
+function oldEnough(release: Release, minimumAgeSeconds: number): Date {
+  const created = createdTime(release) ?? Infinity;
+  const seen = Date.parse(release.resolvedTime ?? '');
+  const begun = Number.isNaN(seen) ? created : Math.min(created, seen);
+  return new Date((Number.isFinite(begun) ? begun : 0) + minimumAgeSeconds * 1000);
 }
 
 function matching(known: ResolvedImage | undefined, durable: Release | undefined): ResolvedImage | undefined {

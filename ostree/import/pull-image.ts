@@ -49,6 +49,8 @@ export interface PullOptions {
    * that is in the repository already stays as it is.
    */
   readonly directoryMetadata?: DirectoryMetadataRule;
+  /** Is shown the image before any layer of it is fetched; what it throws ends the pull. */
+  readonly accept?: (image: Pick<ResolvedImage, 'config'>) => void;
   /** So that a pull leaves something for others. */
   readonly limits?: PullLimits;
   readonly onProgress?: (progress: ImportProgress) => void;
@@ -102,6 +104,7 @@ async function fetchImage(
 ): Promise<PulledImage> {
   const { repository, reference, signal } = options;
   const name = formatImageReference(reference.image);
+  options.accept?.(resolved);
   if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
   const layout = parseLayout(name, resolved.manifest, resolved.config);
   await foreseeSpace(options, resolved, layout);
@@ -180,6 +183,7 @@ function pinnedDigest({ image }: OstreeImageReference): string | undefined {
 }
 
 async function presentImage(stored: StoredImage, options: PullOptions): Promise<PulledImage> {
+  options.accept?.(stored);
   if (options.requireBootable === true) {
     requireBootableImage(formatImageReference(options.reference.image), stored.config, options.platform);
   }

@@ -71,6 +71,7 @@ describe('registries as the host’s files say', function () {
       ...(secret === undefined ? {} : { pullSecretRef: { name: 's' } }),
     } as const;
     const pulled = await puller(order as never, {
+      accept: () => undefined,
       onProgress: () => undefined,
       limits: () => undefined,
       signal: new AbortController().signal,

@@ -116,7 +116,9 @@ function waiting(view: NodeView, target: NodeTarget, rollout: RolloutStatus): St
     }),
     order: withdrawn(view, target),
     cordon: 'Release',
-    ...(rest === undefined ? whyNotFetch(view) === undefined && { awaitsPlace: true } : { wake: new Date(rest) }),
+    ...(rest === undefined
+      ? whyNotFetch(view, target) === undefined && { awaitsPlace: true }
+      : { wake: new Date(rest) }),
   };
 }
 

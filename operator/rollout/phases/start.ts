@@ -2,6 +2,7 @@
 import { toTimestamp } from '../../../api/index.ts';
 import { answer, bootedDigest, enter, slotUntilUncordoned, stagedDigest } from '../node-view.ts';
 import type { NodeEvent, NodeView, Step } from '../node-view.ts';
+import { nodeDowngrade } from '../downgrade.ts';
 import type { NodeTarget } from '../target.ts';
 
 /**
@@ -17,10 +18,10 @@ export function start(view: NodeView, target: NodeTarget, attempts = 0, event?: 
   if (bootedDigest(view.os) === target.digest) {
     return { ...step, rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, slotUntilUncordoned(view)) };
   }
-  if (stagedDigest(view.os) === target.digest) {
+  const why = whyNotFetch(view, target);
+  if (stagedDigest(view.os) === target.digest && nodeDowngrade(view, target) === undefined) {
     return { ...step, rollout: enter(view, 'Staged', target.digest, STAGED_MESSAGE, carried) };
   }
-  const why = whyNotFetch(view);
   return {
     ...step,
     rollout: enter(view, 'Pending', target.digest, why ?? PLACE_MESSAGE, carried),
@@ -42,7 +43,10 @@ export function grantPlace(view: NodeView, target: NodeTarget, step: Step): Step
 }
 
 /** Why the node could not make use of a staging place in this moment, as a sentence; undefined when it could. */
-export function whyNotFetch({ node, os }: NodeView): string | undefined {
+export function whyNotFetch(view: NodeView, target: NodeTarget): string | undefined {
+  const { node, os } = view;
+  const older = nodeDowngrade(view, target);
+  if (older !== undefined) return `Stays on what it runs, which is newer than the target (${older}).`;
   if (node.deleting) return 'The Node is being deleted.';
   if (!node.ready) return 'Waits for the node to be Ready before it fetches the image.';
   // Its order was taken back: until the agent says that it knows, it may be fetching still, or be gone.

@@ -66,6 +66,19 @@ describe('the next step of an order', () => {
     });
   }
 
+  it('refuses to stage or to boot what is older than the booted image, unless its order allows that', () => {
+    const older = host({
+      booted: { ...booted, created: '2026-01-01T00:00:00Z' },
+      staged: { ...staged, created: '2025-12-01T00:00:00Z' },
+    });
+    for (const goal of ['Stage', 'Boot'] as const) {
+      const step = nextStep(situation({ order: order({ goal }), host: older }));
+      assert.equal(step.kind === 'Refuse' && step.reason, 'DowngradeForbidden');
+      const allowed = nextStep(situation({ order: order({ goal, downgrade: 'Allow' }), host: older }));
+      assert.notEqual(allowed.kind, 'Refuse');
+    }
+  });
+
   it('refuses a boot without an approval', () => {
     const { bootApproval: _, ...bare } = order();
     const step = nextStep(situation({ order: bare }));

@@ -159,6 +159,23 @@ describe('the order loop', () => {
     assert.deepEqual(bench.host.calls, ['stage']);
   });
 
+  it('refuses an image that is older than the booted one before it is fetched, unless the order allows that', async () => {
+    const bench = new Bench(orderFor(B));
+    bench.host.booted = { ...bench.host.booted, created: '2026-01-01T00:00:00Z' };
+    let fetched = 0;
+    bench.pull = async (order, { accept }) => {
+      accept({ created: '2025-12-31T23:59:59Z' });
+      fetched += 1;
+      return { checksum: checksumOf(order.digest), digest: order.digest, release: async () => {} };
+    };
+    await bench.run(bench.settled);
+    assert.deepEqual([bench.lastOrder?.result, bench.lastOrder?.reason], ['Refused', 'DowngradeForbidden']);
+    assert.deepEqual([fetched, bench.host.staged], [0, undefined]);
+    bench.order(orderFor(B, { id: 'allowed', downgrade: 'Allow' }));
+    await bench.run(bench.settled);
+    assert.equal(bench.lastOrder?.result, 'Succeeded');
+  });
+
   it('goes on with an order that is given again with other limits, and follows them', async () => {
     const bench = new Bench(orderFor(B, { limits: { bytesPerSecond: 2000 } }));
     const seen: unknown[] = [];

@@ -3,8 +3,10 @@
  * the machine makes of it (slow pulls, failing boots, boots into the old image) is up to the world's dice.
  */
 import type { Fault, HostStatus, LastOrder, Order } from '../../../api/index.ts';
+import { downgradeRefusal } from '../../../node-agent/downgrade.ts';
 import { nextStep } from '../../../node-agent/next-step.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
+import { versionOf } from './fixtures.ts';
 import type { World, WorldNode } from './world.ts';
 
 /** One turn of the agent on `node`, and of the machine below it. */
@@ -62,11 +64,16 @@ export function unplannedReboot(world: World, node: WorldNode): void {
 function hostOf(machine: WorldNode['machine']): HostStatus {
   return {
     bootID: machine.bootID,
-    booted: { checksum: 'b', digest: machine.booted },
-    ...(machine.staged && { staged: { checksum: 's', ...machine.staged } }),
+    booted: { checksum: 'b', digest: machine.booted, ...versioned(machine.booted) },
+    ...(machine.staged && { staged: { checksum: 's', ...machine.staged, ...versioned(machine.staged.digest) } }),
     // What it has tried and fallen back from is still deployed.
     ...(machine.rejected !== undefined && { rollback: { checksum: 'r', digest: machine.rejected } }),
   };
+}
+
+function versioned(digest: string): { version?: string } {
+  const version = versionOf(digest);
+  return version === undefined ? {} : { version };
 }
 
 function report(world: World, node: WorldNode): void {
@@ -90,6 +97,8 @@ function settle(
 
 function stage(world: World, node: WorldNode, order: Order): void {
   const { machine } = node;
+  const refusal = downgradeRefusal(order, versioned(order.digest), hostOf(machine));
+  if (refusal !== undefined) return settle(world, node, order, 'Refused', 'DowngradeForbidden', refusal);
   machine.pull ??= { id: order.id, end: world.time + 5000 + world.random() * 30_000 };
   if (machine.pull.end > world.time) return report(world, node);
   delete machine.pull;

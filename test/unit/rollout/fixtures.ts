@@ -19,6 +19,12 @@ export function manifestOf(version: string, architecture = 'amd64'): string {
   return digestOf(`${version} ${architecture}`);
 }
 
+/** The version that `digest` is the manifest of, in this little world. */
+export function versionOf(digest: string): string | undefined {
+  const versions = ['v0', 'v1', 'v2', 'v3', 'v4'];
+  return versions.find((version) => ARCHITECTURES.some((one) => manifestOf(version, one) === digest));
+}
+
 /** What the registry says about `reference` when it means `version`. */
 export function release(version: string, reference = `registry.example/os:${version}`): ResolvedImage {
   return {

@@ -70,6 +70,10 @@ const DEEDS: readonly Deed[] = [
     const freezes = [{ start: toTimestamp(new Date(start)), end: toTimestamp(new Date(end)), reason: 'a test' }];
     world.edit('fleet', (spec) => ({ ...spec, freezes }));
   },
+  function toggleDowngrades(world) {
+    const downgradePolicy = world.chance(0.5) ? 'Forbid' : 'Allow';
+    world.edit('fleet', (spec) => ({ ...spec, image: { ...spec.image, downgradePolicy } }));
+  },
   function changeStaging(world) {
     const mode = world.chance(0.5) ? 'Eager' : 'AheadOfRollout';
     const lookahead = world.pick([1, 2, 5]) ?? 1;

@@ -6,7 +6,7 @@ import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { mayReboot } from './calendars.ts';
-import { ARCHITECTURES, manifestOf } from './fixtures.ts';
+import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
@@ -157,6 +157,12 @@ function ordersOnlyTheTarget(
     assert.equal(order.digest, manifestOf(version, node.architecture), 'a digest other than the target is ordered');
   }
   const { rollout, host } = os.status ?? {};
+  if (order.goal === 'Stage' || order.goal === 'Boot') {
+    const image = snapshot.images.find(({ object }) => object.metadata.name === spec.imageName);
+    const [from, to] = [versionOf(host?.booted?.digest ?? ''), versionOf(order.digest)];
+    const older = from !== undefined && to !== undefined && to < from;
+    assert.ok(!older || image?.object.spec.image.downgradePolicy === 'Allow', `a node on ${from} is sent to ${to}`);
+  }
   if (order.goal === 'Stage' && host?.staged?.digest !== order.digest) {
     assert.ok(rollout?.stagingTime !== undefined, 'a node is sent to fetch before its place is durable');
     assert.equal(rollout.digest, order.digest, 'a place for one digest is used for another');

@@ -46,12 +46,14 @@ const faults: fc.Arbitrary<Rates> = fc.record({
   refusal: rate(0.7),
 });
 
-function worldOf(fleet: Fleet): World {
+/** With `newer`, every other node runs a newer image than the target at first. */
+function worldOf(fleet: Fleet, newer = false): World {
   const world = new World(fleet.seed);
   const { maxUnavailable, minReadySeconds, staging, calendar } = fleet;
   world.addImage({ name: 'fleet', maxUnavailable, minReadySeconds, policy: { staging, ...calendarOf(calendar) } });
   for (let index = 0; index < fleet.nodes; index++) {
-    world.addNode(`node-${index}`, {}, fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64');
+    const architecture = fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64';
+    world.addNode(`node-${index}`, {}, architecture, newer && index % 2 === 1 ? 'v3' : 'v1');
   }
   return world;
 }
@@ -88,8 +90,8 @@ describe('The rollout planner, over random fleets', function () {
 
   it('breaks no promise while hosts, agents, people and the operator itself fail, and ends or says why when they stop', () => {
     fc.assert(
-      fc.property(fleets, faults, fc.integer({ min: 10, max: 120 }), (fleet, rates, rounds) => {
-        const world = worldOf(fleet);
+      fc.property(fleets, faults, fc.integer({ min: 10, max: 120 }), fc.boolean(), (fleet, rates, rounds, newer) => {
+        const world = worldOf(fleet, newer);
         world.rates = rates;
         for (let round = 0; round < rounds; round++) {
           if (world.chance(world.rates.people)) somethingHappens(world);

@@ -337,6 +337,7 @@ export class World {
     for (const name of this.images.keys()) {
       this.edit(name, (spec) => ({
         ...spec,
+        image: { ...spec.image, downgradePolicy: 'Allow' },
         staging: stagingWithPlaces(spec.staging),
         rollout: {
           ...spec.rollout,
