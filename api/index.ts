@@ -1,6 +1,7 @@
 export * from './condition.ts';
 export * from './constants.ts';
 export * from './custom-resource-definition.ts';
+export * from './drain-policy.ts';
 export * from './label-selector.ts';
 export * from './node-os.ts';
 export * from './object-meta.ts';

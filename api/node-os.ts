@@ -183,6 +183,12 @@ export const rolloutStatusSchema = z.strictObject({
   rebootDeadline: time('When the node must be back, Ready and on the image.').optional(),
   cordonOwned: z.boolean().optional().describe('True while the node is cordoned by Treeline.'),
   healthySince: time('Since when the node has been healthy on the target.').optional(),
+  drainStart: time('Since when the node is being emptied: cordoned, and in its slot.').optional(),
+  drainsGivenUp: z
+    .int()
+    .min(0)
+    .optional()
+    .describe('How often the node was passed over for this digest, because it was not empty in time.'),
   attempts: z.int().min(0).optional().describe('Failed attempts for this digest.'),
   nextAttemptTime: time('When a failed step is tried again.').optional(),
   fault: faultSchema

@@ -42,6 +42,7 @@ export const osImageStatusSchema = z
         staged: count('Nodes that hold it, locked, and wait for a slot.'),
         updating: count('Nodes that hold a slot.'),
         unavailable: count('Nodes that are NotReady, cordoned or hold a slot, whoever caused it.'),
+        blocked: count('Nodes passed over for now, because they were not empty in time.'),
         failed: count('Nodes whose last order failed.'),
         excluded: count('Nodes left alone: labelled treeline.dev/exclude or in a selector conflict.'),
         updatedOfTotal: z.string().max(32).describe('`updated` and `total` as 7/10, for people.'),

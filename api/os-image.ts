@@ -1,5 +1,6 @@
 /** `OSImage`: what a set of nodes should run. People and Git write `spec`; only the operator writes `status`. */
 import { z } from 'zod';
+import { drainPolicySchema } from './drain-policy.ts';
 import { healthPolicySchema } from './health-policy.ts';
 import { labelSelectorSchema } from './label-selector.ts';
 import type { ObjectMeta } from './object-meta.ts';
@@ -66,6 +67,7 @@ export const osImageSpecSchema = z
     image: imageSpecSchema.describe('Which image.'),
     rollout: rolloutPolicySchema,
     staging: stagingPolicySchema,
+    drain: drainPolicySchema,
     reboot: rebootPolicySchema,
     health: healthPolicySchema,
     windows: windowsSchema,

@@ -13,6 +13,11 @@ export const rolloutPolicySchema = z
       .describe(
         'How many selected nodes may be unavailable at once, for any reason, as a number or as a percentage of the selected nodes, rounded down but at least 1 (default 1). A literal 0 (or "0%") grants no new slots.',
       ),
+    maxBlocked: intOrPercentSchema
+      .default('10%')
+      .describe(
+        'How many nodes may be passed over because they were not empty in time (spec.drain.timeoutAction Skip), as a number or as a percentage of the selected nodes, rounded down but at least 1 (default "10%"). With more, no other node gets a slot until one of them is done. A literal 0 (or "0%") stops at the first.',
+      ),
   })
   .prefault({})
   .describe('How the fleet moves.');

@@ -1,7 +1,7 @@
 /** The caches that the operator plans on, and the consistent picture that a plan is made from. */
 import { CORDONED_BY_ANNOTATION, MARKS_ANNOTATION, OUTDATED_TAINT, type NodeOS, type OSImage } from '../api/index.ts';
 import { ObjectCache } from './kube/object-cache.ts';
-import type { Node } from './kube/objects.ts';
+import type { Node, Taint } from './kube/objects.ts';
 import type { DrainSnapshot, NodeSnapshot, Resolution, ResolvedImage, Snapshot } from './rollout/snapshot.ts';
 
 export interface Fleet {
@@ -72,11 +72,20 @@ function nodeSnapshot(node: Node): NodeSnapshot {
     ...(cordonedBy === undefined ? {} : { cordonedBy }),
     marked: metadata.annotations?.[MARKS_ANNOTATION] !== undefined,
     outdated: spec.taints?.some(({ key }) => key === OUTDATED_TAINT) === true,
+    repels: (spec.taints ?? [])
+      .filter(keepsPodsAway)
+      .map(({ key, value, effect }) => `${key}=${value ?? ''}:${effect}`),
+    volumes: status.volumes ?? [],
     ready: status.ready?.status === 'True',
     ...(readySince === undefined ? {} : { readySince: new Date(readySince) }),
     architecture: status.architecture,
     deleting: metadata.deletionTimestamp !== undefined,
   };
+}
+
+/** Kubernetes sets taints below node.kubernetes.io/ for conditions that pass ("Taints and Tolerations"). */
+function keepsPodsAway({ key, effect }: Taint): boolean {
+  return effect !== 'PreferNoSchedule' && !key.startsWith('node.kubernetes.io/');
 }
 
 function byName<T extends { readonly metadata: { readonly name: string } }>(objects: T[]): T[] {

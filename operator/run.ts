@@ -83,7 +83,9 @@ async function runOver(
   const recorder = new EventRecorder({ api, identity, clock, logger });
   const drainer = new Drainer({
     listPods: (node, signal) => api.listPodsOnNode(node, signal),
-    evict: (pod, signal) => api.evict(pod, signal),
+    evict: (pod, gracePeriodSeconds, signal) => api.evict(pod, gracePeriodSeconds, signal),
+    deletePod: (pod, gracePeriodSeconds, signal) => api.deletePod(pod, gracePeriodSeconds, signal),
+    volumes: api,
     assertLeading,
     onReport: wake,
     clock,

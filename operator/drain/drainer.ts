@@ -1,5 +1,5 @@
 /**
- * Drains nodes by the Eviction API, each at its own pace, so that a node whose pods refuse to go holds up no other.
+ * Drains nodes, each at its own pace, so that a node whose pods refuse to go holds up no other.
  * What it knows is a report per slot, made anew after a restart; the planner decides what follows from it.
  */
 import type { Logger } from 'pino';
@@ -8,8 +8,12 @@ import type { Clock } from '../clock.ts';
 import { forEachLimited } from '../concurrency.ts';
 import { OperatorError, messageOf } from '../errors.ts';
 import type { Pod } from '../kube/objects.ts';
-import type { DrainSnapshot, Refusal } from '../rollout/snapshot.ts';
-import { isTerminating, podsToLeave, readEvictionError, refusalOf } from './eviction.ts';
+import { sameContent } from '../rollout/same-content.ts';
+import type { DrainOrder, DrainSnapshot, Refusal } from '../rollout/snapshot.ts';
+import { readEvictionError, refusalOf } from './eviction.ts';
+import { volumesOf } from './kept-volumes.ts';
+import type { VolumeReader } from './kept-volumes.ts';
+import { sortPods } from './pods-on-node.ts';
 
 /** A refused eviction is asked again after this, then twice as long, up to `REFUSED_PACE_MS`, from the start again when a
  * pod has left: a budget has room as soon as the pod's replacement is Ready, which often takes a second. */
@@ -25,7 +29,10 @@ const PASSES_AT_ONCE = 8;
 export interface DrainerOptions {
   readonly listPods: (node: string, signal: AbortSignal) => Promise<readonly Pod[]>;
   /** Throws `KubeError`. */
-  readonly evict: (pod: Pod, signal: AbortSignal) => Promise<void>;
+  readonly evict: (pod: Pod, gracePeriodSeconds: number | undefined, signal: AbortSignal) => Promise<void>;
+  /** Throws `KubeError`. */
+  readonly deletePod: (pod: Pod, gracePeriodSeconds: number | undefined, signal: AbortSignal) => Promise<void>;
+  readonly volumes: VolumeReader;
   /** Throws unless this replica may write now. */
   readonly assertLeading: () => void;
   /** Called after every pass, and when a next one is due. */
@@ -36,6 +43,7 @@ export interface DrainerOptions {
 
 interface Drain {
   readonly slot: string;
+  readonly how: DrainOrder;
   readonly leaving: BackOff;
   readonly refused: BackOff;
   readonly refusedSince: Map<string, Date>;
@@ -61,11 +69,12 @@ export class Drainer {
   }
 
   /** Starts a pass over `node` if one is due. Returns at once; `onReport` tells when there is something to see. */
-  request(node: string, slot: string): void {
+  request(node: string, slot: string, how: DrainOrder): void {
     let drain = this.#drains.get(node);
-    if (drain?.slot !== slot) {
+    if (drain?.slot !== slot || !sameContent(drain.how, how)) {
       drain = {
         slot,
+        how,
         leaving: this.#backOffFrom(LEAVING_PACE_MS),
         refused: this.#backOffFrom(FIRST_REFUSED_PACE_MS),
         refusedSince: new Map(),
@@ -124,14 +133,15 @@ export class Drainer {
   }
 
   async #evictAll(node: string, drain: Drain, signal: AbortSignal): Promise<DrainSnapshot> {
-    const { listPods, evict, assertLeading, clock, logger } = this.#options;
-    const pods = podsToLeave(await listPods(node, signal));
+    const { listPods, assertLeading, volumes, clock, logger } = this.#options;
+    const { how } = drain;
+    const { leaving, toAsk, holdouts, staying } = sortPods(await listPods(node, signal), how, clock.now());
     const refusals: Refusal[] = [];
     let gone = 0;
     const ask = async (pod: Pod) => {
       assertLeading();
       try {
-        await evict(pod, signal);
+        await this.#send(pod, how, signal);
         drain.refusedSince.delete(pod.metadata.uid);
       } catch (error) {
         const answer = readEvictionError(error);
@@ -142,14 +152,13 @@ export class Drainer {
         }
         const since = drain.refusedSince.get(pod.metadata.uid) ?? clock.now();
         drain.refusedSince.set(pod.metadata.uid, since);
-        refusals.push(refusalOf(pod, answer, since));
+        refusals.push(refusalOf(pod, answer, since, how.mode === 'Delete'));
         const name = `${pod.metadata.namespace}/${pod.metadata.name}`;
-        logger.info({ node, pod: name, message: answer.message }, 'eviction refused');
+        logger.info({ node, pod: name, message: answer.message }, 'a pod may not leave');
       }
     };
     try {
-      const staying = pods.filter((pod) => !isTerminating(pod));
-      await forEachLimited(staying, EVICTIONS_AT_ONCE, ask);
+      await forEachLimited(toAsk, EVICTIONS_AT_ONCE, ask);
     } catch (error) {
       if (signal.aborted || error instanceof OperatorError) throw error;
       // What was heard so far is true, and the pods that were not asked are still counted.
@@ -157,6 +166,18 @@ export class Drainer {
     }
     // Order of answers is chance; the same refusals should read the same each time.
     refusals.sort((a, b) => `${a.namespace}/${a.pod}`.localeCompare(`${b.namespace}/${b.pod}`));
-    return { podsLeft: pods.length - gone, refusals };
+    const podsLeft = leaving.length - gone;
+    return {
+      how,
+      podsLeft,
+      refusals,
+      ...(holdouts.length > 0 && { holdouts }),
+      ...(podsLeft === 0 && how.nameVolumes === true && { keptVolumes: await volumesOf(staying, volumes, signal) }),
+    };
+  }
+
+  #send(pod: Pod, { mode, gracePeriodSeconds }: DrainOrder, signal: AbortSignal): Promise<void> {
+    const { evict, deletePod } = this.#options;
+    return mode === 'Delete' ? deletePod(pod, gracePeriodSeconds, signal) : evict(pod, gracePeriodSeconds, signal);
   }
 }

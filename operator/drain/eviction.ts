@@ -62,12 +62,18 @@ export function readEvictionError(error: unknown): EvictionAnswer {
 }
 
 /** The refusal of `pod` as the planner sees it. */
-export function refusalOf(pod: Pod, answer: EvictionAnswer & { readonly kind: 'Refused' }, since: Date): Refusal {
+export function refusalOf(
+  pod: Pod,
+  answer: EvictionAnswer & { readonly kind: 'Refused' },
+  since: Date,
+  deletion = false,
+): Refusal {
   return {
     namespace: pod.metadata.namespace,
     pod: pod.metadata.name,
     ...(answer.budget === undefined ? {} : { budget: answer.budget }),
     message: answer.message,
     since,
+    ...(deletion && { deletion }),
   };
 }

@@ -118,7 +118,7 @@ export class Executor {
       case 'Mark':
         return mark({ api, nodes: fleet.nodes, assertLeading }, action.node, action.marks);
       case 'Drain':
-        return this.#drain(action.node, drainer);
+        return this.#drain(action, drainer);
       case 'WriteImageStatus': {
         const held = fleet.images.get(action.name);
         if (held?.metadata.resourceVersion !== action.resourceVersion)
@@ -138,7 +138,7 @@ export class Executor {
     }
   }
 
-  #drain(node: string, drainer: Drainer): void {
+  #drain({ node, how }: Action & { kind: 'Drain' }, drainer: Drainer): void {
     const { nodes, nodeOSes } = this.#options.fleet;
     const nodeOS = nodeOSes.get(node);
     const slot = nodeOS === undefined ? undefined : slotOf(nodeOS);
@@ -146,7 +146,7 @@ export class Executor {
     if (slot === undefined) throw new OperatorError('StalePicture', `node ${node} holds no slot and is not drained`);
     if (nodes.get(node)?.spec.unschedulable !== true)
       throw new OperatorError('StalePicture', `node ${node} is not cordoned and is not drained`);
-    drainer.request(node, slot);
+    drainer.request(node, slot, how);
   }
 
   /** Reads the object anew, so that the next plan does not rest on the same old picture. */

@@ -9,7 +9,8 @@ import {
 } from '../../api/index.ts';
 import type { Connection } from './connection.ts';
 import type { Lease, LeaseSpec, LeaseStore } from './leader-election.ts';
-import { trimNode, trimNodeOS, trimOSImage, type Node, type Pod, type Role, type Secret } from './objects.ts';
+import { trimNode, trimNodeOS, trimOSImage } from './objects.ts';
+import type { Node, PersistentVolume, PersistentVolumeClaim, Pod, Role, Secret } from './objects.ts';
 
 export const OS_IMAGES_PATH = `/apis/${API_VERSION}/osimages`;
 export const NODE_OSES_PATH = `/apis/${API_VERSION}/nodeoses`;
@@ -102,18 +103,35 @@ export class KubeApi {
   }
 
   /** Asks the Eviction API to let the pod go; throws the API server's refusal. */
-  async evict(pod: Pod, signal?: AbortSignal): Promise<void> {
-    const { namespace, name, uid } = pod.metadata;
-    await this.#connection.call('POST', `${item(`/api/v1/namespaces/${namespace}/pods`, name)}/eviction`, {
+  async evict(pod: Pod, gracePeriodSeconds?: number, signal?: AbortSignal): Promise<void> {
+    const { namespace, name } = pod.metadata;
+    await this.#connection.call('POST', `${podPath(pod)}/eviction`, {
       body: {
         apiVersion: 'policy/v1',
         kind: 'Eviction',
         metadata: { namespace, name },
-        // A StatefulSet makes a pod of the same name: that one is not meant.
-        deleteOptions: { preconditions: { uid } },
+        deleteOptions: deleteOptions(pod, gracePeriodSeconds),
       },
       ...(signal === undefined ? {} : { signal }),
     });
+  }
+
+  /** Deletes the pod past its disruption budgets; `Forbidden` without the optional role that allows it. */
+  async deletePod(pod: Pod, gracePeriodSeconds?: number, signal?: AbortSignal): Promise<void> {
+    await this.#connection.call('DELETE', podPath(pod), {
+      body: { apiVersion: 'v1', kind: 'DeleteOptions', ...deleteOptions(pod, gracePeriodSeconds) },
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  async getClaim(namespace: string, name: string, signal?: AbortSignal): Promise<PersistentVolumeClaim> {
+    const path = item(`/api/v1/namespaces/${namespace}/persistentvolumeclaims`, name);
+    return (await this.#connection.call('GET', path, signal === undefined ? {} : { signal })) as PersistentVolumeClaim;
+  }
+
+  async getVolume(name: string, signal?: AbortSignal): Promise<PersistentVolume> {
+    const path = item('/api/v1/persistentvolumes', name);
+    return (await this.#connection.call('GET', path, signal === undefined ? {} : { signal })) as PersistentVolume;
   }
 
   async getSecret(name: string): Promise<Secret> {
@@ -171,6 +189,15 @@ export class KubeApi {
   #own(api: string, resource: string): string {
     return `/${api}/namespaces/${this.#namespace}/${resource}`;
   }
+}
+
+function podPath({ metadata }: Pod): string {
+  return item(`/api/v1/namespaces/${metadata.namespace}/pods`, metadata.name);
+}
+
+/** A StatefulSet makes a pod of the same name: that one is not meant. */
+function deleteOptions({ metadata: { uid } }: Pod, gracePeriodSeconds: number | undefined): object {
+  return { preconditions: { uid }, ...(gracePeriodSeconds !== undefined && { gracePeriodSeconds }) };
 }
 
 function item(collection: string, name: string): string {

@@ -20,6 +20,7 @@ export interface NodeCondition {
 export interface Taint {
   readonly key: string;
   readonly effect: string;
+  readonly value?: string;
   readonly [field: string]: unknown;
 }
 
@@ -30,12 +31,29 @@ export interface Node {
     /** The condition `Ready` only. */
     readonly ready?: NodeCondition;
     readonly architecture: string;
+    /** Names of volumes that are attached or in use; kept only while the Node is cordoned. */
+    readonly volumes?: readonly string[];
   };
+}
+
+export interface PodVolume {
+  readonly name: string;
+  readonly emptyDir?: unknown;
+  readonly ephemeral?: unknown;
+  readonly persistentVolumeClaim?: { readonly claimName: string };
+}
+
+export interface PersistentVolumeClaim {
+  readonly spec?: { readonly volumeName?: string };
+}
+
+export interface PersistentVolume {
+  readonly spec?: { readonly csi?: { readonly driver: string; readonly volumeHandle: string } };
 }
 
 export interface Pod {
   readonly metadata: ObjectMeta & { readonly namespace: string };
-  readonly spec?: { readonly nodeName?: string };
+  readonly spec?: { readonly nodeName?: string; readonly volumes?: readonly PodVolume[] };
   readonly status?: { readonly phase?: string };
 }
 
@@ -62,6 +80,8 @@ interface RawNode {
   readonly status?: {
     readonly conditions?: readonly NodeCondition[];
     readonly nodeInfo?: { readonly architecture?: string };
+    readonly volumesAttached?: readonly { readonly name: string }[];
+    readonly volumesInUse?: readonly string[];
   };
 }
 
@@ -88,6 +108,7 @@ export function trimNode(raw: unknown): Node {
     },
     status: {
       architecture: status?.nodeInfo?.architecture ?? '',
+      ...volumesOf(spec, status),
       ...(ready === undefined
         ? {}
         : {
@@ -99,6 +120,13 @@ export function trimNode(raw: unknown): Node {
           }),
     },
   };
+}
+
+/** On a node at work they change with every pod, which no rollout depends on. */
+function volumesOf(spec: RawNode['spec'], status: RawNode['status']): { readonly volumes?: readonly string[] } {
+  if (spec?.unschedulable !== true) return {};
+  const names = [...(status?.volumesAttached ?? []).map(({ name }) => name), ...(status?.volumesInUse ?? [])];
+  return names.length === 0 ? {} : { volumes: [...new Set(names)].sort() };
 }
 
 /** Our own objects are kept whole, so that they can be written back, but for the record of who wrote which field. */

@@ -3,6 +3,7 @@
  * any point: the next plan, made from what the API then says, asks for what is still missing.
  */
 import type { Condition, NodeOSSpec, OSImageStatus, RolloutStatus } from '../../api/index.ts';
+import type { DrainOrder } from './snapshot.ts';
 
 export interface NodeOSStatusPart {
   readonly rollout: RolloutStatus;
@@ -42,8 +43,8 @@ export type Action =
   | { readonly kind: 'Uncordon'; readonly node: string; readonly by: string; readonly marks: NodeMarks }
   /** Change the marks of a Node whose cordon stays as it is. */
   | { readonly kind: 'Mark'; readonly node: string; readonly marks: NodeMarks }
-  /** Evict what can be evicted from the node now, and report what is left in `Snapshot.drains`. */
-  | { readonly kind: 'Drain'; readonly node: string }
+  /** Get pods off the node now, as `how` says, and report what is left in `Snapshot.drains`. */
+  | { readonly kind: 'Drain'; readonly node: string; readonly how: DrainOrder }
   | {
       readonly kind: 'WriteImageStatus';
       readonly name: string;

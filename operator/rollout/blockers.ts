@@ -6,6 +6,7 @@ import { toTimestamp } from '../../api/index.ts';
 import type { Blocker, Fault } from '../../api/index.ts';
 import { isUnavailable } from './budget.ts';
 import { downgradeObstacles } from './downgrade.ts';
+import { drainBlockers } from './drain-blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
 import type { Member } from './member.ts';
@@ -44,7 +45,7 @@ export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: D
           ...(fleet.closed.some(({ type }) => type === 'DowngradeForbidden') ? [] : downgradeObstacles(ruled(fleet))),
           // A freeze closes both, and is said once.
           ...fleet.unstaged.filter(({ message }) => !fleet.closed.some((one) => one.message === message)),
-          ...drains(fleet),
+          ...drainBlockers(fleet, now),
           ...silentAgents(fleet, now, wakes),
           ...budget(fleet),
         ]),
@@ -140,7 +141,7 @@ function failures(fleet: ImageFleet): readonly Obstacle[] {
       const type = os.status?.host?.bootID === rollout.preBootID ? 'BootRefused' : 'RolledBack';
       return [{ ...base, type, message: `${node.name}: ${said} ${retry}` }];
     }
-    if (rollout.nextAttemptTime === undefined) return [];
+    if (rollout.nextAttemptTime === undefined || rollout.phase === 'Blocked') return [];
     const type = rollout.phase === 'AwaitingGate' ? 'BootRefused' : 'StagingFailed';
     return [{ ...base, type, message: `${node.name}: ${said}` }];
   });
@@ -157,25 +158,6 @@ function remedy(fault: Fault | undefined): string {
     case undefined:
       return 'See the registry, the pull Secret and the free space of the node.';
   }
-}
-
-function drains(fleet: ImageFleet): readonly Obstacle[] {
-  return ruled(fleet).flatMap(({ node, os, drain }): Obstacle[] => {
-    if (os?.status?.rollout?.phase !== 'Draining') return [];
-    return (drain?.refusals ?? []).map((refusal) => {
-      const budget =
-        refusal.budget === undefined
-          ? 'the disruption budget'
-          : `PodDisruptionBudget ${refusal.namespace}/${refusal.budget}`;
-      return {
-        type: 'DrainRefused',
-        node: node.name,
-        object: `Pod/${refusal.namespace}/${refusal.pod}`,
-        message: `Pod ${refusal.namespace}/${refusal.pod} may not leave ${node.name}; the API server says: "${refusal.message}". It is asked again all the time: give ${budget} room (more healthy replicas elsewhere, or a larger budget), or delete the pod yourself.`,
-        since: refusal.since,
-      };
-    });
-  });
 }
 
 function silentAgents(fleet: ImageFleet, now: Date, wakes: Date[]): readonly Obstacle[] {

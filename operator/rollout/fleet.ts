@@ -2,6 +2,7 @@
  * The fleet as one picture: which node is ruled by what, what each one's phase decides, and who gets a slot. Both the
  * actions and the explanations are made from it, so that what is done and what is said cannot differ.
  */
+import { drainPolicySchema } from '../../api/index.ts';
 import type { NodeOS } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
@@ -14,6 +15,7 @@ import type { NodeView } from './node-view.ts';
 import { grantSlot } from './phases/draining.ts';
 import { leave } from './phases/leaving.ts';
 import type { Obstacle } from './obstacle.ts';
+import { hasRefuge } from './refuge.ts';
 import { closedGates, passGates } from './slot-gates.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import { grants } from './slots.ts';
@@ -161,11 +163,21 @@ export function viewOf(
     node,
     os,
     drain: snapshot.drains.get(node.name),
+    drainPolicy: spec?.drain ?? UNRULED,
+    alone: mayNeedRefuge(os) && !hasRefuge(node, snapshot.nodes),
     rebootTimeoutSeconds: spec?.reboot.timeoutSeconds ?? 0,
     minReadySeconds: spec?.health.minReadySeconds ?? 0,
     ...(outOfTime && { outOfTime }),
     now,
   };
+}
+
+/** The policy of nodes that are not drained. */
+const UNRULED = drainPolicySchema.parse({});
+
+/** Asked only where it matters: to look at every other node for every node would grow with the square of the fleet. */
+function mayNeedRefuge({ status }: NodeOS): boolean {
+  return status?.rollout?.phase === 'Draining' || status?.rollout?.phase === 'Rebooting';
 }
 
 interface Granting {

@@ -157,11 +157,13 @@ function degraded(fleet: ImageFleet): Verdict {
   return yes(Reason.NodesFailed, `${namesOf(failed)} failed; no node gets a new slot for this image.`);
 }
 
+const DRAIN_BLOCKERS: readonly string[] = ['DrainTimedOut', 'DrainRefused'];
+
 function drainBlocked(blockers: readonly Blocker[]): Verdict {
-  const refused = blockers.find(({ type }) => type === 'DrainRefused');
+  const refused = blockers.find(({ type }) => DRAIN_BLOCKERS.includes(type));
   return refused === undefined
     ? no(Reason.DrainsUnhindered, 'No eviction is refused.')
-    : yes(Reason.EvictionRefused, refused.message);
+    : yes(refused.type === 'DrainTimedOut' ? Reason.DrainTimedOut : Reason.EvictionRefused, refused.message);
 }
 
 function selectorConflict({ members }: ImageFleet): Verdict {

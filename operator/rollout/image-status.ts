@@ -58,6 +58,7 @@ function nodeCounts(fleet: ImageFleet): NonNullable<OSImageStatus['nodes']> {
     staged: inPhase('Staged', 'AwaitingSlot'),
     updating: members.filter(({ os }) => os !== undefined && holdsSlot(os)).length,
     unavailable: budget.unavailable.size,
+    blocked: inPhase('Blocked'),
     failed: nodes.filter(hasFailedForTarget).length,
     excluded: members.length - nodes.length,
     updatedOfTotal: `${updated}/${members.length}`,

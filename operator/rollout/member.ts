@@ -35,6 +35,11 @@ export function hasFailedForTarget({ membership, os, target }: Member): boolean 
   return membership.kind === 'Ruled' && rollout?.phase === 'Failed' && rollout.digest === target?.digest;
 }
 
+/** True when the node was not empty in time and others go first. */
+export function isPassedOver({ membership, os }: Member): boolean {
+  return membership.kind === 'Ruled' && os?.status?.rollout?.phase === 'Blocked';
+}
+
 /** Names, at most five of them, for a sentence. */
 export function namesOf(members: readonly Member[]): string {
   const names = members.map(({ node }) => node.name).toSorted(compare);

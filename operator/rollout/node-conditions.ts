@@ -35,6 +35,8 @@ function drained(view: NodeView, rollout: RolloutStatus): Verdict {
     case 'Draining':
       if ((view.drain?.refusals.length ?? 0) > 0) return no(Reason.EvictionRefused, rollout.message ?? '');
       return no(Reason.PodsLeft, rollout.message ?? '');
+    case 'Blocked':
+      return no(Reason.DrainTimedOut, rollout.message ?? '');
     case 'AwaitingGate':
     case 'Rebooting':
     case 'Verifying':

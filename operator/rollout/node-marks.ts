@@ -22,11 +22,13 @@ export function cordonActions(member: Member, os: NodeOS, step: Step, view: Node
     return [{ kind: 'Uncordon', node: node.name, by, marks: { ...withoutSlot(node), ...taintOf(member) } }];
   }
   if (step.cordon !== 'Hold' || !holdsSlot(os)) return [];
-  if (!node.cordoned) return [{ kind: 'Cordon', node: node.name, by, marks: { slot: 'On' } }];
+  const balancers = view.drainPolicy.loadBalancerWaitSeconds > 0;
+  const marks: NodeMarks = { slot: 'On', ...(balancers && { loadBalancers: true }) };
+  if (!node.cordoned) return [{ kind: 'Cordon', node: node.name, by, marks }];
   return [
     // Cordoned by somebody else, and still in our hands for as long as the slot lasts.
-    ...(node.marked ? [] : [{ kind: 'Mark', node: node.name, marks: { slot: 'On' } } as const]),
-    ...(step.drain === true ? [{ kind: 'Drain', node: node.name } as const] : []),
+    ...(node.marked ? [] : [{ kind: 'Mark', node: node.name, marks } as const]),
+    ...(step.drain === undefined ? [] : [{ kind: 'Drain', node: node.name, how: step.drain } as const]),
   ];
 }
 

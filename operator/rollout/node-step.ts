@@ -4,6 +4,7 @@ import { nodeDowngrade } from './downgrade.ts';
 import { enter, slotUntilUncordoned } from './node-view.ts';
 import type { NodeView, Step } from './node-view.ts';
 import { observeOrder } from './order.ts';
+import { blocked } from './phases/blocked.ts';
 import { awaitingGate, draining } from './phases/draining.ts';
 import { inFlight, landed } from './phases/leaving.ts';
 import { failedBoot, overdueReboot, rebooting, soaking, updated, verifying } from './phases/rebooting.ts';
@@ -46,9 +47,10 @@ export function follow(view: NodeView, target: NodeTarget): Step {
     case 'Failed':
       if (inFlight(rollout)) return overdueReboot(view, target, rollout);
       return rollout.preBootID === undefined ? staging(view, target, rollout) : failedBoot(view, target, rollout);
+    case 'Blocked':
+      return blocked(view, target, rollout);
     case 'Excluded':
     case 'RollingBack':
-    case 'Blocked':
       return start(view, target);
   }
 }

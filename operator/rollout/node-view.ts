@@ -1,9 +1,9 @@
 /** One node as its phase sees it: everything that the decision about this node may depend on, and nothing of the others. */
 import { toTimestamp } from '../../api/index.ts';
-import type { NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
+import type { DrainPolicy, NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { EventReason } from './reasons.ts';
-import type { DrainSnapshot, NodeSnapshot } from './snapshot.ts';
+import type { DrainOrder, DrainSnapshot, NodeSnapshot } from './snapshot.ts';
 
 /** Seconds without a word from the agent after which people are told: longer than an agent's restart, shorter than a pull may take. */
 export const AGENT_PATIENCE_SECONDS = 300;
@@ -12,6 +12,10 @@ export interface NodeView {
   readonly node: NodeSnapshot;
   readonly os: NodeOS;
   readonly drain: DrainSnapshot | undefined;
+  /** `spec.drain` of the OSImage. */
+  readonly drainPolicy: DrainPolicy;
+  /** The pods of the node could run on no other node of the cluster. */
+  readonly alone: boolean;
   /** `spec.reboot.timeoutSeconds` of the OSImage. */
   readonly rebootTimeoutSeconds: number;
   /** `spec.health.minReadySeconds` of the OSImage. */
@@ -35,8 +39,8 @@ export interface Step {
   readonly order: Order | undefined;
   /** `Hold`: our cordon must be there. `Release`: our own, if any, is to be lifted. `Leave`: as it is. */
   readonly cordon: 'Hold' | 'Release' | 'Leave';
-  /** Evict pods now. */
-  readonly drain?: true;
+  /** Get pods off the node now. */
+  readonly drain?: DrainOrder;
   /** The node could take a slot in this moment, if the fleet can spare it. */
   readonly awaitsSlot?: true;
   /** The node needs the image and could fetch it in this moment, if the fleet has a staging place for it. */

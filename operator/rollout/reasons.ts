@@ -45,6 +45,7 @@ export const Reason = {
   NodesFailed: 'NodesFailed',
   NoFailures: 'NoFailures',
   EvictionRefused: 'EvictionRefused',
+  DrainTimedOut: 'DrainTimedOut',
   DrainsUnhindered: 'DrainsUnhindered',
   NothingStalled: 'NothingStalled',
   NothingToDo: 'NothingToDo',
@@ -87,7 +88,10 @@ export const BLOCKER_TYPES = [
   'Frozen',
   'WindowClosed',
   'StagingClosed',
+  'TooManyBlocked',
+  'DrainTimedOut',
   'DrainRefused',
+  'DrainHeldUp',
   'NodeNotReady',
   'AgentSilent',
   'BudgetSpent',
@@ -105,6 +109,7 @@ export type EventReason =
   | 'StagingFailed'
   | 'SlotGranted'
   | 'SlotReleased'
+  | 'DrainGivenUp'
   | 'RebootApproved'
   | 'BootRefused'
   | 'BootVerified'

@@ -9,6 +9,8 @@ import { fleetDowngrade } from './downgrade.ts';
 import { imageRefusals } from './image-refusal.ts';
 import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
+import { sameContent } from './same-content.ts';
+import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
 import type { TargetChoice } from './target.ts';
 import { mayRebootNow } from './time/time-gates.ts';
@@ -38,7 +40,7 @@ type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
 const FLEET_GATES: readonly FleetGate[] = [paused, imageRefused, fleetDowngrade, outOfTime, budgetOfZero];
 
 /** Gates that close for one node and leave the others alone. */
-const NODE_GATES: readonly NodeGate[] = [];
+const NODE_GATES: readonly NodeGate[] = [tooManyBlocked];
 
 /** Every gate that is closed for all nodes of the OSImage; slots are granted only when there is none. */
 export function closedGates(view: GateView): readonly Obstacle[] {
@@ -55,7 +57,8 @@ export function passGates(
     for (const gate of NODE_GATES) {
       const obstacle = gate(candidate, view);
       if (obstacle === undefined) continue;
-      heldBack.push(obstacle);
+      // What stands in the way of many is told once.
+      if (!heldBack.some((told) => sameContent(told, obstacle))) heldBack.push(obstacle);
       return false;
     }
     return true;

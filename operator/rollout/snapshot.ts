@@ -2,7 +2,7 @@
  * What the planner sees: one consistent picture of the API, with everything it may decide on and nothing else.
  * The shell in `operator/` builds it from its caches; tests build it by hand.
  */
-import type { NodeOS, OSImage, Release } from '../../api/index.ts';
+import type { LabelSelector, NodeOS, OSImage, Release } from '../../api/index.ts';
 
 /** A Node, cut down to what a rollout depends on. */
 export interface NodeSnapshot {
@@ -17,6 +17,10 @@ export interface NodeSnapshot {
   readonly marked: boolean;
   /** The Node wears our taint for nodes that lack the target. */
   readonly outdated: boolean;
+  /** Its taints that keep pods away (NoSchedule, NoExecute), without those that Kubernetes itself sets for a condition. */
+  readonly repels: readonly string[];
+  /** Volumes that are attached or in use; known only while the node is cordoned. */
+  readonly volumes: readonly string[];
   /** Condition `Ready` is `True`. */
   readonly ready: boolean;
   /** `lastTransitionTime` of that condition. */
@@ -61,12 +65,47 @@ export interface Refusal {
   readonly budget?: string;
   readonly message: string;
   readonly since: Date;
+  /** It was a deletion that was refused, not an eviction. */
+  readonly deletion?: true;
+}
+
+/** How a node is to be emptied. */
+export interface DrainOrder {
+  /**
+   * `Evict`: ask the Eviction API. `Delete`: delete what is left. `Watch`: somebody else empties it. `Await`: only the
+   * pods of `awaitPods` have to end.
+   */
+  readonly mode: 'Evict' | 'Delete' | 'Watch' | 'Await';
+  /** Pods that stay. */
+  readonly skipPods?: LabelSelector;
+  /** Pods that end by themselves; nothing is evicted before. */
+  readonly awaitPods?: LabelSelector;
+  readonly keepEmptyDirs?: true;
+  readonly keepBarePods?: true;
+  /** Also say which volumes belong to pods that stay. */
+  readonly nameVolumes?: true;
+  readonly gracePeriodSeconds?: number;
+}
+
+/** A pod that does not leave and was not asked to, or was and does not end. */
+export interface Holdout {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly why: 'Awaited' | 'EmptyDir' | 'Bare' | 'Stuck';
+  /** Of a pod that is `Stuck`: when it was to be gone. */
+  readonly since?: Date;
+  readonly finalizers?: readonly string[];
 }
 
 /** What the drainer last saw on a node that holds a slot; to be forgotten whenever the node is seen uncordoned. */
 export interface DrainSnapshot {
+  /** By which order it looked; absent: by that of a `spec.drain` without fields. Another order asks for another look. */
+  readonly how?: DrainOrder;
   readonly podsLeft: number;
   readonly refusals: readonly Refusal[];
+  readonly holdouts?: readonly Holdout[];
+  /** Names of the volumes that pods use which stay, as `status.volumesAttached` of the Node has them. */
+  readonly keptVolumes?: readonly string[];
 }
 
 /**

@@ -118,7 +118,12 @@ const BAD_OS_IMAGES: readonly Row[] = [
     /matchExpressions: Too many: 17: must have at most 16 items/,
   ],
   ['a misspelt field', { image: { refrence: 'x' } }, 400, /unknown field "spec\.image\.refrence"/],
-  ['a field of a later version', { drain: { timeoutSeconds: 60 } }, 400, /unknown field "spec\.drain"/],
+  [
+    'a field of a later version',
+    { kernelArguments: { append: ['quiet'] } },
+    400,
+    /unknown field "spec\.kernelArguments"/,
+  ],
 ];
 
 const order = (patch: Json): Json => ({ order: patch });

@@ -6,7 +6,7 @@ import { DEFAULT_NAMESPACE, type Condition, type NodeOS, type OSImage } from '..
 import { runOperator } from '../../operator/index.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { operatorToken } from '../../testbed/control-plane-treeline.ts';
-import { NODE_OSES, OS_IMAGES } from './crd-objects.ts';
+import { NODE_OSES, OS_IMAGES, must } from './crd-objects.ts';
 
 const logger = pino({ level: process.env['TREELINE_TEST_LOG'] ?? 'silent' });
 
@@ -84,6 +84,12 @@ export class OperatorProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
   }
+}
+
+/** A Node of no OSImage, where pods could go: the only node of a cluster is not emptied. */
+export async function createRefuge(controlPlane: ControlPlane): Promise<void> {
+  const body = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'refuge' } };
+  await must(controlPlane, { method: 'POST', path: '/api/v1/nodes', body });
 }
 
 /** Polls `look` until it returns something other than undefined or false; throws with what was `seen` after `timeoutMs`. */

@@ -11,7 +11,15 @@ import { operatorToken } from '../../testbed/control-plane-treeline.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
 import { must, OS_IMAGES } from './crd-objects.ts';
-import { conditionOf, eventually, readNodeOS, readOSImage, startOperator, waitUntilReady } from './operator-harness.ts';
+import {
+  conditionOf,
+  createRefuge,
+  eventually,
+  readNodeOS,
+  readOSImage,
+  startOperator,
+  waitUntilReady,
+} from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
 
@@ -179,6 +187,7 @@ describe('the operator', function () {
   it('quotes the refusal of an eviction word for word, and goes on as soon as the budget allows', async () => {
     const digest = registry.push('os', 'v2', '2.0');
     const [node] = await registerNodes('c1');
+    await createRefuge(controlPlane);
     await createPod('web', 'c1', { app: 'web' });
     await must(controlPlane, {
       method: 'POST',
@@ -224,6 +233,7 @@ describe('the operator', function () {
   it('empties a node of bare pods, and leaves DaemonSet and finished pods where they are', async () => {
     const digest = registry.push('os', 'v2', '2.0');
     await registerNodes('d1');
+    await createRefuge(controlPlane);
     await createPod('bare', 'd1', {});
     await createPod('finished', 'd1', {}, { phase: 'Succeeded' });
     await createPod('agent', 'd1', {}, { owner: 'DaemonSet' });

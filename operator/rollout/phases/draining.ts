@@ -1,11 +1,13 @@
 /** Draining and AwaitingGate: the node holds a slot and is being emptied, but nothing has approved a boot yet. */
 import { toTimestamp } from '../../../api/index.ts';
 import type { RolloutStatus } from '../../../api/index.ts';
+import { drainOrder, drainTimes, isEmptied, lastLook } from '../drain-order.ts';
+import { drainMessage } from '../drain-sentences.ts';
 import { after, bootedDigest, enter, passed, stagedDigest } from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
 import { settledStageOrder } from '../order.ts';
-import type { DrainSnapshot } from '../snapshot.ts';
 import type { NodeTarget } from '../target.ts';
+import { passOver } from './blocked.ts';
 import { giveBack } from './out-of-time.ts';
 import { start } from './start.ts';
 
@@ -19,6 +21,7 @@ export function grantSlot(view: NodeView, target: NodeTarget, rollout: RolloutSt
     rollout: enter(view, 'Draining', target.digest, message, {
       slotTime: toTimestamp(view.now),
       ...(rollout.attempts !== undefined && { attempts: rollout.attempts }),
+      ...(rollout.drainsGivenUp !== undefined && { drainsGivenUp: rollout.drainsGivenUp }),
     }),
     order: view.os.spec.order,
     cordon: 'Leave',
@@ -32,7 +35,7 @@ export function grantSlot(view: NodeView, target: NodeTarget, rollout: RolloutSt
 
 /** Draining: cordon, then evict, then approve, each only once the one before it is seen in the API. */
 export function draining(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
-  const { node, os, drain, now } = view;
+  const { node, os, now } = view;
   const host = os.status?.host;
   if (host === undefined || bootedDigest(os) === target.digest || stagedDigest(os) !== target.digest) {
     return start(view, target, rollout.attempts);
@@ -42,35 +45,55 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
   const held = heldFields(rollout);
   if (!node.cordoned) {
     const message = 'Holds a slot; waits for its cordon.';
-    return { rollout: enter(view, 'Draining', target.digest, message, held), order, cordon: 'Hold' };
+    const begun = rollout.drainStart === undefined ? held : { ...held, drainStart: rollout.drainStart };
+    return { rollout: enter(view, 'Draining', target.digest, message, begun), order, cordon: 'Hold' };
   }
+  const drainStart = rollout.drainStart ?? toTimestamp(now);
+  const { evictFrom, deadline } = drainTimes(view.drainPolicy, drainStart);
   const fit = node.ready && !node.deleting && os.spec.order?.id === order.id;
-  if (drain?.podsLeft === 0 && fit) {
-    const deadline = toTimestamp(after(toTimestamp(now), view.rebootTimeoutSeconds));
-    return {
-      rollout: enter(view, 'Rebooting', target.digest, `Must be back, Ready and on the image by ${deadline}.`, {
-        ...held,
-        preBootID: host.bootID,
-        rebootDeadline: deadline,
-      }),
-      order: os.spec.order,
-      cordon: 'Hold',
-      event: {
-        type: 'Normal',
-        reason: 'RebootApproved',
-        message: `The node is drained and may boot ${target.digest} until ${deadline}.`,
-      },
-    };
+  if (passed(evictFrom, now) && isEmptied(view) && fit) return approach(view, target, held, host.bootID);
+  if (deadline !== undefined && passed(deadline, now) && view.drainPolicy.timeoutAction === 'Skip') {
+    return passOver(view, target, rollout, deadline);
   }
+  const kept = { ...held, drainStart };
+  if (!passed(evictFrom, now)) {
+    const message = `Out of external load balancers; its pods are asked to leave from ${toTimestamp(evictFrom)} on.`;
+    return { rollout: enter(view, 'Draining', target.digest, message, kept), order, cordon: 'Hold', wake: evictFrom };
+  }
+  const look = lastLook(view);
   return {
-    rollout: enter(view, 'Draining', target.digest, drainMessage(view, drain), {
-      ...held,
-      ...(drain && { podsLeft: drain.podsLeft }),
+    rollout: enter(view, 'Draining', target.digest, drainMessage(view).slice(0, 4096), {
+      ...kept,
+      ...(look && { podsLeft: look.podsLeft }),
     }),
     order,
     cordon: 'Hold',
-    drain: true,
-    wake: new Date(now.getTime() + DRAIN_INTERVAL_SECONDS * 1000),
+    drain: drainOrder(view),
+    wake: nextLook(now, deadline),
+  };
+}
+
+function nextLook(now: Date, deadline: Date | undefined): Date {
+  const next = new Date(now.getTime() + DRAIN_INTERVAL_SECONDS * 1000);
+  return deadline !== undefined && deadline > now && deadline < next ? deadline : next;
+}
+
+/** The node is empty: boot ID and deadline become durable, and then the boot is approved. */
+function approach(view: NodeView, target: NodeTarget, held: Held, preBootID: string): Step {
+  const deadline = toTimestamp(after(toTimestamp(view.now), view.rebootTimeoutSeconds));
+  return {
+    rollout: enter(view, 'Rebooting', target.digest, `Must be back, Ready and on the image by ${deadline}.`, {
+      ...held,
+      preBootID,
+      rebootDeadline: deadline,
+    }),
+    order: view.os.spec.order,
+    cordon: 'Hold',
+    event: {
+      type: 'Normal',
+      reason: 'RebootApproved',
+      message: `The node is drained and may boot ${target.digest} until ${deadline}.`,
+    },
   };
 }
 
@@ -101,25 +124,13 @@ export function awaitingGate(view: NodeView, target: NodeTarget, rollout: Rollou
   };
 }
 
-/** The slot and the attempts: what a node keeps for as long as it holds its slot. */
-export function heldFields(rollout: RolloutStatus): Pick<RolloutStatus, 'slotTime' | 'attempts'> {
+type Held = Pick<RolloutStatus, 'slotTime' | 'attempts' | 'drainsGivenUp'>;
+
+/** The slot and what was tried: what a node keeps for as long as it holds its slot. */
+export function heldFields(rollout: RolloutStatus): Held {
   return {
     ...(rollout.slotTime !== undefined && { slotTime: rollout.slotTime }),
     ...(rollout.attempts !== undefined && { attempts: rollout.attempts }),
+    ...(rollout.drainsGivenUp !== undefined && { drainsGivenUp: rollout.drainsGivenUp }),
   };
-}
-
-function drainMessage(view: NodeView, drain: DrainSnapshot | undefined): string {
-  if (drain === undefined) return 'Cordoned; waits for the first look at its pods.';
-  const [refusal] = drain.refusals;
-  if (refusal !== undefined) {
-    return `Waits for pod ${refusal.namespace}/${refusal.pod} to leave; the API server says: ${refusal.message}`.slice(
-      0,
-      4096,
-    );
-  }
-  if (drain.podsLeft > 0) return `Waits for ${drain.podsLeft} pod${drain.podsLeft === 1 ? '' : 's'} to leave.`;
-  return view.node.ready
-    ? 'Empty; waits for its order to be renewed.'
-    : 'Empty; waits for the node to be Ready before it is booted.';
 }

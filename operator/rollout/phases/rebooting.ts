@@ -5,6 +5,7 @@
 import { toTimestamp } from '../../../api/index.ts';
 import type { Order, RolloutStatus } from '../../../api/index.ts';
 import { MAX_ATTEMPTS, restSeconds } from '../backoff.ts';
+import { isEmptied } from '../drain-order.ts';
 import {
   after,
   answer,
@@ -35,7 +36,7 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
   }
   if (!approved) {
     // The approval may come long after the drain: the operator was away, or somebody lifted the cordon for a while.
-    const empty = node.cordoned && view.drain?.podsLeft === 0;
+    const empty = isEmptied(view);
     const inTime = view.outOfTime === undefined;
     const fit = node.ready && !node.deleting && empty && inTime && stagedDigest(os) === target.digest;
     if (!fit || passed(deadline, now)) return lookAgain(view, target, rollout);

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { Drainer } from '../../../operator/drain/drainer.ts';
 import { KubeError, OperatorError } from '../../../operator/errors.ts';
+import type { DrainOrder } from '../../../operator/rollout/snapshot.ts';
 import type { Pod } from '../../../operator/kube/objects.ts';
 import { FakeClock } from './fake-clock.ts';
 
+const HOW: DrainOrder = { mode: 'Evict' };
 const logger = pino({ level: 'silent' });
 const pod = (name: string): Pod => ({
   metadata: { name, namespace: 'shop', uid: `uid-${name}`, resourceVersion: '1' },
@@ -22,6 +24,8 @@ describe('the drainer', () => {
   let clock: FakeClock;
   let pods: Map<string, Pod[]>;
   let evictions: string[];
+  let deletions: string[];
+  let onDelete: (pod: Pod) => void | Promise<void>;
   let onEvict: (pod: Pod) => void | Promise<void>;
   let leading: boolean;
   let reports: number;
@@ -31,6 +35,8 @@ describe('the drainer', () => {
     clock = new FakeClock();
     pods = new Map();
     evictions = [];
+    deletions = [];
+    onDelete = () => undefined;
     onEvict = () => undefined;
     leading = true;
     reports = 0;
@@ -39,6 +45,14 @@ describe('the drainer', () => {
       evict: async (one) => {
         evictions.push(one.metadata.name);
         await onEvict(one);
+      },
+      deletePod: async (one, grace) => {
+        deletions.push(`${one.metadata.name} ${grace ?? 'its own'}`);
+        await onDelete(one);
+      },
+      volumes: {
+        getClaim: async (_, name) => ({ spec: { volumeName: `pv-${name}` } }),
+        getVolume: async (name) => ({ spec: { csi: { driver: 'disk.example', volumeHandle: name } } }),
       },
       assertLeading: () => {
         if (!leading) throw new OperatorError('LeadershipLost', 'not leading');
@@ -53,15 +67,15 @@ describe('the drainer', () => {
   /** As the planner does: asks again whenever there is something new. */
   const drain = async (node: string, ms: number) => {
     for (let passed = 0; passed <= ms; passed += 250) {
-      drainer.request(node, 's1');
+      drainer.request(node, 's1', HOW);
       await clock.advance(250);
     }
   };
 
   it('reports an empty node as drained at the first look', async () => {
-    drainer.request('n', 's1');
+    drainer.request('n', 's1', HOW);
     await clock.advance(0);
-    assert.deepEqual(drainer.report('n', 's1'), { podsLeft: 0, refusals: [] });
+    assert.deepEqual(drainer.report('n', 's1'), { how: HOW, podsLeft: 0, refusals: [] });
     assert.equal(reports, 1);
   });
 
@@ -91,8 +105,8 @@ describe('the drainer', () => {
     pods.set('slow', [pod('stuck')]).set('quick', []);
     const { promise, resolve } = Promise.withResolvers<void>();
     onEvict = () => promise;
-    drainer.request('slow', 's1');
-    drainer.request('quick', 's1');
+    drainer.request('slow', 's1', HOW);
+    drainer.request('quick', 's1', HOW);
     await clock.advance(0);
     assert.equal(drainer.report('slow', 's1'), undefined);
     assert.equal(drainer.report('quick', 's1')?.podsLeft, 0);
@@ -112,14 +126,14 @@ describe('the drainer', () => {
       await clock.sleep(10);
       running -= 1;
     };
-    drainer.request('n', 's1');
+    drainer.request('n', 's1', HOW);
     await clock.advance(1000);
     assert.equal(most, 5);
     assert.equal(evictions.length, 20);
   });
 
   it('does not believe a report of an earlier slot', async () => {
-    drainer.request('n', 's1');
+    drainer.request('n', 's1', HOW);
     await clock.advance(0);
     assert.equal(drainer.report('n', 's2'), undefined);
     drainer.retain(new Set());
@@ -140,7 +154,7 @@ describe('the drainer', () => {
       throw new KubeError('Unreachable', 'connection refused');
     };
     await drain('n', 1000);
-    assert.deepEqual(drainer.report('n', 's1'), { podsLeft: 1, refusals: [] });
+    assert.deepEqual(drainer.report('n', 's1'), { how: HOW, podsLeft: 1, refusals: [] });
     onEvict = () => {
       pods.set('n', []);
     };

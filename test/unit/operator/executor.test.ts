@@ -71,6 +71,8 @@ describe('the executor', () => {
     const drainer = new Drainer({
       listPods: async () => [],
       evict: async () => undefined,
+      deletePod: async () => undefined,
+      volumes: api,
       assertLeading: () => undefined,
       onReport: () => undefined,
       clock,
@@ -239,7 +241,7 @@ describe('the executor', () => {
   it('drains only a node that is cordoned and holds a slot', async () => {
     fleet.nodes.replace([trimNode(node('a', 1))], '1');
     fleet.nodeOSes.replace([nodeOS('a', 1)], '1');
-    assert.ok((await execute({ kind: 'Drain', node: 'a' })) !== undefined);
+    assert.ok((await execute({ kind: 'Drain', node: 'a', how: { mode: 'Evict' } })) !== undefined);
   });
 
   it('takes a NodeOS that is already gone for deleted', async () => {

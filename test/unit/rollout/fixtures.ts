@@ -79,6 +79,8 @@ export function nodeOf(name: string, differences: Partial<NodeSnapshot> = {}): N
     cordoned: false,
     marked: false,
     outdated: false,
+    repels: [],
+    volumes: [],
     ready: true,
     architecture: 'amd64',
     deleting: false,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { drainPolicySchema } from '../../../api/index.ts';
 import type { OSImageStatus } from '../../../api/index.ts';
 import { countOf } from '../../../operator/rollout/budget.ts';
 import { selects } from '../../../operator/rollout/membership.ts';
@@ -113,7 +114,8 @@ describe('Slots', () => {
     const views = (attempts: (name: string) => number) =>
       names.map((name) => {
         const os = nodeOSOf(name, { rollout: { attempts: attempts(name) } });
-        return { node: nodeOf(name), os, drain: undefined, rebootTimeoutSeconds: 1, minReadySeconds: 0, now: NOW };
+        const policy = { drainPolicy: drainPolicySchema.parse({}), rebootTimeoutSeconds: 1, minReadySeconds: 0 };
+        return { node: nodeOf(name), os, drain: undefined, alone: false, ...policy, now: NOW };
       });
     const all = { max: 100, unavailable: new Set<string>() };
     const first = grants(

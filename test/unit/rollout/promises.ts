@@ -74,6 +74,7 @@ function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): v
         assert.ok(!slotOf(snapshot, action.node), `${action.node} loses its marks while it holds a slot`);
       return keepsMarks(snapshot, action);
     case 'Drain':
+      keepsDrainPolicy(snapshot, action, world);
       assert.ok(nodeNamed(snapshot, action.node).cordoned, `${action.node} is drained before its cordon is seen`);
       assert.ok(slotOf(snapshot, action.node), `${action.node} is drained without a slot`);
       assert.ok(
@@ -117,6 +118,24 @@ function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): v
     default:
       return;
   }
+}
+
+/** Pods are deleted only when that was asked for and their time is up; evicted only when nobody else empties the node. */
+function keepsDrainPolicy(snapshot: Snapshot, { node, how }: Action & { kind: 'Drain' }, world: World): void {
+  const os = nodeOSNamed(snapshot, node);
+  const image = snapshot.images.find(({ object }) => object.metadata.name === os.spec.imageName);
+  assert.ok(image);
+  const { policy, timeoutSeconds, timeoutAction, loadBalancerWaitSeconds, onlyNodePolicy } = image.object.spec.drain;
+  const start = Date.parse(os.status?.rollout?.drainStart ?? os.status?.rollout?.slotTime ?? '');
+  if (how.mode === 'Delete') {
+    assert.ok(timeoutAction === 'Delete' && timeoutSeconds > 0, `pods of ${node} are deleted unasked`);
+    assert.ok(start + (loadBalancerWaitSeconds + timeoutSeconds) * 1000 <= world.time, `pods of ${node} lose time`);
+  }
+  if (how.mode === 'Evict' || how.mode === 'Delete')
+    assert.equal(policy, 'Evict', `${node} is emptied by somebody else`);
+  if (how.mode === 'Await')
+    assert.ok(onlyNodePolicy === 'Reboot' && snapshot.nodes.length === 1, `${node} is not alone`);
+  assert.ok(start + loadBalancerWaitSeconds * 1000 <= world.time, `${node} is drained while balancers send to it`);
 }
 
 /** Marks go onto nodes with a slot; the taint onto nodes that lack the target of the one OSImage that selects them. */
@@ -193,19 +212,17 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     );
     if (granted.length === 0) continue;
     assert.ok(!image.object.spec.rollout.paused, 'a slot is granted while paused');
+    const passedOver = selected.filter(({ name }) => phaseOf(snapshot, name) === 'Blocked').length;
+    const { maxBlocked } = image.object.spec.rollout;
+    if (granted.some((name) => phaseOf(snapshot, name) !== 'Blocked'))
+      assert.ok(passedOver <= share(maxBlocked, selected.length), 'more nodes are passed over than may be');
     assert.ok(mayReboot(image.object.spec, time), 'a slot is granted outside of a window or in a freeze');
     const lost = selected.filter(
       (node) =>
         !node.ready || node.cordoned || node.deleting || slotOf(snapshot, node.name) || granted.includes(node.name),
     );
     const { maxUnavailable } = image.object.spec.rollout;
-    const percent = typeof maxUnavailable === 'string' ? Number.parseInt(maxUnavailable, 10) : undefined;
-    const most =
-      percent === undefined
-        ? Number(maxUnavailable)
-        : percent === 0
-          ? 0
-          : Math.max(1, Math.floor((selected.length * percent) / 100));
+    const most = share(maxUnavailable, selected.length);
     assert.ok(lost.length <= most, `${lost.length} nodes would be unavailable, at most ${most} may be`);
     for (const name of granted) assert.ok(nodeNamed(snapshot, name).ready, `${name} gets a slot and is not Ready`);
   }
@@ -215,6 +232,18 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
 function inTime(snapshot: Snapshot, name: string, time: number): boolean {
   const ruling = snapshot.images.filter((image) => isSelected(image, nodeNamed(snapshot, name)));
   return ruling.every(({ object }) => mayReboot(object.spec, time));
+}
+
+function share(value: number | string, of: number): number {
+  if (typeof value === 'number') return value;
+  const percent = Number.parseInt(value, 10);
+  return percent === 0 ? 0 : Math.max(1, Math.floor((of * percent) / 100));
+}
+
+function phaseOf(snapshot: Snapshot, name: string): string | undefined {
+  const os = snapshot.nodeOSes.find(({ metadata }) => metadata.name === name);
+  const ruled = snapshot.nodes.some((node) => node.name === name && node.labels['treeline.dev/exclude'] === undefined);
+  return ruled ? os?.status?.rollout?.phase : undefined;
 }
 
 function slotOf(snapshot: Snapshot, name: string): boolean {

@@ -22,6 +22,14 @@ const fleets = fc.record({
   minReadySeconds: fc.constantFrom(0, 30),
   armed: fc.boolean(),
   calendar: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.nat(CALENDARS - 1)),
+  drain: fc.record({
+    timeoutSeconds: fc.constantFrom(0, 15, 60, 600),
+    timeoutAction: fc.constantFrom('Hold', 'Skip', 'Delete'),
+    policy: fc.constantFrom('Evict', 'Evict', 'None'),
+    onlyNodePolicy: fc.constantFrom('Reboot', 'Evict'),
+    loadBalancerWaitSeconds: fc.constantFrom(0, 0, 20),
+  }),
+  maxBlocked: fc.constantFrom<number | string>(0, 1, '10%', '50%'),
   staging: fc.record({
     mode: fc.constantFrom('Eager', 'AheadOfRollout'),
     lookahead: fc.constantFrom(1, 2, 5),
@@ -49,8 +57,9 @@ const faults: fc.Arbitrary<Rates> = fc.record({
 /** With `newer`, every other node runs a newer image than the target at first. */
 function worldOf(fleet: Fleet, newer = false): World {
   const world = new World(fleet.seed);
-  const { maxUnavailable, minReadySeconds, staging, calendar } = fleet;
-  world.addImage({ name: 'fleet', maxUnavailable, minReadySeconds, policy: { staging, ...calendarOf(calendar) } });
+  const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar } = fleet;
+  const policy = { drain, staging, ...calendarOf(calendar) };
+  world.addImage({ name: 'fleet', maxUnavailable, minReadySeconds, rollout: { maxBlocked }, policy });
   for (let index = 0; index < fleet.nodes; index++) {
     const architecture = fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64';
     world.addNode(`node-${index}`, {}, architecture, newer && index % 2 === 1 ? 'v3' : 'v1');

@@ -4,11 +4,12 @@
  */
 import type { NodeOS, NodeOSStatus, OSImage } from '../../../api/index.ts';
 import { toTimestamp } from '../../../api/index.ts';
-import type { Action, NodeMarks } from '../../../operator/rollout/action.ts';
+import type { Action } from '../../../operator/rollout/action.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { Plan } from '../../../operator/rollout/action.ts';
 import type { DrainSnapshot, ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { agentTurn } from './agent-stand-in.ts';
+import { drainTurn, mark } from './drain-stand-in.ts';
 import { imageOf, manifestOf, release } from './fixtures.ts';
 import type { ImageOptions } from './fixtures.ts';
 
@@ -272,7 +273,7 @@ export class World {
         return node !== undefined;
       }
       case 'Drain':
-        this.#drain(action.node);
+        drainTurn(this, action.node, action.how);
         return true;
       case 'Emit':
         this.events.push(`${action.regarding.name} ${action.reason}`);
@@ -292,18 +293,6 @@ export class World {
     const changed = change(os);
     this.nodeOSes.set(name, { ...changed, metadata: { ...changed.metadata, resourceVersion: this.unique('rv') } });
     return true;
-  }
-
-  #drain(name: string): void {
-    const node = this.nodes.get(name);
-    if (node === undefined || !node.cordoned) return;
-    const refused = this.chance(this.rates.refusal) && node.machine.pods > 0;
-    if (!refused) node.machine.pods = Math.max(0, node.machine.pods - 2);
-    const message = "Cannot evict pod as it would violate the pod's disruption budget.";
-    const refusals = refused
-      ? [{ namespace: 'shop', pod: `cart-${name}`, budget: 'cart', message, since: this.now }]
-      : [];
-    this.drains.set(name, { podsLeft: node.machine.pods, refusals });
   }
 
   /** Lets time pass: agents take their turns, pods come to schedulable nodes, what was broken for a while comes back. */
@@ -383,14 +372,22 @@ function stagingWithPlaces(staging: OSImage['spec']['staging']): OSImage['spec']
   return Number.parseInt(String(staging.maxConcurrent), 10) === 0 ? { ...staging, maxConcurrent: 1 } : staging;
 }
 
-function mark(node: WorldNode, marks: NodeMarks): void {
-  if (marks.slot !== undefined) node.marked = marks.slot === 'On';
-  if (marks.outdated !== undefined) node.outdated = marks.outdated;
-}
-
 /** What the operator sees of a node; the machine below it only shows in what its agent reports. */
 function seenBy(node: WorldNode): NodeSnapshot {
   const { name, uid, labels, cordoned, cordonedBy, marked, outdated, ready, architecture, deleting } = node;
   const mark = cordonedBy === undefined ? {} : { cordonedBy };
-  return { name, uid, labels: { ...labels }, cordoned, ...mark, marked, outdated, ready, architecture, deleting };
+  return {
+    name,
+    uid,
+    labels: { ...labels },
+    cordoned,
+    ...mark,
+    marked,
+    outdated,
+    repels: [],
+    volumes: [],
+    ready,
+    architecture,
+    deleting,
+  };
 }
