@@ -76,6 +76,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       return (await client.request({ method: 'PATCH', path, query, body: patch, signal: cut })) as NodeOS;
     },
     now: options.now ?? (() => new Date()),
+    clockSkewMs: () => client.serverClock.skewMs(),
     random,
     log,
   });

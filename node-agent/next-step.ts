@@ -6,11 +6,18 @@
 import type { Deployment, HostStatus, LastOrder, Order, RolloutStatus } from '../api/index.ts';
 import { downgradeRefusal } from './downgrade.ts';
 
+/**
+ * How far the node's clock may be off for an approval to be judged by it. What it may be used too late is of no harm: the
+ * operator keeps the slot of a node that has missed its deadline.
+ */
+export const CLOCK_TOLERANCE_MS = 60_000;
+
 /** Why an order is not carried out; goes into `status.lastOrder.reason`. */
 export type RefusalReason =
   | 'ApprovalMissing'
   | 'ApprovalForOtherDigest'
   | 'ApprovalExpired'
+  | 'ClockSkew'
   | 'DowngradeForbidden'
   | 'NothingStaged'
   | 'OtherDigestStaged';
@@ -40,6 +47,8 @@ export interface Situation {
   /** The part of `status.rollout` that an approval depends on. */
   readonly rollout: Pick<RolloutStatus, 'preBootID'> | undefined;
   readonly now: Date;
+  /** By how many milliseconds `now` is ahead of the API server's time; undefined when that is not known. */
+  readonly clockSkewMs?: number | undefined;
 }
 
 /** Decides the next step; total and without side effects. */
@@ -72,7 +81,7 @@ function stepOf(order: Order, host: HostStatus): Step {
   }
 }
 
-function bootStep(order: Order, { host, rollout, now }: Situation): Step {
+function bootStep(order: Order, { host, rollout, now, clockSkewMs = 0 }: Situation): Step {
   const approval = order.bootApproval;
   if (approval === undefined) {
     return refuse('ApprovalMissing', `Order ${order.id} asks for a boot without an approval; the node stays as it is.`);
@@ -113,6 +122,13 @@ function bootStep(order: Order, { host, rollout, now }: Situation): Step {
   }
   const older = downgrade(order, host.staged, host);
   if (older !== undefined) return older;
+  if (Math.abs(clockSkewMs) > CLOCK_TOLERANCE_MS) {
+    const off = `${Math.round(Math.abs(clockSkewMs) / 1000)} s ${clockSkewMs > 0 ? 'ahead of' : 'behind'}`;
+    return refuse(
+      'ClockSkew',
+      `The node's clock is ${off} the API server's, so it cannot tell whether the boot approval is live; see its time synchronisation.`,
+    );
+  }
   const notBefore = Date.parse(approval.notBefore);
   const notAfter = Date.parse(approval.notAfter);
   // Written so that a time that cannot be read (NaN) counts as expired.

@@ -53,6 +53,8 @@ export interface OrderLoopOptions {
   /** Sends a JSON merge patch to the status subresource and returns the object as it is then. */
   readonly patchStatus: (patch: object, signal: AbortSignal) => Promise<NodeOS>;
   readonly now: () => Date;
+  /** By how many milliseconds the node's clock is ahead of the API server's; undefined while that is not known. */
+  readonly clockSkewMs: () => number | undefined;
   readonly random: () => number;
   readonly log: Logger;
 }
@@ -109,7 +111,8 @@ export class OrderLoop {
     const order = await this.#readOrder(object, host, signal);
     const now = this.#options.now();
     const lastOrder = this.#lastOrder(object, order);
-    const step = nextStep({ order, host, lastOrder, rollout: object.status?.rollout, now });
+    const clockSkewMs = this.#options.clockSkewMs();
+    const step = nextStep({ order, host, lastOrder, rollout: object.status?.rollout, now, clockSkewMs });
     if (order === undefined || step.kind === 'Report') {
       const settled = lastOrder !== undefined && lastOrder.id === order?.id ? { lastOrder } : {};
       await this.#write({ host, progress: null, ...settled }, signal);

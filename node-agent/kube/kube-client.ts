@@ -2,6 +2,7 @@
 import { Agent, type Dispatcher } from 'undici';
 import { AgentError, messageOf } from '../errors.ts';
 import type { KubeConnection } from './connection.ts';
+import { ServerClock } from './server-clock.ts';
 
 /** Longer than the API server takes for anything but a watch, which has a limit of its own. */
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -20,6 +21,8 @@ export interface KubeRequest {
 export class KubeClient implements AsyncDisposable {
   readonly #connection: KubeConnection;
   readonly #dispatcher: Dispatcher;
+  /** What its answers say of the API server's time. */
+  readonly serverClock = new ServerClock();
 
   constructor(connection: KubeConnection, dispatcher?: Dispatcher) {
     this.#connection = connection;
@@ -81,6 +84,7 @@ export class KubeClient implements AsyncDisposable {
       headersTimeout: Math.min(timeoutMs, REQUEST_TIMEOUT_MS),
       bodyTimeout: timeoutMs,
     });
+    this.serverClock.observe(answer.headers['date']);
     if (answer.statusCode < 300) return answer;
     const said = await statusMessage(answer);
     throw new AgentError(

@@ -39,6 +39,10 @@ describe('the next step of an order', () => {
     assert.deepEqual(nextStep(situation()), { kind: 'Boot', digest: B });
   });
 
+  it('boots with a clock that is less than a minute off', () => {
+    for (const clockSkewMs of [-60_000, 60_000]) assert.equal(nextStep(situation({ clockSkewMs })).kind, 'Boot');
+  });
+
   it('still boots when a crash came between unlock and reboot', () => {
     assert.equal(nextStep(situation({ host: host({ staged: { ...staged, locked: false } }) })).kind, 'Boot');
   });
@@ -54,6 +58,8 @@ describe('the next step of an order', () => {
   const refusals: readonly (readonly [string, Partial<Situation>])[] = [
     ['ApprovalExpired', { now: new Date('2026-01-01T12:10:01Z') }],
     ['ApprovalExpired', { order: order({ bootApproval: { digest: B, notBefore: 'never', notAfter: 'ever' } }) }],
+    ['ClockSkew', { clockSkewMs: 60_001 }],
+    ['ClockSkew', { clockSkewMs: -60_001, now: new Date('2026-01-01T12:10:01Z') }],
     ['ApprovalForOtherDigest', { order: order({ bootApproval: { ...order().bootApproval!, digest: A } }) }],
     ['NothingStaged', { host: { bootID: 'boot-1', booted } }],
     ['OtherDigestStaged', { host: host({ staged: { ...staged, digest: digestOf('c') } }) }],

@@ -38,6 +38,7 @@ class Bench {
     release: async () => {},
   });
   patchFailure: Error | undefined;
+  skewMs: number | undefined;
   object: NodeOS;
   #version = 1;
   #loop: OrderLoop | undefined;
@@ -71,6 +72,7 @@ class Bench {
       cleanUp: async () => {},
       patchStatus: async (patch) => this.#patch(patch as Record<string, Record<string, unknown>>),
       now: () => new Date(),
+      clockSkewMs: () => this.skewMs,
       random: () => 0,
       log: pino({ level: 'silent' }),
     };
@@ -200,6 +202,20 @@ describe('the order loop', () => {
     assert.equal(await bench.run(bench.settled), 'Stopped');
     assert.equal(bench.lastOrder?.result, 'Succeeded');
     assert.deepEqual(bench.host.calls, ['stage', 'unlock', 'reboot']);
+  });
+
+  it('does not boot with a clock that is an hour off, and says so; with the clock set right a new approval is used', async () => {
+    const bench = new Bench(orderFor(B));
+    await bench.run(bench.settled);
+    bench.skewMs = -3_600_000;
+    bench.order(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }));
+    assert.equal(await bench.run(bench.settled), 'Stopped');
+    assert.deepEqual([bench.lastOrder?.result, bench.lastOrder?.reason], ['Refused', 'ClockSkew']);
+    assert.match(bench.lastOrder?.message ?? '', /3600 s behind the API server's/);
+    assert.equal(bench.host.staged?.locked, true);
+    bench.skewMs = 900;
+    bench.order(orderFor(B, { id: 'again', goal: 'Boot', bootApproval: liveApproval(B) }));
+    assert.equal(await bench.run(bench.settled), 'Rebooting');
   });
 
   it('locks again and reports when the reboot cannot be asked for', async () => {
