@@ -2,7 +2,14 @@
 import { CORDONED_BY_ANNOTATION, MARKS_ANNOTATION, OUTDATED_TAINT, type NodeOS, type OSImage } from '../api/index.ts';
 import { ObjectCache } from './kube/object-cache.ts';
 import type { Node, Taint } from './kube/objects.ts';
-import type { DrainSnapshot, NodeSnapshot, Resolution, ResolvedImage, Snapshot } from './rollout/snapshot.ts';
+import type {
+  DrainSnapshot,
+  DryRunSnapshot,
+  NodeSnapshot,
+  Resolution,
+  ResolvedImage,
+  Snapshot,
+} from './rollout/snapshot.ts';
 
 export interface Fleet {
   readonly nodes: ObjectCache<Node>;
@@ -26,13 +33,17 @@ export function takeSnapshot(
     readonly target: (image: OSImage) => ResolvedImage | undefined;
   },
   drainer: { readonly report: (node: string, slot: string) => DrainSnapshot | undefined },
+  rehearsals: { readonly report: (node: string, candidate: string) => DryRunSnapshot | undefined },
 ): Snapshot {
   const nodeOSes = byName(fleet.nodeOSes.values());
   const drains = new Map<string, DrainSnapshot>();
+  const dryRuns = new Map<string, DryRunSnapshot>();
   for (const nodeOS of nodeOSes) {
     const slot = slotOf(nodeOS);
     const report = slot === undefined ? undefined : drainer.report(nodeOS.metadata.name, slot);
     if (report !== undefined) drains.set(nodeOS.metadata.name, report);
+    const dryRun = slot === undefined ? rehearsals.report(nodeOS.metadata.name, nodeOS.metadata.uid) : undefined;
+    if (dryRun !== undefined) dryRuns.set(nodeOS.metadata.name, dryRun);
   }
   return {
     images: byName(fleet.images.values()).map((object) => {
@@ -42,6 +53,7 @@ export function takeSnapshot(
     nodes: byName(fleet.nodes.values()).map(nodeSnapshot),
     nodeOSes,
     drains,
+    dryRuns,
   };
 }
 
@@ -52,6 +64,12 @@ export function drainable(fleet: Fleet): Set<string> {
     .filter((nodeOS) => slotOf(nodeOS) !== undefined)
     .map((nodeOS) => nodeOS.metadata.name);
   return new Set(names.filter((name) => fleet.nodes.get(name)?.spec.unschedulable === true));
+}
+
+/** Nodes whose drain may be tried: they hold no slot. */
+export function rehearsable(fleet: Fleet): Set<string> {
+  const free = fleet.nodeOSes.values().filter((nodeOS) => slotOf(nodeOS) === undefined);
+  return new Set(free.map((nodeOS) => nodeOS.metadata.name));
 }
 
 /** What tells one slot of a node from the next; undefined while it holds none. */

@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { readHostConfiguration, resolveTag } from '../registry/index.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { Drainer } from './drain/drainer.ts';
+import { Rehearsals } from './drain/rehearsals.ts';
 import { OperatorError, messageOf } from './errors.ts';
 import { Executor } from './execution/executor.ts';
-import { createFleet, drainable, hasSynced, takeSnapshot } from './fleet.ts';
+import { createFleet, drainable, hasSynced, rehearsable, takeSnapshot } from './fleet.ts';
 import { HealthEndpoints } from './health-endpoints.ts';
 import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
 import { ImageResolver } from './image-resolution/image-resolver.ts';
@@ -91,6 +92,13 @@ async function runOver(
     clock,
     logger,
   });
+  const rehearsals = new Rehearsals({
+    listPods: (node, signal) => api.listPodsOnNode(node, signal),
+    tryEvict: (pod, signal) => api.tryEvict(pod, signal),
+    onReport: wake,
+    clock,
+    logger,
+  });
   const lookup: ImageLookupOptions = { ...lookups, namespace, readSecret: (name) => api.getSecret(name) };
   const resolver = new ImageResolver({
     lookUp: (request, signal) => lookUpImage(lookup, request, signal),
@@ -100,18 +108,19 @@ async function runOver(
   });
   const pullSecretRole = new PullSecretRole(api);
   const onResult = metrics.action.bind(metrics);
-  const executor = new Executor({ api, fleet, drainer, recorder, assertLeading, onResult, clock, logger });
+  const executor = new Executor({ api, fleet, drainer, rehearsals, recorder, assertLeading, onResult, clock, logger });
   const loop = new PlanningLoop({
     mayPlan: () => isLeader() && watches.every((watch) => watch.isCurrent),
     catchUp: async (signal) => {
-      await drainer.stop();
+      await Promise.all([drainer.stop(), rehearsals.stop()]);
       pullSecretRole.forget();
       await Promise.all(watches.map((watch) => watch.refresh(signal)));
     },
     takeSnapshot: () => {
       resolver.follow(fleet.images.values());
       drainer.retain(drainable(fleet));
-      return takeSnapshot(fleet, resolver, drainer);
+      rehearsals.retain(rehearsable(fleet));
+      return takeSnapshot(fleet, resolver, drainer, rehearsals);
     },
     plan,
     execute: async (plan, signal) => {
@@ -164,7 +173,7 @@ async function runOver(
   const background = watches.map((watch) => watch.run(rest.signal));
   if (election !== undefined) background.push(election.run(rest.signal));
   await loop.run(signal);
-  await Promise.all([drainer.stop(), resolver.stop()]);
+  await Promise.all([drainer.stop(), rehearsals.stop(), resolver.stop()]);
   rest.abort();
   await Promise.all(background);
   await election?.release();

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { BackOff } from '../back-off.ts';
 import type { Clock } from '../clock.ts';
 import type { Drainer } from '../drain/drainer.ts';
+import type { Rehearsals } from '../drain/rehearsals.ts';
 import { KubeError, OperatorError, isKubeError, messageOf, retryAfterMs } from '../errors.ts';
 import { slotOf, type Fleet } from '../fleet.ts';
 import type { EventRecorder } from '../kube/event-recorder.ts';
@@ -25,6 +26,7 @@ export interface ExecutorOptions {
   readonly api: KubeApi;
   readonly fleet: Fleet;
   readonly drainer: Drainer;
+  readonly rehearsals: Rehearsals;
   readonly recorder: EventRecorder;
   /** Throws `OperatorError` `LeadershipLost` unless this replica may write now. */
   readonly assertLeading: () => void;
@@ -119,6 +121,8 @@ export class Executor {
         return mark({ api, nodes: fleet.nodes, assertLeading }, action.node, action.marks);
       case 'Drain':
         return this.#drain(action, drainer);
+      case 'DryRun':
+        return this.#rehearse(action);
       case 'WriteImageStatus': {
         const held = fleet.images.get(action.name);
         if (held?.metadata.resourceVersion !== action.resourceVersion)
@@ -149,6 +153,11 @@ export class Executor {
     drainer.request(node, slot, how);
   }
 
+  #rehearse({ node, how }: Action & { kind: 'DryRun' }): void {
+    const nodeOS = this.#options.fleet.nodeOSes.get(node);
+    if (nodeOS !== undefined) this.#options.rehearsals.request(node, nodeOS.metadata.uid, how);
+  }
+
   /** Reads the object anew, so that the next plan does not rest on the same old picture. */
   async #lookAgain(action: Action): Promise<void> {
     const { api, fleet, logger } = this.#options;
@@ -167,6 +176,7 @@ export class Executor {
           return await refresh(fleet.nodes, action.node, (name) => api.getNode(name));
         case 'WriteImageStatus':
           return await refresh(fleet.images, action.name, (name) => api.getOSImage(name));
+        case 'DryRun':
         case 'Emit':
           return;
       }
@@ -202,6 +212,7 @@ function subjectOf(action: Action): string {
     case 'Uncordon':
     case 'Mark':
     case 'Drain':
+    case 'DryRun':
       return `node/${action.node}`;
     case 'DeleteNodeOS':
     case 'WriteOrder':

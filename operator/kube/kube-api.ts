@@ -104,16 +104,12 @@ export class KubeApi {
 
   /** Asks the Eviction API to let the pod go; throws the API server's refusal. */
   async evict(pod: Pod, gracePeriodSeconds?: number, signal?: AbortSignal): Promise<void> {
-    const { namespace, name } = pod.metadata;
-    await this.#connection.call('POST', `${podPath(pod)}/eviction`, {
-      body: {
-        apiVersion: 'policy/v1',
-        kind: 'Eviction',
-        metadata: { namespace, name },
-        deleteOptions: deleteOptions(pod, gracePeriodSeconds),
-      },
-      ...(signal === undefined ? {} : { signal }),
-    });
+    await this.#evict(pod, deleteOptions(pod, gracePeriodSeconds), {}, signal);
+  }
+
+  /** Asks whether the pod could be evicted, and changes nothing; throws as `evict` would. */
+  async tryEvict(pod: Pod, signal?: AbortSignal): Promise<void> {
+    await this.#evict(pod, deleteOptions(pod, undefined), { dryRun: 'All' }, signal);
   }
 
   /** Deletes the pod past its disruption budgets; `Forbidden` without the optional role that allows it. */
@@ -184,6 +180,17 @@ export class KubeApi {
           query: MANAGER,
         })) as Lease,
     };
+  }
+
+  async #evict(
+    pod: Pod,
+    deleteOptions: object,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { namespace, name } = pod.metadata;
+    const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { namespace, name }, deleteOptions };
+    await this.#connection.call('POST', `${podPath(pod)}/eviction`, { body, query, ...(signal && { signal }) });
   }
 
   #own(api: string, resource: string): string {

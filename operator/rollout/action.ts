@@ -45,6 +45,8 @@ export type Action =
   | { readonly kind: 'Mark'; readonly node: string; readonly marks: NodeMarks }
   /** Get pods off the node now, as `how` says, and report what is left in `Snapshot.drains`. */
   | { readonly kind: 'Drain'; readonly node: string; readonly how: DrainOrder }
+  /** Ask how a drain as `how` says would go, without a pod leaving, and report it in `Snapshot.dryRuns`. */
+  | { readonly kind: 'DryRun'; readonly node: string; readonly how: DrainOrder }
   | {
       readonly kind: 'WriteImageStatus';
       readonly name: string;

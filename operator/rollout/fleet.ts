@@ -3,7 +3,7 @@
  * actions and the explanations are made from it, so that what is done and what is said cannot differ.
  */
 import { drainPolicySchema } from '../../api/index.ts';
-import type { NodeOS } from '../../api/index.ts';
+import type { NodeOS, Phase } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
 import { hasFailedForTarget } from './member.ts';
@@ -16,9 +16,10 @@ import { grantSlot } from './phases/draining.ts';
 import { leave } from './phases/leaving.ts';
 import type { Obstacle } from './obstacle.ts';
 import { hasRefuge } from './refuge.ts';
+import { dryRunOrder } from './rehearsal.ts';
+import { rehearse } from './rehearsed-slots.ts';
 import { closedGates, passGates } from './slot-gates.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
-import { grants } from './slots.ts';
 import { grantPlaces } from './staging-grants.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
@@ -52,6 +53,7 @@ export interface Fleet {
 /** Builds the picture, with every decision in it. */
 export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
   const ruling = rulingImages(snapshot);
+  const viewed = ({ member, os }: Candidate) => viewOf(member.node, os, member.membership, snapshot, now);
   const choices = new Map(ruling.map((image) => [image, chooseTarget(image, now)]));
   const nodes = new Map(snapshot.nodes.map((node) => [node.name, node]));
   const nodeOSes = new Map<string, NodeOS>();
@@ -75,11 +77,10 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
       nodeOSes,
     );
     const halted = members.some(hasFailedForTarget);
-    const view = { image, choice, members, budget, halted, snapshot, now };
+    const view = { image, choice, members, budget, halted, snapshot, viewed, now };
     const slots = grantSlots(view);
-    const viewed = ({ member, os }: Candidate) => viewOf(member.node, os, member.membership, snapshot, now);
     const places = grantPlaces(view, slots, viewed);
-    for (const member of [...slots.granted, ...places.granted]) decided.set(member.node.name, member);
+    for (const member of [...slots.granted, ...slots.tried, ...places.granted]) decided.set(member.node.name, member);
     const { closed, heldBack } = slots;
     return { image, choice, members, budget, halted, closed, heldBack, unstaged: places.unstaged };
   });
@@ -175,34 +176,46 @@ export function viewOf(
 /** The policy of nodes that are not drained. */
 const UNRULED = drainPolicySchema.parse({});
 
-/** Asked only where it matters: to look at every other node for every node would grow with the square of the fleet. */
+/** Asked only where it matters, though the first other node is nearly always one. */
 function mayNeedRefuge({ status }: NodeOS): boolean {
-  return status?.rollout?.phase === 'Draining' || status?.rollout?.phase === 'Rebooting';
+  const phase = status?.rollout?.phase;
+  return phase !== undefined && NEEDING_REFUGE.includes(phase);
 }
+
+const NEEDING_REFUGE: readonly Phase[] = ['AwaitingSlot', 'Blocked', 'Draining', 'Rebooting'];
 
 interface Granting {
   readonly granted: readonly Member[];
+  /** Whose drain is tried before they are granted one. */
+  readonly tried: readonly Member[];
   readonly closed: readonly Obstacle[];
   readonly heldBack: readonly Obstacle[];
 }
 
 function grantSlots(fleet: GateView): Granting {
-  const { choice, members, budget, halted, snapshot, now } = fleet;
+  const { choice, members, halted, viewed } = fleet;
   const closed = closedGates(fleet);
   const candidates = members.flatMap((member): Candidate[] =>
     member.os !== undefined && member.step?.awaitsSlot === true ? [{ member, os: member.os }] : [],
   );
-  if (closed.length > 0 || halted || choice.target === undefined) return { granted: [], closed, heldBack: [] };
+  if (closed.length > 0 || halted || choice.target === undefined)
+    return { granted: [], tried: [], closed, heldBack: [] };
   const { through, heldBack } = passGates(candidates, fleet);
-  const viewed = ({ member, os }: Candidate) => viewOf(member.node, os, member.membership, snapshot, now);
-  const names = new Set(grants(through.map(viewed), budget, choice.target.digest));
-  const granted = through.flatMap((candidate): Member[] => {
+  const { ready, untried } = rehearse(candidates, through, fleet, choice.target.digest);
+  const granted = ready.flatMap((candidate): Member[] => {
     const { member, os } = candidate;
     const rollout = os.status?.rollout;
-    if (!names.has(member.node.name) || rollout === undefined || member.target === undefined) return [];
+    if (rollout === undefined || member.target === undefined) return [];
     return [{ ...member, step: grantSlot(viewed(candidate), member.target, rollout) }];
   });
-  return { granted, closed, heldBack };
+  const tried = untried.flatMap((candidate): Member[] => {
+    const { member } = candidate;
+    const order = dryRunOrder(viewed(candidate));
+    return order === undefined || member.step === undefined
+      ? []
+      : [{ ...member, step: { ...member.step, rehearse: order } }];
+  });
+  return { granted, tried, closed, heldBack };
 }
 
 function selectedBy(membership: Membership, image: ImageSnapshot): boolean {

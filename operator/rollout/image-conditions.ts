@@ -157,7 +157,7 @@ function degraded(fleet: ImageFleet): Verdict {
   return yes(Reason.NodesFailed, `${namesOf(failed)} failed; no node gets a new slot for this image.`);
 }
 
-const DRAIN_BLOCKERS: readonly string[] = ['DrainTimedOut', 'DrainRefused'];
+const DRAIN_BLOCKERS: readonly string[] = ['DrainTimedOut', 'DrainRefused', 'DrainWouldBeRefused'];
 
 function drainBlocked(blockers: readonly Blocker[]): Verdict {
   const refused = blockers.find(({ type }) => DRAIN_BLOCKERS.includes(type));

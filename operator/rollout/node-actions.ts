@@ -23,7 +23,11 @@ export function nodeActions(member: Member, view: NodeView | undefined): readonl
   if (step.settled === true && membership.kind === 'Unselected') {
     return [{ kind: 'DeleteNodeOS', name: os.metadata.name, uid: os.metadata.uid }];
   }
-  return [...writes(member, os, step, view), ...cordonActions(member, os, step, view)];
+  return [
+    ...writes(member, os, step, view),
+    ...cordonActions(member, os, step, view),
+    ...(step.rehearse === undefined ? [] : [{ kind: 'DryRun', node: node.name, how: step.rehearse } as const]),
+  ];
 }
 
 function writes(member: Member, os: NodeOS, step: Step, view: NodeView): readonly Action[] {

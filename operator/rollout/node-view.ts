@@ -41,6 +41,8 @@ export interface Step {
   readonly cordon: 'Hold' | 'Release' | 'Leave';
   /** Get pods off the node now. */
   readonly drain?: DrainOrder;
+  /** Find out how the drain of the node would go. */
+  readonly rehearse?: DrainOrder;
   /** The node could take a slot in this moment, if the fleet can spare it. */
   readonly awaitsSlot?: true;
   /** The node needs the image and could fetch it in this moment, if the fleet has a staging place for it. */

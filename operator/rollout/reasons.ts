@@ -92,6 +92,7 @@ export const BLOCKER_TYPES = [
   'DrainTimedOut',
   'DrainRefused',
   'DrainHeldUp',
+  'DrainWouldBeRefused',
   'NodeNotReady',
   'AgentSilent',
   'BudgetSpent',

@@ -8,7 +8,9 @@ import type { Budget } from './budget.ts';
 import { fleetDowngrade } from './downgrade.ts';
 import { imageRefusals } from './image-refusal.ts';
 import type { Member } from './member.ts';
+import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
+import { wouldBeRefused } from './rehearsal.ts';
 import { sameContent } from './same-content.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
@@ -24,6 +26,8 @@ export interface GateView {
   /** True when a node has failed for the target. */
   readonly halted: boolean;
   readonly snapshot: Snapshot;
+  /** A candidate as its phase sees it. */
+  readonly viewed: (candidate: Candidate) => NodeView;
   readonly now: Date;
 }
 
@@ -40,7 +44,7 @@ type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
 const FLEET_GATES: readonly FleetGate[] = [paused, imageRefused, fleetDowngrade, outOfTime, budgetOfZero];
 
 /** Gates that close for one node and leave the others alone. */
-const NODE_GATES: readonly NodeGate[] = [tooManyBlocked];
+const NODE_GATES: readonly NodeGate[] = [tooManyBlocked, drainWouldBeRefused];
 
 /** Every gate that is closed for all nodes of the OSImage; slots are granted only when there is none. */
 export function closedGates(view: GateView): readonly Obstacle[] {
@@ -84,4 +88,8 @@ function budgetOfZero({ budget }: GateView): Obstacle | undefined {
   if (budget.max > 0) return undefined;
   const message = 'spec.rollout.maxUnavailable is 0, which grants no slots; set it to 1 or more to go on.';
   return { type: 'BudgetSpent', message };
+}
+
+function drainWouldBeRefused(candidate: Candidate, { viewed, snapshot }: GateView): Obstacle | undefined {
+  return wouldBeRefused(viewed(candidate), snapshot.dryRuns);
 }

@@ -108,6 +108,15 @@ export interface DrainSnapshot {
   readonly keptVolumes?: readonly string[];
 }
 
+/** What the API server said to evictions that it was only to judge, on a node that may get a slot soon. */
+export interface DryRunSnapshot {
+  /** As which order it was asked; absent: as whatever order is current. */
+  readonly how?: DrainOrder;
+  /** Empty, with no `holdouts`: the node can be emptied now. */
+  readonly refusals: readonly Refusal[];
+  readonly holdouts?: readonly Holdout[];
+}
+
 /**
  * Must show every write that the operator itself has made (to NodeOSes and to Nodes): a slot or a cordon that the
  * caches have not seen yet would be given a second time to somebody else.
@@ -118,4 +127,6 @@ export interface Snapshot {
   readonly nodeOSes: readonly NodeOS[];
   /** By node name; absent for a node whose pods have not been looked at since it got its slot. */
   readonly drains: ReadonlyMap<string, DrainSnapshot>;
+  /** By node name; absent for a node that was not tried, or whose answer is too old to be believed. */
+  readonly dryRuns: ReadonlyMap<string, DryRunSnapshot>;
 }

@@ -21,6 +21,7 @@ import {
   waitUntilReady,
 } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
+import { createBudget, createPod } from './simulated-pods.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
 
 const POOL = { pool: 'operator-test' };
@@ -188,23 +189,8 @@ describe('the operator', function () {
     const digest = registry.push('os', 'v2', '2.0');
     const [node] = await registerNodes('c1');
     await createRefuge(controlPlane);
-    await createPod('web', 'c1', { app: 'web' });
-    await must(controlPlane, {
-      method: 'POST',
-      path: '/apis/policy/v1/namespaces/default/poddisruptionbudgets',
-      body: {
-        apiVersion: 'policy/v1',
-        kind: 'PodDisruptionBudget',
-        metadata: { name: 'web-budget' },
-        spec: { minAvailable: 1, selector: { matchLabels: { app: 'web' } } },
-      },
-    });
-    await eventually('the budget is known', async () => {
-      const { body } = await controlPlane.call({
-        path: '/apis/policy/v1/namespaces/default/poddisruptionbudgets/web-budget',
-      });
-      return (body['status'] as { currentHealthy?: number } | undefined)?.currentHealthy === 1;
-    });
+    await createPod(controlPlane, 'web', 'c1', { app: 'web' });
+    await createBudget(controlPlane, 'web-budget', 'web');
     keep(await startOperator(controlPlane, registry.host));
     await applyImage(`${registry.host}/os:v2`);
     const words = 'The disruption budget web-budget needs 1 healthy pods and has 1 currently';
@@ -234,9 +220,9 @@ describe('the operator', function () {
     const digest = registry.push('os', 'v2', '2.0');
     await registerNodes('d1');
     await createRefuge(controlPlane);
-    await createPod('bare', 'd1', {});
-    await createPod('finished', 'd1', {}, { phase: 'Succeeded' });
-    await createPod('agent', 'd1', {}, { owner: 'DaemonSet' });
+    await createPod(controlPlane, 'bare', 'd1', {});
+    await createPod(controlPlane, 'finished', 'd1', {}, { phase: 'Succeeded' });
+    await createPod(controlPlane, 'agent', 'd1', {}, { owner: 'DaemonSet' });
     keep(await startOperator(controlPlane, registry.host));
     await applyImage(`${registry.host}/os:v2`);
     await eventually('bare is asked to go', async () => {
@@ -322,31 +308,4 @@ describe('the operator', function () {
     assert.match((await get('/metrics'))[1], /^treeline_watch_age_seconds\{resource="nodes"\} /m);
     assert.equal((await get('/other'))[0], 404);
   });
-
-  async function createPod(
-    name: string,
-    nodeName: string,
-    labels: object,
-    { phase = 'Running', owner }: { readonly phase?: string; readonly owner?: string } = {},
-  ) {
-    const path = '/api/v1/namespaces/default/pods';
-    const ownerReferences =
-      owner === undefined ? [] : [{ apiVersion: 'apps/v1', kind: owner, name: 'x', uid: 'x', controller: true }];
-    await must(controlPlane, {
-      method: 'POST',
-      path,
-      body: {
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { name, labels, ownerReferences },
-        spec: { nodeName, containers: [{ name: 'c', image: 'none' }] },
-      },
-    });
-    const conditions = [{ type: 'Ready', status: 'True' }];
-    await must(controlPlane, {
-      method: 'PATCH',
-      path: `${path}/${name}/status`,
-      body: { status: { phase, conditions } },
-    });
-  }
 });

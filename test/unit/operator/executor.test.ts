@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { CORDONED_BY_ANNOTATION, type NodeOS } from '../../../api/index.ts';
 import { Drainer } from '../../../operator/drain/drainer.ts';
+import { Rehearsals } from '../../../operator/drain/rehearsals.ts';
 import { KubeError, OperatorError } from '../../../operator/errors.ts';
 import { Executor } from '../../../operator/execution/executor.ts';
 import { rolloutPatch } from '../../../operator/execution/node-os-writes.ts';
@@ -82,6 +83,13 @@ describe('the executor', () => {
       api,
       fleet,
       drainer,
+      rehearsals: new Rehearsals({
+        listPods: async () => [],
+        tryEvict: async () => undefined,
+        onReport: () => undefined,
+        clock,
+        logger,
+      }),
       recorder: new EventRecorder({ api, identity: 'op', clock, logger }),
       assertLeading: () => {
         if (!leading) throw new OperatorError('LeadershipLost', 'not leading');

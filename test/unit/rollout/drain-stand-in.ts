@@ -1,5 +1,5 @@
 /** The drainer of the simulated world, and what the marks of a Node come to there. */
-import type { NodeMarks } from '../../../operator/rollout/action.ts';
+import type { Action, NodeMarks } from '../../../operator/rollout/action.ts';
 import type { DrainOrder } from '../../../operator/rollout/snapshot.ts';
 import type { World, WorldNode } from './world.ts';
 
@@ -16,6 +16,21 @@ export function drainTurn(world: World, name: string, how: DrainOrder): void {
     ? [{ namespace: 'shop', pod: `cart-${name}`, budget: 'cart', message, since: world.now }]
     : [];
   world.drains.set(name, { how, podsLeft: machine.pods, refusals });
+}
+
+/** How a drain would go: nothing leaves. */
+export function tryTurn(world: World, name: string, how: DrainOrder): void {
+  const message = "Cannot evict pod as it would violate the pod's disruption budget.";
+  const refused = world.chance(world.rates.refusal);
+  const refusals = refused
+    ? [{ namespace: 'shop', pod: `cart-${name}`, budget: 'cart', message, since: world.now }]
+    : [];
+  world.dryRuns.set(name, { how, refusals });
+}
+
+/** True for what only looks at pods: a plan of such actions changes nothing in the API but pods. */
+export function isLook({ kind }: Action): boolean {
+  return kind === 'Drain' || kind === 'DryRun';
 }
 
 /** Puts on a Node, or takes off, what a write of ours says. */

@@ -138,7 +138,9 @@ export function ourCordon(name: string): Partial<NodeSnapshot> {
 
 export const EXCLUDED = { labels: { [EXCLUDE_LABEL]: '' } } as const;
 
-/** A snapshot of the given parts; default: one OSImage for v2 over all nodes. */
+/** A snapshot of the given parts; default: one OSImage for v2 over all nodes, each of which could be emptied now. */
 export function snapshotOf(parts: Partial<Snapshot>): Snapshot {
-  return { images: [imageOf()], nodes: [], nodeOSes: [], drains: new Map(), ...parts };
+  const { nodes = [] } = parts;
+  const dryRuns = new Map(nodes.map(({ name }) => [name, { refusals: [] }]));
+  return { images: [imageOf()], nodes, nodeOSes: [], drains: new Map(), dryRuns, ...parts };
 }

@@ -4,7 +4,7 @@ import { nodeOSSpecSchema, nodeOSStatusSchema, osImageStatusSchema } from '../..
 import type { NodeOS } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
-import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
@@ -81,6 +81,9 @@ function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): v
         inTime(snapshot, action.node, world.time),
         `${action.node} is drained outside of a window or in a freeze`,
       );
+      return;
+    case 'DryRun':
+      assert.ok(!slotOf(snapshot, action.node), `${action.node} holds a slot, and its drain is only tried`);
       return;
     case 'WriteOrder':
       return ordersOnlyTheTarget(snapshot, nodeOSNamed(snapshot, action.name), action, world);
@@ -224,6 +227,7 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     const { maxUnavailable } = image.object.spec.rollout;
     const most = share(maxUnavailable, selected.length);
     assert.ok(lost.length <= most, `${lost.length} nodes would be unavailable, at most ${most} may be`);
+    for (const name of granted) canBeEmptied(snapshot, image, name);
     for (const name of granted) assert.ok(nodeNamed(snapshot, name).ready, `${name} gets a slot and is not Ready`);
   }
 }
@@ -232,6 +236,16 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
 function inTime(snapshot: Snapshot, name: string, time: number): boolean {
   const ruling = snapshot.images.filter((image) => isSelected(image, nodeNamed(snapshot, name)));
   return ruling.every(({ object }) => mayReboot(object.spec, time));
+}
+
+/** No slot for a node whose drain was not tried, or was refused, unless its pods are deleted in the end. */
+function canBeEmptied(snapshot: Snapshot, image: ImageSnapshot, name: string): void {
+  const { policy, timeoutAction, timeoutSeconds } = image.object.spec.drain;
+  if (policy === 'None' || snapshot.nodes.length === 1) return;
+  const heard = snapshot.dryRuns.get(name);
+  assert.ok(heard !== undefined, `${name} gets a slot, and nobody has tried whether it can be emptied`);
+  const forced = timeoutAction === 'Delete' && timeoutSeconds > 0;
+  assert.ok(heard.refusals.length === 0 || forced, `${name} gets a slot that its pods cannot leave`);
 }
 
 function share(value: number | string, of: number): number {

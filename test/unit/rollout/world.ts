@@ -4,12 +4,18 @@
  */
 import type { NodeOS, NodeOSStatus, OSImage } from '../../../api/index.ts';
 import { toTimestamp } from '../../../api/index.ts';
-import type { Action } from '../../../operator/rollout/action.ts';
+import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
-import type { Plan } from '../../../operator/rollout/action.ts';
-import type { DrainSnapshot, ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import type {
+  DrainSnapshot,
+  DryRunSnapshot,
+  ImageSnapshot,
+  NodeSnapshot,
+  Snapshot,
+} from '../../../operator/rollout/snapshot.ts';
 import { agentTurn } from './agent-stand-in.ts';
-import { drainTurn, mark } from './drain-stand-in.ts';
+import { drainTurn, mark, tryTurn } from './drain-stand-in.ts';
+import { randomFrom } from './seeded-random.ts';
 import { imageOf, manifestOf, release } from './fixtures.ts';
 import type { ImageOptions } from './fixtures.ts';
 
@@ -79,17 +85,6 @@ export interface WorldNode {
   machine: Machine;
 }
 
-/** Deterministic random numbers in [0, 1) (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 /** Longer than any window of the simulated calendars is closed. */
 const DAY_MS = 86_400_000;
 
@@ -101,6 +96,7 @@ export class World {
   readonly nodes = new Map<string, WorldNode>();
   readonly nodeOSes = new Map<string, NodeOS>();
   readonly drains = new Map<string, DrainSnapshot>();
+  readonly dryRuns = new Map<string, DryRunSnapshot>();
   readonly events: string[] = [];
   /** What a reference means; a tag that moves is set anew. */
   readonly tags = new Map<string, string>();
@@ -187,6 +183,7 @@ export class World {
       nodes: [...this.nodes.values()].map(seenBy),
       nodeOSes: [...this.nodeOSes.values()],
       drains: new Map(this.drains),
+      dryRuns: new Map(this.dryRuns),
     };
   }
 
@@ -275,6 +272,9 @@ export class World {
       case 'Drain':
         drainTurn(this, action.node, action.how);
         return true;
+      case 'DryRun':
+        tryTurn(this, action.node, action.how);
+        return true;
       case 'Emit':
         this.events.push(`${action.regarding.name} ${action.reason}`);
         return true;
@@ -309,6 +309,8 @@ export class World {
       }
       agentTurn(this, node);
     }
+    // An answer is not believed for long.
+    for (const name of this.dryRuns.keys()) if (this.chance(0.3)) this.dryRuns.delete(name);
     for (const name of this.drains.keys()) if (!this.nodes.has(name)) this.drains.delete(name);
   }
 
