@@ -2,7 +2,7 @@
  * Conditions as in the Kubernetes API conventions ("Typical status properties"), so that `kubectl wait` and
  * kstatus-based GitOps tools read them without knowing Treeline.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const timestamp = (description: string) => z.iso.datetime({ offset: true }).describe(description);
 

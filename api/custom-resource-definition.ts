@@ -2,7 +2,7 @@
  * Turns the zod schemas into CustomResourceDefinitions, so that types, parsers and CRDs cannot drift apart.
  * A structural schema (Kubernetes "Specify a structural schema") knows less than JSON Schema: what it forbids is removed here.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { GROUP, VERSION } from './constants.ts';
 import { nodeOSSpecSchema, nodeOSStatusSchema } from './node-os.ts';
 import { osImageStatusSchema } from './os-image-status.ts';

@@ -1,5 +1,5 @@
 /** `spec.drain` of an OSImage: how a node is emptied before it is rebooted. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { labelSelectorSchema } from './label-selector.ts';
 
 export const drainPolicySchema = z

@@ -1,5 +1,5 @@
 /** `spec.health` of an OSImage: when a node, or the fleet, counts as healthy. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const healthPolicySchema = z
   .strictObject({

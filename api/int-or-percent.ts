@@ -1,5 +1,5 @@
 /** A number of nodes, or a percentage of them, as Deployments have it. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const intOrPercentSchema = z.union([z.int().min(0), z.string().regex(/^(100|[1-9]?[0-9])%$/)]).meta({
   'x-kubernetes-validations': [

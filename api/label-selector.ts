@@ -1,5 +1,5 @@
 /** Label selectors as Kubernetes has them (documentation, "Labels and Selectors"). */
-import { z } from 'zod';
+import * as z from 'zod';
 
 // Kubernetes "Labels and selectors", syntax: an optional DNS prefix and a name of at most 63 characters.
 const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';

@@ -2,7 +2,7 @@
  * `NodeOS`: one node's rebase order and what that node says. One per Node, with the Node's name, owned by it.
  * The operator writes `spec`, `status.rollout` and `status.conditions`; the node's agent writes the rest of `status`.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { conditionsSchema } from './condition.ts';
 import type { ObjectMeta } from './object-meta.ts';
 

@@ -1,5 +1,5 @@
 /** `status` of an OSImage: what the operator says about the rollout. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { conditionsSchema } from './condition.ts';
 
 const releaseSchema = z.strictObject({

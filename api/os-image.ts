@@ -1,5 +1,5 @@
 /** `OSImage`: what a set of nodes should run. People and Git write `spec`; only the operator writes `status`. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { drainPolicySchema } from './drain-policy.ts';
 import { healthPolicySchema } from './health-policy.ts';
 import { labelSelectorSchema } from './label-selector.ts';

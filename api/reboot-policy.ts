@@ -1,5 +1,5 @@
 /** `spec.reboot` of an OSImage: how a node is rebooted. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const rebootPolicySchema = z
   .strictObject({

@@ -1,5 +1,5 @@
 /** `spec.rollout` of an OSImage: how the fleet moves. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { intOrPercentSchema } from './int-or-percent.ts';
 
 export const rolloutPolicySchema = z

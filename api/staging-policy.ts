@@ -1,5 +1,5 @@
 /** `spec.staging` of an OSImage: how nodes fetch the image before anything disturbs them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { intOrPercentSchema } from './int-or-percent.ts';
 
 export const stagingPolicySchema = z

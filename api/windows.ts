@@ -1,5 +1,5 @@
 /** `spec.windows` and `spec.freezes` of an OSImage: when the fleet may be touched, and when it may not. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** One field of a schedule: a list of values, ranges and steps, in the syntax that CEL (RE2) and JavaScript share. */
 function field(value: string, alone: string): string {

@@ -1,5 +1,7 @@
-/** What other rooms may use of the agent: the agent itself, hosts, and what the command line needs of `ostree admin`. */
-export { runAgent } from './agent.ts';
+/**
+ * What other rooms may use of it: hosts, and what the command line needs of `ostree admin`. Not the agent itself, whose Kubernetes client no
+ * other command should have to load: the command that starts it imports `agent.ts`.
+ */
 export { commandRunner } from './host/command.ts';
 export { createHost, type HostKind } from './host/create-host.ts';
 export { describeDeployment } from './host/deployments.ts';

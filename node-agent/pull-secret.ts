@@ -1,5 +1,5 @@
 /** Reads the one Secret that an order names. The agent's role lists those in use, by name. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Credentials, parseDockerConfig } from '../registry/index.ts';
 import { AgentError, messageOf } from './errors.ts';
 import type { KubeClient } from './kube/kube-client.ts';

@@ -3,7 +3,7 @@
  * specification, "Token Authentication"). Tokens are kept per scope, fetched once for many waiting requests, and
  * replaced when the registry refuses them or their time is over.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { type Answer, type Connection, drain, header, readBody } from './connection.ts';
 import { askCredentialHelper } from './credential-helper.ts';

@@ -3,7 +3,7 @@
  * docker-credential-helpers protocol: a host on standard input, a JSON object on standard output).
  */
 import { spawn } from 'node:child_process';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Credential } from './credentials.ts';
 import { printable, RegistryError } from './errors.ts';
 

@@ -2,7 +2,7 @@
  * Credentials from a docker-config file (`auth.json`, `config.json`, a Secret of type kubernetes.io/dockerconfigjson),
  * see containers-auth.json(5): the longest matching `host[/namespace…]` entry wins.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { printable, RegistryError, reasonOf } from './errors.ts';
 
 export type Credential =

@@ -1,5 +1,5 @@
 /** The `manifest.json` of a `docker save` tar, and which of its images a reference means. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { printable, RegistryError } from './errors.ts';
 import { formatImageReference, type ImageReference, invalid } from './image-reference.ts';
 

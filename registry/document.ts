@@ -2,7 +2,7 @@
  * Strict reading of manifests, indexes and configs, which come from strangers: every member that Treeline uses is
  * checked, sizes and counts are bounded, and what is unknown is kept as it was.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { isDigest } from './digest.ts';
 import { RegistryError, type RegistryErrorCode } from './errors.ts';
 import type { ImageConfig, ImageIndex, ImageManifest } from './oci.ts';

@@ -3,7 +3,7 @@
  * them would not want to be silently ignored (a misspelt `blocked`) is told as a warning.
  */
 import { parse, TomlError } from 'smol-toml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { printable, RegistryError } from './errors.ts';
 
 export interface ConfigurationText {

@@ -1,5 +1,5 @@
 /** Turns an answer that is neither success nor expected into a RegistryError, quoting what the server says about it. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Answer, drain, header, readBody } from './connection.ts';
 import { printable, RegistryError, type RegistryErrorCode } from './errors.ts';
 import { parseRetryAfter } from './retry.ts';

@@ -37,6 +37,33 @@ function workerUrls(workers: ReadonlySet<string>): Plugin {
   };
 }
 
+/**
+ * What the registry client and the agent use of undici. Its index loads fetch, WebSockets, caches and mocks, too, which
+ * takes a tenth of the time of a pull that finds nothing to do.
+ */
+const UNDICI_PARTS = `
+import Dispatcher from 'undici/lib/dispatcher/dispatcher.js';
+import Agent from 'undici/lib/dispatcher/agent.js';
+import Pool from 'undici/lib/dispatcher/pool.js';
+import ProxyAgent from 'undici/lib/dispatcher/proxy-agent.js';
+import requests from 'undici/lib/api/index.js';
+Object.assign(Dispatcher.prototype, requests);
+export { Agent, Pool, ProxyAgent };
+`;
+
+function undiciParts(): Plugin {
+  return {
+    name: 'undici-parts',
+    setup(hooks) {
+      hooks.onResolve({ filter: /^undici$/ }, ({ importer }) => {
+        const room = relative(ROOT, importer).split('/')[0];
+        return room === 'registry' || room === 'node-agent' ? { path: 'undici', namespace: 'undici-parts' } : undefined;
+      });
+      hooks.onLoad({ filter: /./, namespace: 'undici-parts' }, () => ({ contents: UNDICI_PARTS, resolveDir: ROOT }));
+    },
+  };
+}
+
 /** Writes the bundle to `folder`, which is emptied first. Returns esbuild's account of what went in. */
 export async function bundle(folder: string): Promise<Metafile> {
   const workers = globSync(`{${ROOMS}}/**/*-worker.ts`, { cwd: ROOT });
@@ -59,7 +86,7 @@ export async function bundle(folder: string): Promise<Metafile> {
     legalComments: 'linked',
     metafile: true,
     logLevel: 'warning',
-    plugins: [workerUrls(new Set(workers.map((path) => basename(path, '.ts'))))],
+    plugins: [workerUrls(new Set(workers.map((path) => basename(path, '.ts')))), undiciParts()],
   });
   return metafile;
 }

@@ -1,7 +1,8 @@
 /** `treeline agent`: the process that runs on every node. */
 import { existsSync } from 'node:fs';
 import { DEFAULT_NAMESPACE } from '../../api/index.ts';
-import { type HostKind, runAgent } from '../../node-agent/index.ts';
+import { runAgent } from '../../node-agent/agent.ts';
+import type { HostKind } from '../../node-agent/index.ts';
 import { defineCommand } from '../command.ts';
 import { CliError, EXIT } from '../errors.ts';
 import { LIMIT_FLAGS, limitOptions } from '../limit-flags.ts';

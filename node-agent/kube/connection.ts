@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { parse as parseYAML } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AgentError, messageOf } from '../errors.ts';
 
 export interface KubeConnection {

@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { DEFAULT_NAMESPACE, toTimestamp } from '../../api/index.ts';
 import type { NodeOS, Order, Progress } from '../../api/index.ts';
-import { runAgent } from '../../node-agent/index.ts';
+import { runAgent } from '../../node-agent/agent.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { agentToken } from '../../testbed/control-plane-treeline.ts';
 import { startCutConnection } from '../../testbed/cut-connection.ts';
