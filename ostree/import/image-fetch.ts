@@ -380,10 +380,10 @@ export class ImageFetch {
 
 /** The commit of a chunk or a derived layer. */
 async function layerCommit(pool: ImportPool, handle: WriterHandle, contents: readonly LayerContent[]): Promise<string> {
-  const objects: string[] = [];
+  const objects: Uint8Array[] = [];
   for (const content of contents) {
     if (content.kind === 'derived') return content.commit;
-    if (content.kind === 'chunk') objects.push(...content.objects);
+    if (content.kind === 'chunk') objects.push(content.objects);
   }
   return await pool.run({ kind: 'seal', handle, objects });
 }

@@ -5,9 +5,9 @@
  * Source: ostree-rs-ext, container store: layer commits.
  */
 import { variant } from '../gvariant/value.ts';
+import { encodeChecksumDirectory } from '../objects/checksum-directory.ts';
 import { encodeCommit, type Commit } from '../objects/commit.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
-import { encodeDirtree } from '../objects/dirtree.ts';
 import { S_IFDIR } from '../objects/file-header.ts';
 import { NO_XATTRS } from '../objects/xattrs.ts';
 import type { DerivedFilterOptions } from './derived-filter.ts';
@@ -36,8 +36,8 @@ export interface LayerTask {
 export type LayerContent =
   /** `detachedMetadata` is the raw `a{sv}`, unverified. Absent in all but the first share. */
   | { readonly kind: 'base'; readonly commit?: ImportedCommit }
-  /** Checksums of the file objects. */
-  | { readonly kind: 'chunk'; readonly objects: readonly string[] }
+  /** Checksums of the file objects, 32 bytes each. */
+  | { readonly kind: 'chunk'; readonly objects: Uint8Array }
   | {
       readonly kind: 'derived';
       /** The layer commit. */
@@ -138,11 +138,10 @@ function inLayer(task: LayerTask, error: unknown): unknown {
  * Writes a chunk's layer commit and returns its checksum: a flat directory in which each object is named by its checksum,
  * equal wherever it is made.
  *
- * @param objects of all shares, in any order
+ * @param objects checksums of all shares, 32 bytes each, in any order
  */
-export function sealChunk(sink: ObjectSink, objects: readonly string[]): string {
-  const files = objects.map((checksum) => ({ name: checksum, checksum }));
-  const dirtree = sink.writeMetadata('dirtree', encodeDirtree({ files, directories: [] }));
+export function sealChunk(sink: ObjectSink, objects: readonly Uint8Array[]): string {
+  const dirtree = sink.writeMetadata('dirtree', encodeChecksumDirectory(Buffer.concat(objects)));
   const directory = { uid: 0, gid: 0, mode: S_IFDIR | 0o755, xattrs: NO_XATTRS };
   const dirmeta = sink.writeMetadata('dirmeta', encodeDirectoryMetadata(directory));
   const commit = { metadata: [], subject: '', body: '', timestamp: 0, dirtree, dirmeta };

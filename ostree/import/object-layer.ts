@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { S_IFREG, SYMLINK_MODE, type FileHeader } from '../objects/file-header.ts';
+import { ChecksumSet } from '../objects/checksum-set.ts';
 import type { MetadataType } from '../objects/object-name.ts';
 import { decodeXattrs, type Xattr } from '../objects/xattrs.ts';
 import { ContentWriter, SMALL_FILE_BYTES } from './content-writer.ts';
@@ -41,7 +42,8 @@ export class ObjectLayer implements TarConsumer {
   readonly #share: Share;
   readonly #content: ContentWriter;
   readonly #xattrs = new XattrsCache();
-  readonly #files = new Set<string>();
+  /** Of a chunk. */
+  readonly #files = new ChecksumSet();
   #current: StoreEntry | undefined;
   /** Bytes of the current metadata object or attribute list. */
   #pieces: Buffer[] = [];
@@ -131,10 +133,10 @@ export class ObjectLayer implements TarConsumer {
     return this.#commit;
   }
 
-  /** The checksums of the file objects of a chunk, sorted. */
-  finishChunk(): readonly string[] {
+  /** The checksums of the file objects of a chunk, 32 bytes each. */
+  finishChunk(): Uint8Array {
     this.#finish();
-    return [...this.#files].sort();
+    return this.#files.toBytes();
   }
 
   #finish(): void {
@@ -179,10 +181,9 @@ export class ObjectLayer implements TarConsumer {
 
   #beginFile(entry: TarEntry, checksum: string): void {
     const xattrs = this.#takeXattrs(checksum);
-    if (this.#kind === 'chunk' && this.#files.has(checksum)) {
+    if (this.#kind === 'chunk' && !this.#files.add(checksum)) {
       throw new ImportError('InvalidLayer', `duplicate object: ${checksum}.file`);
     }
-    if (this.#kind === 'chunk') this.#files.add(checksum);
     this.#writesContent = false;
     // What is here was verified when it was written; the same name means the same content. For small files the writer's
     // own look is enough: hashing them costs less than another one.

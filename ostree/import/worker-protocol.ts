@@ -12,7 +12,7 @@ import type { Share } from './share.ts';
 
 /** Work that is done when it is answered, in one go. */
 export type Job =
-  | { readonly kind: 'seal'; readonly handle: WriterHandle; readonly objects: readonly string[] }
+  | { readonly kind: 'seal'; readonly handle: WriterHandle; readonly objects: readonly Uint8Array[] }
   | { readonly kind: 'base'; readonly handle: WriterHandle; readonly task: BaseTask }
   | { readonly kind: 'merge'; readonly task: MergeTask };
 

@@ -1,9 +1,11 @@
 /** Objects of a repository together with those that wait in staging directories to become part of it. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { decodeCommit, metadataChecksum, type Commit } from '../objects/commit.ts';
 import { decodeDirtree, type Dirtree } from '../objects/dirtree.ts';
-import type { MetadataType, ObjectType } from '../objects/object-name.ts';
+import { ChecksumSet } from '../objects/checksum-set.ts';
+import { isChecksum, type MetadataType, type ObjectType } from '../objects/object-name.ts';
+import { directoryNames } from './directory-names.ts';
 import { extensionOf } from './loose-objects.ts';
 import { stagedObjectPath } from './object-writer.ts';
 import type { Repository } from './repository.ts';
@@ -16,20 +18,20 @@ export interface ObjectSource {
 
 export class StagedObjects implements ObjectSource {
   readonly #repository: Repository;
-  /** Staging directory by name of the object in it, as it was at the start: what is moved since is in the repository. */
-  readonly #staged = new Map<string, string>();
+  readonly #stagingPaths: readonly string[];
+  /** By extension, each with the index of its staging directory, as it was at the start: what is moved since is in the repository. */
+  readonly #staged = new Map<string, ChecksumSet>();
 
   /** Throws what reading the staging directories throws. */
   constructor(repository: Repository, stagingPaths: readonly string[]) {
     this.#repository = repository;
-    for (const path of stagingPaths) {
-      for (const name of readDirectory(path)) this.#staged.set(name, path);
-    }
+    this.#stagingPaths = stagingPaths;
+    stagingPaths.forEach((path, index) => this.#list(path, index));
   }
 
   hasObject(type: ObjectType, checksum: string): boolean {
-    const name = `${checksum}.${extensionOf(type, this.#repository.mode)}`;
-    return this.#staged.has(name) || this.#repository.hasObject(type, checksum);
+    const staged = this.#staged.get(extensionOf(type, this.#repository.mode));
+    return staged?.has(checksum) === true || this.#repository.hasObject(type, checksum);
   }
 
   /** Throws MissingObject or CorruptObject. */
@@ -44,8 +46,26 @@ export class StagedObjects implements ObjectSource {
     return bytes === undefined ? this.#repository.readDirtree(checksum) : decodeDirtree(bytes);
   }
 
+  /** Takes in what a staging directory holds; nothing when its transaction has been committed in the meantime. */
+  #list(path: string, index: number): void {
+    try {
+      for (const name of directoryNames(path)) {
+        const dot = name.indexOf('.');
+        const checksum = name.slice(0, dot);
+        if (!isChecksum(checksum)) continue;
+        const extension = name.slice(dot + 1);
+        const known = this.#staged.get(extension);
+        const staged = known ?? new ChecksumSet();
+        if (known === undefined) this.#staged.set(extension, staged);
+        staged.add(checksum, index);
+      }
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw ioError(`read the staging directory ${path}`, error);
+    }
+  }
+
   #read(type: MetadataType, checksum: string): Buffer | undefined {
-    const stagingPath = this.#staged.get(`${checksum}.${type}`);
+    const stagingPath = this.#stagingPaths[this.#staged.get(type)?.note(checksum) ?? -1];
     if (stagingPath === undefined) return undefined;
     let bytes: Buffer;
     try {
@@ -56,15 +76,5 @@ export class StagedObjects implements ObjectSource {
     }
     if (metadataChecksum(bytes) === checksum) return bytes;
     throw new OstreeError('CorruptObject', `The staged object ${checksum}.${type} is corrupt; pull the image again`);
-  }
-}
-
-/** The names in a staging directory; none when its transaction has been committed in the meantime. */
-function readDirectory(path: string): readonly string[] {
-  try {
-    return readdirSync(path);
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return [];
-    throw ioError(`read the staging directory ${path}`, error);
   }
 }

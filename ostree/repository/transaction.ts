@@ -3,12 +3,13 @@
  * follow. Killed at any point it leaves a staging directory that the next transaction deletes, or complete objects that
  * no ref names yet.
  */
-import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { setImmediate as otherWork } from 'node:timers/promises';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { assertChecksum } from '../objects/object-name.ts';
 import { DurableFileSystem } from '../posix/sync.ts';
 import type { RepositoryConfig } from './config.ts';
+import { directoryNames } from './directory-names.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { ObjectWriter } from './object-writer.ts';
 import { assertRefName } from './ref-name.ts';
@@ -161,12 +162,16 @@ async function publish(transactions: readonly Transaction[], wanted: (name: stri
   let moved = 0;
   for (const { handle } of transactions) {
     const objects = `${handle.repositoryPath}/objects`;
-    for (const name of readdirSync(handle.stagingPath)) {
-      if (!wanted(name)) continue;
-      const target = `${objects}/${name.slice(0, 2)}/${name.slice(2)}`;
-      move(`${handle.stagingPath}/${name}`, target);
-      moved++;
-      if (moved % RENAMES_PER_TURN === 0) await otherWork();
+    // Until a look finds nothing: what a directory says while names go out of it is not to be relied on.
+    for (let before = -1; moved !== before;) {
+      before = moved;
+      for (const name of directoryNames(handle.stagingPath)) {
+        if (!wanted(name)) continue;
+        const target = `${objects}/${name.slice(0, 2)}/${name.slice(2)}`;
+        move(`${handle.stagingPath}/${name}`, target);
+        moved++;
+        if (moved % RENAMES_PER_TURN === 0) await otherWork();
+      }
     }
   }
   return moved > 0;
