@@ -63,6 +63,8 @@ const ALLOWED: readonly Row[] = [
     201,
   ],
   ['read a pull Secret by its name', { path: `${SECRETS}/rbac-operator` }, 200],
+  ['read a volume by its name', { path: '/api/v1/persistentvolumes/none' }, 404],
+  ['read a claim by its name', { path: '/api/v1/namespaces/default/persistentvolumeclaims/none' }, 404],
   ['read its Lease', { path: `${LEASES}/treeline-operator` }, 404],
   ['read the Role of pull Secrets', { path: PULL_SECRETS_ROLE }, 200],
 ];
@@ -75,6 +77,7 @@ const REFUSED: readonly Row[] = [
   ['replace a Node', { method: 'PUT', path: NODE_PATH, body: {} }, 403, rbac],
   ['change the status of a Node', patch(`${NODE_PATH}/status`, { status: {} }), 403, rbac],
   ['delete a Pod past its disruption budget', { method: 'DELETE', path: `${PODS}/${POD}` }, 403, rbac],
+  ['list the claims of a namespace', { path: '/api/v1/namespaces/default/persistentvolumeclaims' }, 403, rbac],
   ['create a Pod', { method: 'POST', path: PODS, body: {} }, 403, rbac],
   ['run a command in a Pod', { method: 'POST', path: `${PODS}/${POD}/exec?command=id` }, 403, rbac],
   ['list the Secrets of its own namespace', { path: SECRETS }, 403, rbac],

@@ -161,4 +161,47 @@ describe('the drainer', () => {
     await drain('n', 7000);
     assert.equal(drainer.report('n', 's1')?.podsLeft, 0);
   });
+
+  it('deletes what is left when it is told to, with the grace that it is told, and says what it may not delete', async () => {
+    pods.set('n', [pod('web'), pod('db')]);
+    onDelete = ({ metadata }) => {
+      if (metadata.name === 'db') throw new KubeError('Forbidden', 'pods "db" is forbidden', { status: 403 });
+    };
+    drainer.request('n', 's1', { mode: 'Delete', gracePeriodSeconds: 5 });
+    await clock.advance(0);
+    assert.deepEqual([deletions.sort(), evictions], [['db 5', 'web 5'], []]);
+    const [refusal] = drainer.report('n', 's1')?.refusals ?? [];
+    assert.deepEqual([refusal?.pod, refusal?.deletion], ['db', true]);
+  });
+
+  it('looks anew at once when it is told to drain in another way', async () => {
+    pods.set('n', [pod('web')]);
+    drainer.request('n', 's1', { mode: 'Watch' });
+    await clock.advance(0);
+    assert.deepEqual(evictions, []);
+    drainer.request('n', 's1', HOW);
+    assert.equal(drainer.report('n', 's1'), undefined, 'what was seen by the other order does not count');
+    await clock.advance(0);
+    assert.deepEqual(evictions, ['web']);
+  });
+
+  it('names the volumes of pods that stay, once all others have left', async () => {
+    const owner = { apiVersion: 'apps/v1', kind: 'DaemonSet', name: 'x', uid: 'x', controller: true };
+    const store: Pod = {
+      metadata: { ...pod('store').metadata, ownerReferences: [owner] },
+      spec: {
+        volumes: [
+          { name: 'data', persistentVolumeClaim: { claimName: 'claim' } },
+          { name: 'fast', ephemeral: {} },
+        ],
+      },
+    };
+    pods.set('n', [store]);
+    drainer.request('n', 's1', { ...HOW, nameVolumes: true });
+    await clock.advance(0);
+    assert.deepEqual(drainer.report('n', 's1')?.keptVolumes, [
+      'kubernetes.io/csi/disk.example^pv-claim',
+      'kubernetes.io/csi/disk.example^pv-store-fast',
+    ]);
+  });
 });

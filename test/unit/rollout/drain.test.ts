@@ -110,6 +110,7 @@ describe('A drain', () => {
     const controlPlane = nodeOf('cp', { repels: ['node-role.kubernetes.io/control-plane=:NoSchedule'] });
     assert.deepEqual(drainOf({ others: [controlPlane] }), { mode: 'Await' }, 'its pods do not tolerate that taint');
     assert.deepEqual(drainOf({ others: [{ ...REFUGE, cordoned: true, ready: false }] }), EVICT, 'it will be back');
+    assert.deepEqual(drainOf({ others: [{ ...REFUGE, deleting: true }] }), { mode: 'Await' }, 'it will not');
     assert.deepEqual(drainOf({ others: [], drain: { onlyNodePolicy: 'Evict' } }), EVICT);
   });
 
