@@ -18,13 +18,16 @@ interface WatchEvent<Item> {
 export class ObjectWatch<Item extends WatchedObject> implements AsyncDisposable {
   readonly #controlPlane: ControlPlane;
   readonly #path: string;
-  readonly #onChange: () => void;
+  readonly #onChange: (changed?: Item) => void;
   readonly #items = new Map<string, Item>();
   readonly #stop = new AbortController();
   readonly #following: Promise<void>;
 
-  /** Starts at once. `path` is a collection, for example `/api/v1/nodes`; `onChange` is called after every change. */
-  constructor(controlPlane: ControlPlane, path: string, onChange: () => void) {
+  /**
+   * Starts at once. `path` is a collection, for example `/api/v1/nodes`. `onChange` is called after every change: with
+   * the object that was made or changed; without one after a list or a deletion.
+   */
+  constructor(controlPlane: ControlPlane, path: string, onChange: (changed?: Item) => void) {
     this.#controlPlane = controlPlane;
     this.#path = path;
     this.#onChange = onChange;
@@ -73,9 +76,10 @@ export class ObjectWatch<Item extends WatchedObject> implements AsyncDisposable 
     for await (const line of createInterface({ input: response.body })) {
       const { type, object } = JSON.parse(line) as WatchEvent<Item>;
       if (type === 'ERROR') return;
+      if (type === 'BOOKMARK') continue;
       if (type === 'DELETED') this.#items.delete(object.metadata.name);
-      else if (type !== 'BOOKMARK') this.#items.set(object.metadata.name, object);
-      this.#onChange();
+      else this.#items.set(object.metadata.name, object);
+      this.#onChange(type === 'DELETED' ? undefined : object);
     }
   }
 }
