@@ -29,6 +29,8 @@ interface Result {
   readonly requestsPerNode: number;
   readonly operatorWritesPerNode: number;
   readonly agentWritesPerNode: number;
+  /** The operator's and the agents' writes per node, by what is written. */
+  readonly writesByResource: Readonly<Record<string, number>>;
   readonly idleRequestsPerSecond: number;
   readonly planMeanMs: number;
   /** Upper bound of the histogram's bucket that holds the 99th percentile. */
@@ -136,6 +138,7 @@ async function measureFleet(
       requestsPerNode: requests / count,
       operatorWritesPerNode: writes / count,
       agentWritesPerNode: (traffic.agentWrites - trafficBefore.agentWrites) / count,
+      writesByResource: writesByResource(before[0], after[0], count),
       idleRequestsPerSecond:
         (requestsOf(idleAfter) - requestsOf(idleBefore) - (fleet.traffic.requests - idleTraffic)) / idleSeconds,
       ...plans,
@@ -185,6 +188,26 @@ function writesOf(samples: readonly Sample[]): number {
   );
 }
 
+function writesByResource(
+  before: readonly Sample[],
+  after: readonly Sample[],
+  count: number,
+): Readonly<Record<string, number>> {
+  const writes: Record<string, number> = {};
+  for (const [samples, sign] of [
+    [before, -1],
+    [after, 1],
+  ] as const) {
+    for (const sample of samples) {
+      const { verb = '', resource = '', subresource = '' } = sample.labels;
+      if (sample.name !== 'apiserver_request_total' || !counted(sample) || !WRITES.has(verb)) continue;
+      const what = `${verb} ${resource}${subresource === '' ? '' : `/${subresource}`}`;
+      writes[what] = (writes[what] ?? 0) + (sign * sample.value) / count;
+    }
+  }
+  return Object.fromEntries(Object.entries(writes).filter(([, perNode]) => perNode > 0.05));
+}
+
 function listBytes(samples: readonly Sample[]): number {
   return total(
     samples,
@@ -231,6 +254,9 @@ function tableOf(results: readonly Result[]): string {
       row("operator's requests per node", ({ requestsPerNode }) => requestsPerNode.toFixed(1)),
       row("operator's writes per node", ({ operatorWritesPerNode }) => operatorWritesPerNode.toFixed(1)),
       row("agent's writes per node", ({ agentWritesPerNode }) => agentWritesPerNode.toFixed(1)),
+      ...[...new Set(results.flatMap(({ writesByResource }) => Object.keys(writesByResource)))].map((what) =>
+        row(`of all: ${what}`, ({ writesByResource }) => (writesByResource[what] ?? 0).toFixed(1)),
+      ),
       row('requests per second, nothing to do', ({ idleRequestsPerSecond }) => idleRequestsPerSecond.toFixed(2)),
       row('plans', ({ plans }) => String(plans)),
       row('plan, mean ms', ({ planMeanMs }) => planMeanMs.toFixed(1)),

@@ -80,6 +80,7 @@ export class SimulatedFleet implements AsyncDisposable {
           cleanUp: async () => undefined,
           patchStatus: async (patch) => this.#report(name, patch),
           now: () => new Date(),
+          clockSkewMs: () => 0,
           random: Math.random,
           log: pino({ level: 'silent' }),
         });

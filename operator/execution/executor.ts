@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import { BackOff } from '../back-off.ts';
 import type { Clock } from '../clock.ts';
+import { forEachLimited } from '../concurrency.ts';
 import type { Drainer } from '../drain/drainer.ts';
 import type { Rehearsals } from '../drain/rehearsals.ts';
 import { KubeError, OperatorError, isKubeError, messageOf, retryAfterMs } from '../errors.ts';
@@ -16,6 +17,8 @@ import type { Action, Plan } from '../rollout/action.ts';
 import { cordon, mark, uncordon } from './cordon.ts';
 import { createNodeOS, deleteNodeOS, writeOrder, writeRollout } from './node-os-writes.ts';
 
+/** A write takes some milliseconds, most of them waiting; a fleet of thousands must not wait for them one by one. */
+const SUBJECTS_AT_ONCE = 16;
 const BACK_OFF = { initialMs: 100, maxMs: 30_000 };
 /** An agent that reports often makes a picture old again and again; that is no fault to back off from. */
 const STALE_MAX_MS = 1000;
@@ -54,23 +57,25 @@ export class Executor {
    */
   async execute(plan: Plan, signal: AbortSignal): Promise<number | undefined> {
     const { clock, assertLeading } = this.#options;
-    const heldBack = new Set<string>();
     const succession = new Map<string, string>();
     const wanted = new Set<string>();
+    const bySubject = new Map<string, Action[]>();
     for (const action of plan.actions) {
       const subject = subjectOf(action);
-      const key = `${action.kind} ${subject}`;
-      wanted.add(key);
-      if (heldBack.has(subject)) continue;
-      const retry = this.#retries.get(key);
-      if (retry !== undefined && clock.monotonicMs() < retry.dueMs) {
-        heldBack.add(subject);
-        continue;
-      }
-      if (signal.aborted) break;
-      assertLeading();
-      if (!(await this.#try(action, key, succession))) heldBack.add(subject);
+      wanted.add(keyOf(action));
+      const before = bySubject.get(subject);
+      if (before === undefined) bySubject.set(subject, [action]);
+      else before.push(action);
     }
+    await forEachLimited([...bySubject.values()], SUBJECTS_AT_ONCE, async (actions) => {
+      for (const action of actions) {
+        const retry = this.#retries.get(keyOf(action));
+        if (retry !== undefined && clock.monotonicMs() < retry.dueMs) return;
+        if (signal.aborted) return;
+        assertLeading();
+        if (!(await this.#try(action, keyOf(action), succession))) return;
+      }
+    });
     // What is no longer wanted need not be remembered as failing.
     if (!signal.aborted) for (const key of this.#retries.keys()) if (!wanted.has(key)) this.#retries.delete(key);
     const due = [...this.#retries.values()].map((retry) => retry.dueMs);
@@ -202,6 +207,10 @@ async function refresh<T extends CachedObject>(
 
 function codeOf(error: unknown): { readonly code?: string } {
   return error instanceof KubeError || error instanceof OperatorError ? { code: error.code } : {};
+}
+
+function keyOf(action: Action): string {
+  return `${action.kind} ${subjectOf(action)}`;
 }
 
 /** Actions on the same subject depend on each other; a Node and its NodeOS bear the same name and are one subject. */

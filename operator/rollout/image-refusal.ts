@@ -21,10 +21,13 @@ export function imageRefusals(members: readonly Member[]): readonly ImageRefusal
   const byDigest = new Map<string, Member[]>();
   for (const member of members) {
     const digest = member.target?.digest;
-    if (digest !== undefined) byDigest.set(digest, [...(byDigest.get(digest) ?? []), member]);
+    if (digest === undefined || !blamesImage(member)) continue;
+    const witnesses = byDigest.get(digest);
+    if (witnesses === undefined) byDigest.set(digest, [member]);
+    else witnesses.push(member);
   }
-  return [...byDigest].flatMap(([digest, those]) => {
-    const witnesses = those.filter(blamesImage);
+  return [...byDigest].flatMap(([digest, witnesses]) => {
+    const those = members.filter(({ target }) => target?.digest === digest);
     const enough = witnesses.length >= Math.min(WITNESSES, those.length);
     if (!enough || those.some(({ os }) => os !== undefined && hasHad(os, digest))) return [];
     return [{ digest, obstacle: obstacleOf(digest, witnesses) }];

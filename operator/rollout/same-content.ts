@@ -7,8 +7,7 @@ export function sameContent(left: unknown, right: unknown): boolean {
   if (Array.isArray(left) !== Array.isArray(right)) return false;
   const leftFields = left as Record<string, unknown>;
   const rightFields = right as Record<string, unknown>;
-  for (const key of new Set([...Object.keys(leftFields), ...Object.keys(rightFields)])) {
-    if (!sameContent(leftFields[key], rightFields[key])) return false;
-  }
+  for (const key in leftFields) if (!sameContent(leftFields[key], rightFields[key])) return false;
+  for (const key in rightFields) if (rightFields[key] !== undefined && leftFields[key] === undefined) return false;
   return true;
 }
