@@ -120,6 +120,20 @@ describe('the executor', () => {
     assert.equal(fleet.nodeOSes.get('a')?.metadata.resourceVersion, '7');
   });
 
+  it('does not let one node wait for the answer about another', async () => {
+    fleet.nodeOSes.replace([nodeOS('a', 5), nodeOS('b', 5)], '5');
+    const heard = Promise.withResolvers<void>();
+    const plain = answer;
+    answer = async (call) => {
+      // The answer about `a` comes only once `b` has been asked for.
+      if (call.path.includes('/b')) heard.resolve();
+      else await heard.promise;
+      return plain(call);
+    };
+    await execute(writeRollout('a', 5), writeOrder('a', 5), writeRollout('b', 5));
+    assert.deepEqual(paths(), ['PATCH nodeoses/a/status', 'PATCH nodeoses/b/status', 'PUT nodeoses/a']);
+  });
+
   it('sends nothing for an object that has changed since the plan', async () => {
     fleet.nodeOSes.replace([nodeOS('a', 6)], '6');
     const retryMs = await execute(writeRollout('a', 5));
