@@ -9,7 +9,7 @@ import type { LockOptions } from '../repository/lock.ts';
 import type { Repository } from '../repository/repository.ts';
 import { deploymentsOf } from '../store/deployment-roots.ts';
 import { isImageCommit, readImageMetadata } from './merge-commit.ts';
-import { clearPartialMark, listPartialMarks } from './partial-mark.ts';
+import { clearPartialMark, dropUnfinishedMarks, listPartialMarks } from './partial-mark.ts';
 import { blobRef, BLOB_REF_PREFIX } from './store-refs.ts';
 
 /**
@@ -21,6 +21,7 @@ import { blobRef, BLOB_REF_PREFIX } from './store-refs.ts';
 export async function pruneLayers(repository: Repository, options: LockOptions = {}): Promise<number> {
   // A pull holds the lock from its look at what is there until its guard names that: neither sees the other half-way.
   using _lock = await repository.lock('exclusive', options);
+  dropUnfinishedMarks(repository);
   // Before what is needed: a pull says what it needs before it marks any of it.
   const marks = listPartialMarks(repository);
   const { layers, needed } = readLayerRefs(repository);

@@ -78,7 +78,7 @@ export class PartialImports {
     const saved = descriptor.size - partial.bytesToFetch;
     progress.expectBytes(-saved);
     try {
-      await writePartialMark(repository, descriptor.digest, diffId);
+      await writePartialMark(repository, descriptor.digest, diffId, signal);
       const result = await run({ digest: descriptor.digest, diffId, compression: 'none', bytes: partial.tar });
       this.#bytesReused += counted.reused;
       this.#fromParts.add(descriptor.digest);

@@ -26,7 +26,14 @@ export function readPartialMark(repository: Repository, digest: string): string 
 }
 
 /** Durable when it returns: it must be there before the layer's ref can be. */
-export async function writePartialMark(repository: Repository, digest: string, diffId: string): Promise<void> {
+export async function writePartialMark(
+  repository: Repository,
+  digest: string,
+  diffId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  // Whoever deletes what killed pulls have left half-written must not take this for it.
+  using _lock = await repository.lock('shared', { signal });
   const path = markPath(repository, digest);
   const folder = join(repository.path, FOLDER);
   try {
@@ -52,14 +59,34 @@ export function clearPartialMark(repository: Repository, digest: string): void {
 
 /** The digests of all layers that are marked. */
 export function listPartialMarks(repository: Repository): readonly string[] {
+  return namesIn(repository)
+    .filter(isMark)
+    .map((name) => `sha256:${name}`);
+}
+
+/** Deletes marks that killed pulls have left half-written. Only under the repository's exclusive lock: nobody writes one then. */
+export function dropUnfinishedMarks(repository: Repository): void {
+  for (const name of namesIn(repository)) {
+    if (isMark(name)) continue;
+    try {
+      rmSync(join(repository.path, FOLDER, name), { force: true });
+    } catch (error) {
+      throw ioError(`delete the unfinished mark ${name}`, error);
+    }
+  }
+}
+
+function namesIn(repository: Repository): readonly string[] {
   try {
-    return readdirSync(join(repository.path, FOLDER))
-      .filter((name) => /^[0-9a-f]{64}$/.test(name))
-      .map((name) => `sha256:${name}`);
+    return readdirSync(join(repository.path, FOLDER));
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return [];
     throw ioError('list the marks of layers', error);
   }
+}
+
+function isMark(name: string): boolean {
+  return /^[0-9a-f]{64}$/.test(name);
 }
 
 function markPath(repository: Repository, digest: string): string {

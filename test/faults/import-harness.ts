@@ -132,7 +132,6 @@ function completeBlobs(repository: string): ReadonlySet<string> {
 /** Libostree's, and ours for what has arrived of large blobs. They stay, empty. */
 const FOLDERS_OF_TMP = ['cache', 'treeline-blobs'];
 
-/** Staged objects, temporary files, guards, marks: what only makes sense while an import is under way. */
 /** A directory that is empty and that the file system does not delete: seen on btrfs after a power cut, not ours to mend. */
 function isStuck(path: string): boolean {
   if (!existsSync(path) || readdirSync(path).length > 0) return false;
@@ -144,6 +143,17 @@ function isStuck(path: string): boolean {
   }
 }
 
+/** Stays: its marks of layers that were put together from parts are needed as long as the layers are there. */
+const PARTIAL_LAYERS = 'treeline-partial-layers';
+
+/** Those that are half-written, or of a layer that is not there. */
+function needlessMarks(repository: string): readonly string[] {
+  const folder = join(repository, 'state', PARTIAL_LAYERS);
+  const layers = completeBlobs(repository);
+  return existsSync(folder) ? readdirSync(folder).filter((name) => !layers.has(`sha256:${name}`)) : [];
+}
+
+/** Staged objects, temporary files, guards, marks: what only makes sense while an import is under way. */
 function leftovers(repository: string): readonly string[] {
   return [
     ...readdirSync(join(repository, 'tmp')).filter(
@@ -152,7 +162,8 @@ function leftovers(repository: string): readonly string[] {
     ...FOLDERS_OF_TMP.flatMap((name) =>
       existsSync(join(repository, 'tmp', name)) ? readdirSync(join(repository, 'tmp', name)) : [],
     ),
-    ...readdirSync(join(repository, 'state')),
+    ...readdirSync(join(repository, 'state')).filter((name) => name !== PARTIAL_LAYERS),
+    ...needlessMarks(repository),
     ...readdirSync(repository).filter((name) => name.startsWith('new-')),
     ...[...refsIn(repository).keys()].filter((ref) => ref.startsWith('ostree/container/baseimage')),
   ];

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImportProgress, PulledImage } from '../../ostree/index.ts';
 import { type LayoutServerOptions, startLayoutServer } from '../../testbed/layout-server.ts';
@@ -127,6 +127,19 @@ describe('a pull that fetches only files that are lacking', function () {
     assert.equal((await pull(whole, layout)).mergeCommit, pulled.mergeCommit);
     const refs = await refsOf(path, 'ostree/container/blob');
     for (const [ref, commit] of await refsOf(whole, 'ostree/container/blob')) assert.equal(refs.get(ref), commit);
+  });
+
+  it('deletes what a killed pull has left half-written of its marks, and keeps the marks of layers that are there', async () => {
+    const layout = await version2By(ownWriter);
+    const path = await repository();
+    const marks = join(path, 'state/treeline-partial-layers');
+    await mkdir(marks);
+    await writeFile(join(marks, `${'a'.repeat(64)}.${'b'.repeat(8)}`), 'sha25');
+    await using server = await startLayoutServer(layout);
+    await pullFrom(server.host, path);
+    const { manifest } = await readLayout(layout);
+    const layers = manifest.layers.map(({ digest }) => digest.slice('sha256:'.length));
+    assert.deepEqual((await readdir(marks)).toSorted(), layers.toSorted());
   });
 
   it('reads the form of 2022, without a copy of the tar headers, as Debian’s skopeo writes it', async () => {
