@@ -10,9 +10,9 @@ const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 const AT_FDCWD = -100;
 const AT_SYMLINK_FOLLOW = 0x400;
 
-/** Opens a new unnamed file for writing on the file system of `directory`; closing it discards it. */
-export function openUnnamed(directory: string): number {
-  return openSync(directory, O_TMPFILE | constants.O_WRONLY, 0o600);
+/** Opens a new unnamed file for writing on the file system of `directory`; closing it discards it. @param mode less the umask */
+export function openUnnamed(directory: string, mode: number): number {
+  return openSync(directory, O_TMPFILE | constants.O_WRONLY, mode);
 }
 
 /** Gives an unnamed file its name. Returns false if the name is already taken. */

@@ -2,28 +2,27 @@
  * Writes one content object as its bytes arrive. The checksum is known only at the end, so the file has no name until
  * then, and one that is never finished leaves nothing behind.
  */
-import { closeSync, fchmodSync, fchownSync, futimesSync, writeSync } from 'node:fs';
+import { closeSync, futimesSync, writeSync } from 'node:fs';
 import type { Hash } from 'node:crypto';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
 import { contentHash, S_IFREG, type FileHeader } from '../objects/file-header.ts';
-import { openUnnamed } from '../posix/unnamed-file.ts';
 import { setXattr } from '../posix/xattr.ts';
 import { ArchiveEncoder } from './archive-file.ts';
 import type { RepositoryMode } from './config.ts';
+import type { NewFiles } from './new-files.ts';
 
 /** In a bare-user repository this attribute holds what a file would have if its writer were root. */
 export const BARE_USER_XATTR = 'user.ostreemeta';
 
-/** Of every file: what it is when checked out stands in its header. */
+/** Of all files whose owner and mode stand in their headers. */
 const ARCHIVE_MODE = 0o644;
 
 /** What a FileWriter needs of the transaction that it belongs to. */
 export interface FileWriterContext {
   readonly mode: RepositoryMode;
   readonly stagingPath: string;
-  readonly euid: number;
-  readonly egid: number;
+  readonly files: NewFiles;
   /** Gives the finished file its name; `checksum` is that of its content object. */
   publish(fd: number, checksum: string): void;
 }
@@ -46,7 +45,7 @@ export class FileWriter implements Disposable {
     this.#hash = contentHash(header);
     this.#archive = context.mode === 'archive' ? new ArchiveEncoder(header, size) : undefined;
     try {
-      this.#fd = openUnnamed(context.stagingPath);
+      this.#fd = context.files.createUnnamed(modeOnDisk(header, context.mode));
       if (this.#archive !== undefined) writeAll(this.#fd, this.#archive.start());
     } catch (error) {
       this[Symbol.dispose]();
@@ -118,21 +117,32 @@ export function writeAll(fd: number, chunk: Buffer): void {
   while (position < chunk.length) position += writeSync(fd, chunk, position);
 }
 
-/** Gives an object's file the owner, mode, attributes and time that the repository's mode prescribes. */
-export function setFileMetadata(fd: number, header: FileHeader, context: FileWriterContext): void {
-  if (context.mode === 'archive') {
-    fchmodSync(fd, ARCHIVE_MODE);
+/** The mode of an object's file, without the type. */
+export function modeOnDisk({ mode }: FileHeader, repositoryMode: RepositoryMode): number {
+  if (repositoryMode === 'archive') return ARCHIVE_MODE;
+  // The mode is only approximated, so that no setuid file of another owner comes into being.
+  if (repositoryMode === 'bare-user') return (mode & 0o775) | 0o400;
+  return mode & ~S_IFREG;
+}
+
+/** Gives an object's file, created with `modeOnDisk`, the owner, attributes and time that the repository's mode prescribes. */
+export function setFileMetadata(
+  fd: number,
+  header: FileHeader,
+  { mode: repositoryMode, files }: FileWriterContext,
+): void {
+  const mode = modeOnDisk(header, repositoryMode);
+  if (repositoryMode === 'archive') {
+    files.complete(fd, mode);
     return;
   }
-  if (context.mode === 'bare-user') {
+  if (repositoryMode === 'bare-user') {
     setXattr(fd, BARE_USER_XATTR, encodeDirectoryMetadata(header));
-    // The mode is only approximated, so that no setuid file of another owner comes into being.
-    fchmodSync(fd, (header.mode & 0o775) | 0o400);
+    files.complete(fd, mode);
   } else {
     asRoot(header, () => {
-      // In this order: a change of owner clears setuid bits and capabilities.
-      if (header.uid !== context.euid || header.gid !== context.egid) fchownSync(fd, header.uid, header.gid);
-      fchmodSync(fd, header.mode & ~S_IFREG);
+      files.complete(fd, mode, header);
+      // Behind the owner, a change of which clears capabilities.
       for (const { name, value } of header.xattrs) setXattr(fd, name, value);
     });
   }

@@ -2,14 +2,14 @@
  * Writes objects into the staging directory of a transaction. All calls are synchronous and stateless between
  * objects, so any number of worker threads can each have one for the same transaction: they exchange a handle.
  */
-import { closeSync, fchmodSync, lchownSync, lstatSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { closeSync, existsSync, lchownSync, lstatSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { ioError, OstreeError } from '../errors.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
 import { metadataChecksum } from '../objects/commit.ts';
 import { assertFileHeader, contentChecksum, isSymlink, type FileHeader } from '../objects/file-header.ts';
 import { looseObjectPath, MAX_METADATA_BYTES, type MetadataType, type ObjectType } from '../objects/object-name.ts';
-import { linkUnnamed, openUnnamed } from '../posix/unnamed-file.ts';
+import { linkUnnamed } from '../posix/unnamed-file.ts';
 import { setLinkXattr, setXattr } from '../posix/xattr.ts';
 import { archivedFile, archivedLink } from './archive-file.ts';
 import type { RepositoryMode, Reserve } from './config.ts';
@@ -18,12 +18,14 @@ import {
   assertExpected,
   BARE_USER_XATTR,
   FileWriter,
+  modeOnDisk,
   setFileMetadata,
   writeAll,
   type FileWriterContext,
 } from './file-writer.ts';
 import { SpaceBudget } from './free-space.ts';
 import { extensionOf } from './loose-objects.ts';
+import { NewFiles } from './new-files.ts';
 
 /** All that a thread needs to write into a transaction: plain data, to be passed as `workerData` or a message. */
 export interface WriterHandle {
@@ -38,18 +40,20 @@ const METADATA_MODE = 0o644;
 export class ObjectWriter {
   readonly handle: WriterHandle;
   readonly #budget: SpaceBudget;
+  readonly #files: NewFiles;
   readonly #context: FileWriterContext;
 
   /** For a transaction that is open, in this thread or another one, and stays so. */
   constructor(handle: WriterHandle) {
     this.handle = handle;
     this.#budget = new SpaceBudget(handle.repositoryPath, handle.reserve);
+    this.#files = new NewFiles(handle.stagingPath);
     this.#context = {
       mode: handle.mode,
       stagingPath: handle.stagingPath,
-      euid: process.geteuid?.() ?? -1,
-      egid: process.getegid?.() ?? -1,
-      publish: (fd, checksum) => this.#publish(fd, 'file', checksum),
+      files: this.#files,
+      // Equal names mean equal objects: whoever came first has done the work.
+      publish: (fd, checksum) => linkUnnamed(fd, this.#stagedPath('file', checksum)),
     };
   }
 
@@ -60,7 +64,7 @@ export class ObjectWriter {
   }
 
   #isInRepository(type: ObjectType, checksum: string): boolean {
-    return exists(`${this.handle.repositoryPath}/objects/${looseObjectPath(checksum, this.#extension(type))}`);
+    return exists(this.#storedPath(type, checksum));
   }
 
   /** Writes a metadata object and returns its checksum. Throws CorruptObject, and writes nothing, if it is not `expected`. */
@@ -70,7 +74,7 @@ export class ObjectWriter {
     }
     const checksum = metadataChecksum(bytes);
     assertExpected(type, checksum, expected);
-    if (!this.has(type, checksum)) this.#write(type, checksum, bytes, (fd) => fchmodSync(fd, METADATA_MODE));
+    if (!this.has(type, checksum)) this.#writeWithMode(type, checksum, bytes);
     return checksum;
   }
 
@@ -95,11 +99,10 @@ export class ObjectWriter {
     const checksum = contentChecksum(header, content);
     assertExpected('file', checksum, expected);
     // Few files of a layer are equal: to write one twice costs less than to look for each among those staged.
-    if (this.#isInRepository('file', checksum)) return checksum;
+    if (existsSync(this.#storedPath('file', checksum))) return checksum;
     assertFileHeader(header);
     this.#budget.spend(content.length);
-    const bytes = this.handle.mode === 'archive' ? archivedFile(header, content) : content;
-    this.#write('file', checksum, bytes, (fd) => setFileMetadata(fd, header, this.#context));
+    this.#writeWithHeader(checksum, this.handle.mode === 'archive' ? archivedFile(header, content) : content, header);
     return checksum;
   }
 
@@ -115,13 +118,13 @@ export class ObjectWriter {
       return checksum;
     }
     if (this.handle.mode === 'archive') {
-      this.#write('file', checksum, archivedLink(header), (fd) => setFileMetadata(fd, header, this.#context));
+      this.#writeWithHeader(checksum, archivedLink(header), header);
       return checksum;
     }
     // A user cannot give a link an owner, so there it is a file that holds the target.
-    this.#write('file', checksum, Buffer.from(`${header.symlinkTarget}\0`), (fd) => {
+    this.#write('file', checksum, Buffer.from(`${header.symlinkTarget}\0`), METADATA_MODE, (fd) => {
       setXattr(fd, BARE_USER_XATTR, encodeDirectoryMetadata(header));
-      fchmodSync(fd, METADATA_MODE);
+      this.#files.complete(fd, METADATA_MODE);
     });
     return checksum;
   }
@@ -142,13 +145,31 @@ export class ObjectWriter {
     }
   }
 
-  #write(type: ObjectType, checksum: string, bytes: Buffer, prepare: (fd: number) => void): void {
+  #writeWithMode(type: MetadataType, checksum: string, bytes: Buffer): void {
+    this.#write(type, checksum, bytes, METADATA_MODE, (fd) => this.#files.complete(fd, METADATA_MODE));
+  }
+
+  #writeWithHeader(checksum: string, bytes: Buffer, header: FileHeader): void {
+    const mode = modeOnDisk(header, this.handle.mode);
+    this.#write('file', checksum, bytes, mode, (fd) => setFileMetadata(fd, header, this.#context));
+  }
+
+  /**
+   * Writes an object under its name from the beginning: for small files that costs much less than to give it one at the end.
+   * Whoever finds the name taken may find it half-written, by another thread; if that fails, so does the transaction.
+   */
+  #write(type: ObjectType, checksum: string, bytes: Buffer, mode: number, prepare: (fd: number) => void): void {
+    const path = this.#stagedPath(type, checksum);
     try {
-      const fd = openUnnamed(this.handle.stagingPath);
+      const fd = this.#files.create(path, mode);
+      // Equal names mean equal objects.
+      if (fd === undefined) return;
       try {
         writeAll(fd, bytes);
         prepare(fd);
-        this.#publish(fd, type, checksum);
+      } catch (error) {
+        rmSync(path, { force: true });
+        throw error;
       } finally {
         closeSync(fd);
       }
@@ -157,9 +178,8 @@ export class ObjectWriter {
     }
   }
 
-  #publish(fd: number, type: ObjectType, checksum: string): void {
-    // Equal names mean equal objects: whoever came first has done the work.
-    linkUnnamed(fd, this.#stagedPath(type, checksum));
+  #storedPath(type: ObjectType, checksum: string): string {
+    return `${this.handle.repositoryPath}/objects/${looseObjectPath(checksum, this.#extension(type))}`;
   }
 
   #stagedPath(type: ObjectType, checksum: string): string {

@@ -5,6 +5,7 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  readdirSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -55,6 +56,47 @@ for (const mode of ['bare', 'bare-user'] as const) {
     });
   });
 }
+
+describe('objects in a bare repository', () => {
+  for (const [circumstance, umask, prepare] of [
+    ['a umask that withholds nearly everything', 0o077, () => undefined],
+    ['no umask', 0, () => undefined],
+    [
+      'a directory that gives its group to what is in it',
+      0o022,
+      (repository: string) => {
+        chownSync(join(repository, 'tmp'), 0, 4242);
+        chmodSync(join(repository, 'tmp'), 0o2755);
+      },
+    ],
+  ] as const) {
+    it(`have the owner and mode that they should, with ${circumstance}`, async () => {
+      using scratch = scratchDirectory();
+      const repository = Repository.create(scratch.path, 'bare');
+      prepare(scratch.path);
+      const before = process.umask(umask);
+      try {
+        await using transaction = await repository.beginTransaction();
+        transaction.setRef('os/everything', writeTree(transaction, EVERYTHING));
+        await transaction.commit();
+      } finally {
+        process.umask(before);
+      }
+      // Owner and mode are part of the checksum.
+      assert.match(ostree(scratch.path, 'fsck'), /no errors found/);
+    });
+  }
+
+  it('do not exist when one of their attributes cannot be set', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    await using transaction = await repository.beginTransaction();
+    const xattrs = [{ name: 'no-such-namespace.name', value: Buffer.from('x') }];
+    const header = { uid: 0, gid: 0, mode: 0o100644, symlinkTarget: '', xattrs };
+    assert.throws(() => transaction.writeFile(header, Buffer.from('content')), /fsetxattr/);
+    assert.deepEqual(readdirSync(transaction.handle.stagingPath), []);
+  });
+});
 
 describe('a commit of which every byte is known', () => {
   it('has the checksum that the reference tools gave it', async () => {
