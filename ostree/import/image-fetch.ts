@@ -2,18 +2,18 @@
  * The part of a pull that moves bytes: which layers, in which order, through which threads, and when they become part of
  * the repository. Layers are fetched and imported side by side; what they wrote is committed in groups.
  */
-import { availableParallelism } from 'node:os';
 import { type ImageSource, RegistryError, type ResolvedImage } from '../../registry/index.ts';
 import { GroupCommit } from '../repository/group-commit.ts';
 import type { WriterHandle } from '../repository/object-writer.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Transaction } from '../repository/transaction.ts';
 import { decodeDictionary } from '../objects/commit.ts';
+import type { BaseTask } from './base-commit.ts';
 import { compressionOf } from './compression.ts';
 import { maxTarBytes } from './expansion-limit.ts';
 import { FetchSlots } from './fetch-slots.ts';
 import { allowsNonUsr, hostRetainsVar } from './host-features.ts';
-import { ImportPool } from './import-pool.ts';
+import type { ImportPool } from './import-pool.ts';
 import type { ProgressCounter } from './import-progress.ts';
 import { KeptBlobs, KeptBlobWrong } from './kept-blob.ts';
 import type { LayerContent, LayerTask } from './layer-import.ts';
@@ -28,8 +28,6 @@ import { PartialImports } from './partial-imports.ts';
 import { settledUnlessAborted } from './settled-unless-aborted.ts';
 import { blobRef } from './store-refs.ts';
 
-/** More threads than this write no faster on any disk, but each takes memory. */
-const MAX_THREADS = 4;
 /** Layers fetched at once beyond one for each thread: while one waits for the network, another keeps the thread busy. */
 const SPARE_FETCHES = 1;
 /** Compressed bytes from which on all threads share a layer: below it, messages cost more than they bring. */
@@ -121,8 +119,8 @@ export class ImageFetch {
   }
 
   /** Fetches what is missing and merges. Call `claimReused` before. */
-  async run(image: ResolvedImage, ref: string): Promise<FetchedImage> {
-    const { repository, layout, progress, signal } = this.#options;
+  async run(pool: ImportPool, image: ResolvedImage, ref: string): Promise<FetchedImage> {
+    const { layout, progress, signal } = this.#options;
     this.#storedBlobs = image.storedBlobs;
     const layers = layersOf(layout);
     progress.update({
@@ -131,10 +129,8 @@ export class ImageFetch {
       layersDone: layers.length - this.missing.length,
       bytesTotal: this.bytesMissing,
     });
-    const threads = Math.min(availableParallelism(), MAX_THREADS);
-    await using pool = new ImportPool(repository.path, threads);
     await using _kept = this.#kept;
-    const slots = new FetchSlots(threads + SPARE_FETCHES);
+    const slots = new FetchSlots(pool.size + SPARE_FETCHES);
     const merging = { ...image, manifestDigest: image.digest };
     // Without derived layers the base's tree is the image's, and all can be committed at once.
     const merge = layout.derived.length === 0 ? { image: merging, ref } : undefined;
@@ -239,8 +235,14 @@ export class ImageFetch {
       await using _abortedUnlessCommitted = transaction;
       const [content] = contents;
       if (content?.kind !== 'base' || content.commit === undefined) throw new Error('the base layer gave no commit');
-      await settledUnlessAborted(chunksStaged.promise, aborted);
-      merged = await this.#commitBase(means.pool, transaction, ref, content.commit, merge);
+      const survey = { commit: content.commit.checksum, stagingPaths: this.#stagedWith(transaction) };
+      // While chunks are still on their way. The transaction keeps what is there from being deleted.
+      const [lacking] = await Promise.all([
+        means.pool.run({ kind: 'survey', task: survey }),
+        settledUnlessAborted(chunksStaged.promise, aborted),
+      ]);
+      const found = { ...content.commit, ...(lacking !== undefined && { lacking }) };
+      merged = await this.#commitBase(means.pool, transaction, ref, found, merge);
       this.#done(layer, content.commit.checksum);
     });
     if (merged !== undefined || merge === undefined) return merged;
@@ -254,14 +256,15 @@ export class ImageFetch {
     pool: ImportPool,
     transaction: Transaction,
     ref: string,
-    { checksum, detachedMetadata }: ImportedCommit,
+    { checksum, detachedMetadata, lacking }: ImportedCommit & Pick<BaseTask, 'lacking'>,
     merge: Merge | undefined,
   ): Promise<string | undefined> {
     const { repository } = this.#options;
     const { handle } = transaction;
     const task = {
       commit: checksum,
-      stagingPaths: [...this.#staged, handle.stagingPath],
+      stagingPaths: this.#stagedWith(transaction),
+      ...(lacking !== undefined && { lacking }),
       ...(merge !== undefined && { image: merge.image }),
       now: Date.now(),
     };
@@ -357,6 +360,11 @@ export class ImageFetch {
         if (!(error instanceof RegistryError) || error.code !== 'WrongMirror') throw error;
       }
     }
+  }
+
+  /** The staging directories of all that is complete, that of `transaction` with them. */
+  #stagedWith({ handle }: Transaction): readonly string[] {
+    return [...this.#staged, handle.stagingPath];
   }
 
   /** To be called when the layer's ref is set. */

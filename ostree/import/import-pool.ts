@@ -2,6 +2,7 @@
  * Import threads, seen from the thread that pulls: layers and jobs go to the least busy, a large layer to all of them.
  * No more bytes are under way than a layer's ring has room for, so memory does not grow with the image or a slow disk.
  */
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { WriterHandle } from '../repository/object-writer.ts';
 import { ImportError } from './errors.ts';
@@ -12,6 +13,8 @@ import { PieceRing } from './piece-ring.ts';
 import { Writeback } from './writeback.ts';
 import { fromPortable, type Job, type JobResults, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
+/** More threads than this write no faster on any disk, but each takes memory. */
+const MAX_THREADS = 4;
 /** Of each thread's heap: what is large lies outside it, and with V8's default two threads take 25 MB more. */
 const WORKER_YOUNG_SPACE_MB = 8;
 
@@ -21,16 +24,22 @@ interface Waiting {
   readonly settle: PromiseWithResolvers<WorkerReply>;
 }
 
-/** A fixed number of threads, started at once. Dispose of it to end them. */
+/** One thread for each CPU, but not too many, started at once. Dispose of it to end them. */
 export class ImportPool implements AsyncDisposable {
   readonly #threads: readonly ImportThread[];
   readonly #rings: PieceRing[] = [];
   readonly #writeback: Writeback;
   #lastId = 0;
 
-  constructor(repositoryPath: string, size: number) {
+  constructor(repositoryPath: string) {
     this.#writeback = new Writeback(repositoryPath);
-    this.#threads = Array.from({ length: size }, () => new ImportThread(repositoryPath));
+    const length = Math.min(availableParallelism(), MAX_THREADS);
+    this.#threads = Array.from({ length }, () => new ImportThread(repositoryPath));
+  }
+
+  /** Threads. */
+  get size(): number {
+    return this.#threads.length;
   }
 
   /**

@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { ObjectWriter } from '../repository/object-writer.ts';
 import { Repository } from '../repository/repository.ts';
-import { proveBase } from './base-commit.ts';
+import { proveBase, surveyBase } from './base-commit.ts';
 import { labelsForLayer, type Labeller } from './image-labels.ts';
 import { LayerImport, sealChunk, type LayerTask } from './layer-import.ts';
 import { mergeImage } from './merge-image.ts';
@@ -85,6 +85,8 @@ class ImportServer {
     switch (job.kind) {
       case 'seal':
         return sealChunk(new ObjectWriter(job.handle), job.objects);
+      case 'survey':
+        return surveyBase(repository, job.task);
       case 'base':
         return proveBase(repository, job.handle, job.task);
       case 'merge':

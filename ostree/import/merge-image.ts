@@ -5,6 +5,7 @@
  */
 import { encodeCommit } from '../objects/commit.ts';
 import type { Repository } from '../repository/repository.ts';
+import { StagedObjects } from '../repository/staged-objects.ts';
 import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
 import { verifyClosure } from './closure.ts';
 import { DirectoryMarks } from './directory-marks.ts';
@@ -57,7 +58,7 @@ export async function mergeImage(repository: Repository, task: MergeTask): Promi
     throw invalidPolicy(error);
   });
   // The commit only after the proof: every commit that is in the repository can be deployed.
-  verifyClosure(repository, root);
+  await verifyClosure(new StagedObjects(repository, []), root);
   await using transaction = await repository.beginTransaction();
   const commit = encodeCommit(mergeCommit(task.image, task.base, root, new Date(task.now)));
   const checksum = transaction.writeMetadata('commit', commit);

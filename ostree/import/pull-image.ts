@@ -20,6 +20,7 @@ import { ImportError } from './errors.ts';
 import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
 import { type FetchedImage, ImageFetch } from './image-fetch.ts';
+import { ImportPool } from './import-pool.ts';
 import { dropKeptBlobs } from './kept-blob.ts';
 import { limitSource, type PullLimits } from './limited-source.ts';
 import { type ImageLayer, type ImageLayout, layersOf, parseLayout, requireBootableImage } from './layout.ts';
@@ -107,6 +108,8 @@ async function fetchImage(
   options.accept?.(resolved);
   if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
   const layout = parseLayout(name, resolved.manifest, resolved.config);
+  // They take longer to start than all that comes before they are needed.
+  await using threads = new ImportPool(repository.path);
   await foreseeSpace(options, resolved, layout);
   // From the look at what is there until it is ours, nobody may delete it.
   const claiming = await repository.lock('shared', { signal });
@@ -117,13 +120,13 @@ async function fetchImage(
   claiming.release();
   let fetched: FetchedImage;
   try {
-    fetched = await fetch.run(resolved, imageRef(reference.image));
+    fetched = await fetch.run(threads, resolved, imageRef(reference.image));
   } catch (error) {
     if (!fetch.reusesBase || !(error instanceof ImportError) || error.code !== 'IncompleteImage') throw error;
     // The config of another image may have claimed falsely what its layers are, or the store has lost something.
     options.onWarning?.(`layers of ${name} that were here lack something; they are fetched again (${error.message})`);
     fetch = new ImageFetch({ ...options, layout, progress, refetchBase: true });
-    fetched = await fetch.run(resolved, imageRef(reference.image));
+    fetched = await fetch.run(threads, resolved, imageRef(reference.image));
   }
   // `fsck` may have found it damaged before.
   repository.setPartial(fetched.mergeCommit, false);

@@ -6,19 +6,21 @@ import { OstreeError, type OstreeErrorCode } from '../errors.ts';
 import type { WriterHandle } from '../repository/object-writer.ts';
 import { ImportError, type ImportErrorCode } from './errors.ts';
 import type { LayerContent, LayerTask } from './layer-import.ts';
-import type { BaseProof, BaseTask } from './base-commit.ts';
+import type { BaseProof, BaseTask, SurveyTask } from './base-commit.ts';
 import type { MergeResult, MergeTask } from './merge-image.ts';
 import type { Share } from './share.ts';
 
 /** Work that is done when it is answered, in one go. */
 export type Job =
   | { readonly kind: 'seal'; readonly handle: WriterHandle; readonly objects: readonly Uint8Array[] }
+  | { readonly kind: 'survey'; readonly task: SurveyTask }
   | { readonly kind: 'base'; readonly handle: WriterHandle; readonly task: BaseTask }
   | { readonly kind: 'merge'; readonly task: MergeTask };
 
 export interface JobResults {
   /** The layer commit. */
   readonly seal: string;
+  readonly survey: Uint8Array | undefined;
   readonly base: BaseProof;
   readonly merge: MergeResult;
 }

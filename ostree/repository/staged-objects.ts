@@ -9,15 +9,18 @@ import { directoryNames } from './directory-names.ts';
 import { extensionOf } from './loose-objects.ts';
 import { stagedObjectPath } from './object-writer.ts';
 import type { Repository } from './repository.ts';
+import { StoredNames } from './stored-names.ts';
 
-/** What a tree can be looked at in: a Repository, with or without what is staged for it. */
+/** What a tree can be looked at in. */
 export interface ObjectSource {
   hasObject(type: ObjectType, checksum: string): boolean;
   readDirtree(checksum: string): Dirtree;
 }
 
+/** Use it under the repository's lock. */
 export class StagedObjects implements ObjectSource {
   readonly #repository: Repository;
+  readonly #stored: StoredNames;
   readonly #stagingPaths: readonly string[];
   /** By extension, each with the index of its staging directory, as it was at the start: what is moved since is in the repository. */
   readonly #staged = new Map<string, ChecksumSet>();
@@ -25,13 +28,14 @@ export class StagedObjects implements ObjectSource {
   /** Throws what reading the staging directories throws. */
   constructor(repository: Repository, stagingPaths: readonly string[]) {
     this.#repository = repository;
+    this.#stored = new StoredNames(repository);
     this.#stagingPaths = stagingPaths;
     stagingPaths.forEach((path, index) => this.#list(path, index));
   }
 
   hasObject(type: ObjectType, checksum: string): boolean {
     const staged = this.#staged.get(extensionOf(type, this.#repository.mode));
-    return staged?.has(checksum) === true || this.#repository.hasObject(type, checksum);
+    return staged?.has(checksum) === true || this.#stored.has(type, checksum);
   }
 
   /** Throws MissingObject or CorruptObject. */

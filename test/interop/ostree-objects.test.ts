@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   chownSync,
   linkSync,
@@ -17,6 +18,7 @@ import { contentHash } from '../../ostree/objects/file-header.ts';
 import { treeChecksum } from '../../ostree/objects/commit.ts';
 import { setXattr } from '../../ostree/posix/xattr.ts';
 import { Repository } from '../../ostree/repository/repository.ts';
+import { StoredNames } from '../../ostree/repository/stored-names.ts';
 import { TreeDirectory } from '../../ostree/tree/tree-directory.ts';
 import { EVERYTHING, MINI, MINI_COMMIT, MINI_METADATA, ostree, scratchDirectory, writeTree } from './ostree-fixture.ts';
 
@@ -95,6 +97,28 @@ describe('objects in a bare repository', () => {
     const header = { uid: 0, gid: 0, mode: 0o100644, symlinkTarget: '', xattrs };
     assert.throws(() => transaction.writeFile(header, Buffer.from('content')), /fsetxattr/);
     assert.deepEqual(readdirSync(transaction.handle.stagingPath), []);
+  });
+
+  it('are found by the thousand, those that were added meanwhile, too', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    const add = async (from: number, to: number): Promise<readonly string[]> => {
+      await using transaction = await repository.beginTransaction();
+      const header = { uid: 0, gid: 0, mode: 0o100644, symlinkTarget: '', xattrs: [] };
+      const added: string[] = [];
+      for (let index = from; index < to; index++) added.push(transaction.writeFile(header, Buffer.from(`${index}`)));
+      await transaction.commit();
+      return added;
+    };
+    // More for each of the 256 directories than are looked for one by one.
+    const first = await add(0, 6000);
+    const names = new StoredNames(repository);
+    assert.ok(first.every((checksum) => names.has('file', checksum)));
+    assert.ok(first.every((checksum) => !names.has('dirtree', checksum)));
+    const later = await add(6000, 6500);
+    assert.ok(later.every((checksum) => names.has('file', checksum)));
+    const absent = Array.from({ length: 4000 }, (_, index) => createHash('sha256').update(`${index}`).digest('hex'));
+    assert.ok(absent.every((checksum) => !names.has('file', checksum)));
   });
 });
 
