@@ -60,6 +60,12 @@ export const OS_IMAGE_KIND: Kind = {
       description: 'Why it is Ready, or not.',
     },
     {
+      name: 'ETA',
+      type: 'string',
+      jsonPath: '.status.progress.estimatedCompletionTime',
+      description: 'When all nodes will be updated, by what was measured.',
+    },
+    {
       name: 'Digest',
       type: 'string',
       jsonPath: '.status.target.digest',

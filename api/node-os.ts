@@ -194,6 +194,11 @@ export const rolloutStatusSchema = z.strictObject({
   fault: faultSchema
     .optional()
     .describe('Where the agent found the fault of the last attempt to stage: `Image`, `Registry` or `Node`.'),
+  lastUpdateSeconds: z
+    .int()
+    .min(0)
+    .optional()
+    .describe('How long the last update of the node took, in seconds, from its slot to the end of its soak.'),
   podsLeft: z.int().min(0).optional().describe('Pods that still have to leave the node.'),
   message: z.string().max(4096).optional().describe('What the node waits for, in a sentence.'),
 });

@@ -21,6 +21,61 @@ export const blockerSchema = z.strictObject({
   since: z.string().max(64).describe('Since when.'),
 });
 
+const windowStatusSchema = z.strictObject({
+  name: z.string().max(63).describe('Name of the window.'),
+  start: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('When it opens, or opened; absent when it has been open for very long.'),
+  end: z.string().max(64).optional().describe('When it closes; absent when no end is in sight.'),
+  actions: z
+    .array(z.enum(['Stage', 'Reboot']))
+    .max(2)
+    .meta({ 'x-kubernetes-list-type': 'set' })
+    .describe('What is done in it.'),
+});
+
+const progressSchema = z.strictObject({
+  percent: z
+    .int()
+    .min(0)
+    .max(100)
+    .describe('Updated nodes in percent of those that are to run the target, rounded down.'),
+  lastProgressTime: z
+    .string()
+    .max(64)
+    .describe('When a node last got further, or the rollout was last begun or let go on.'),
+  secondsPerNode: z
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      'What the median node took for its last update, in seconds, from its slot to the end of its soak. Absent until one has been updated.',
+    ),
+  estimatedCompletionTime: z
+    .string()
+    .max(64)
+    .optional()
+    .describe(
+      'When all nodes will be updated if each takes as long as the median one and as many are away at once as now, counting only the time in which slots are granted. The farther away the coarser: 5 minutes to 6 hours. Absent while nothing has been measured, nothing moves, or the estimate is overdue.',
+    ),
+});
+
+const historyEntrySchema = z.strictObject({
+  digest: z.string().max(128).describe('The target.'),
+  version: z.string().max(256).optional().describe('Version label of the image, if it has one.'),
+  outcome: z
+    .enum(['Progressing', 'Succeeded', 'Halted', 'Superseded'])
+    .describe(
+      '`Progressing`: under way, or waiting. `Halted`: a node has failed. `Succeeded`: all nodes ran it together. `Superseded`: another target came before that.',
+    ),
+  startTime: z.string().max(64).describe('When it became the target.'),
+  completionTime: z.string().max(64).optional().describe('When it succeeded or was superseded.'),
+  nodesUpdated: z.int().min(0).describe('Nodes that ran it and had soaked, when it ended or now.'),
+  nodesFailed: z.int().min(0).describe('Nodes that had failed for it, when it ended or now.'),
+});
+
 const count = (description: string) => z.int().min(0).describe(description);
 
 export const osImageStatusSchema = z
@@ -55,6 +110,18 @@ export const osImageStatusSchema = z
       .optional()
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe('What the rollout waits for, most important first, at most 20.'),
+    nextWindow: windowStatusSchema
+      .optional()
+      .describe('The window of `spec.windows` that is open now, or else opens next. Absent when none ever opens.'),
+    progress: progressSchema.optional().describe('How far the rollout has come.'),
+    history: z
+      .array(historyEntrySchema)
+      .max(20)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe(
+        'What has been rolled out, newest first, the present target included; see `spec.revisionHistoryLimit`.',
+      ),
     conditions: conditionsSchema.optional(),
   })
   .describe('The observed state. Written by the operator only.');

@@ -72,6 +72,12 @@ export const osImageSpecSchema = z
     health: healthPolicySchema,
     windows: windowsSchema,
     freezes: freezesSchema,
+    revisionHistoryLimit: z
+      .int()
+      .min(0)
+      .max(20)
+      .default(5)
+      .describe('How many rollouts `status.history` keeps, the present one included (default 5, 0 to 20).'),
   })
   .describe('The desired state. Written by people and Git, never by Treeline.');
 

@@ -6,48 +6,34 @@ import { toTimestamp, withCondition } from '../../api/index.ts';
 import type { Blocker, Condition } from '../../api/index.ts';
 import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
+import type { ProgressNow } from './progress.ts';
 import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
 import { ImageCondition, Reason } from './reasons.ts';
+import { outOfTime, rolloutState } from './rollout-state.ts';
+import type { RolloutState } from './rollout-state.ts';
 import { currentResolution } from './target.ts';
 import type { TargetChoice } from './target.ts';
 
 type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
 
-/** How far a rollout is, in one word. */
-export type RolloutState = 'Complete' | 'Unresolved' | 'Halted' | 'Paused' | 'OutOfTime' | 'Conflict' | 'Moving';
-
-/** Says how far `fleet` is; the first that applies, in the order in which a person would want to know. */
-export function rolloutState(fleet: ImageFleet): RolloutState {
-  const { choice, members, image } = fleet;
-  if (choice.image === undefined) return 'Unresolved';
-  if (members.some(({ membership }) => membership.kind === 'Conflict')) {
-    if (ruled(fleet).every(isUpdated)) return 'Conflict';
-  } else if (ruled(fleet).every(isUpdated)) {
-    return 'Complete';
-  }
-  if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused' || type === 'DowngradeForbidden'))
-    return 'Halted';
-  if (image.object.spec.rollout.paused) return 'Paused';
-  return outOfTime(fleet) === undefined ? 'Moving' : 'OutOfTime';
-}
-
-/** Why no slot may be granted at this time of day, if that is so. */
-function outOfTime({ closed }: ImageFleet): 'InvalidWindow' | 'Frozen' | 'WindowClosed' | undefined {
-  for (const { type } of closed) {
-    if (type === 'InvalidWindow' || type === 'Frozen' || type === 'WindowClosed') return type;
-  }
-  return undefined;
-}
+/** `Overdue`: it should move by itself, and has not for longer than its deadline. */
+type State = RolloutState | 'Overdue';
 
 /** Returns the conditions for `fleet`, keeping the transition times of those whose status stays. */
-export function imageConditions(fleet: ImageFleet, blockers: readonly Blocker[], now: Date): Condition[] {
+export function imageConditions(
+  fleet: ImageFleet,
+  blockers: readonly Blocker[],
+  progress: ProgressNow | undefined,
+  now: Date,
+): Condition[] {
   const { object } = fleet.image;
-  const state = rolloutState(fleet);
+  const overdue = progress?.deadline !== undefined && progress.deadline <= now;
+  const state = overdue ? 'Overdue' : rolloutState(fleet);
   const verdicts: readonly (readonly [string, Verdict])[] = [
     [ImageCondition.Ready, ready(fleet, state, blockers)],
     [ImageCondition.Progressing, progressing(fleet, state, blockers)],
     [ImageCondition.Reconciling, reconciling(fleet, state)],
-    [ImageCondition.Stalled, stalled(fleet, state, blockers)],
+    [ImageCondition.Stalled, stalled(fleet, state, blockers, progress)],
     [ImageCondition.ImageResolved, imageResolved(fleet)],
     [ImageCondition.Paused, paused(fleet)],
     [ImageCondition.Degraded, degraded(fleet)],
@@ -77,7 +63,7 @@ export function rolloutSentence(fleet: ImageFleet, blockers: readonly Blocker[])
   return busy.length > 0 ? `${count}; ${namesOf(busy)} being updated.` : `${count}; the others fetch it.`;
 }
 
-function ready(fleet: ImageFleet, state: RolloutState, blockers: readonly Blocker[]): Verdict {
+function ready(fleet: ImageFleet, state: State, blockers: readonly Blocker[]): Verdict {
   const sentence = rolloutSentence(fleet, blockers);
   switch (state) {
     case 'Complete':
@@ -98,30 +84,44 @@ function ready(fleet: ImageFleet, state: RolloutState, blockers: readonly Blocke
       return no(Reason[outOfTime(fleet) ?? 'WindowClosed'], sentence);
     case 'Conflict':
       return no(Reason.SelectorConflict, sentence);
+    case 'Overdue':
+      return no(Reason.ProgressDeadlineExceeded, sentence);
     case 'Moving':
       return no(Reason.RollingOut, sentence);
   }
 }
 
-function progressing(fleet: ImageFleet, state: RolloutState, blockers: readonly Blocker[]): Verdict {
+function progressing(fleet: ImageFleet, state: State, blockers: readonly Blocker[]): Verdict {
   if (state === 'Complete') return yes(Reason.RolloutComplete, 'All nodes run the target.');
   const verdict = ready(fleet, state, blockers);
   return state === 'Moving' ? yes(verdict.reason, verdict.message) : verdict;
 }
 
-function reconciling(fleet: ImageFleet, state: RolloutState): Verdict {
+function reconciling(fleet: ImageFleet, state: State): Verdict {
   const moves = state === 'Moving' || (state === 'Unresolved' && fleet.image.resolution.state !== 'Failed');
   return moves
     ? yes(Reason.RollingOut, 'Nodes are being brought to the target.')
     : no(Reason.NothingToDo, 'Nothing moves at present.');
 }
 
-function stalled(fleet: ImageFleet, state: RolloutState, blockers: readonly Blocker[]): Verdict {
+function stalled(
+  fleet: ImageFleet,
+  state: State,
+  blockers: readonly Blocker[],
+  progress: ProgressNow | undefined,
+): Verdict {
   const why = blockers[0]?.message ?? '';
   if (state === 'Halted') return yes(Reason.RolloutHalted, why);
   if (state === 'Conflict') return yes(Reason.SelectorConflict, why);
+  if (state === 'Overdue')
+    return yes(Reason.ProgressDeadlineExceeded, `${overdueSentence(fleet, progress)} ${why}`.trim());
   if (state === 'OutOfTime' && outOfTime(fleet) === 'InvalidWindow') return yes(Reason.InvalidWindow, why);
   return no(Reason.NothingStalled, 'The rollout needs nobody.');
+}
+
+function overdueSentence(fleet: ImageFleet, progress: ProgressNow | undefined): string {
+  const { progressDeadlineSeconds } = fleet.image.object.spec.rollout;
+  return `Nothing has moved forward since ${progress?.progress.lastProgressTime ?? ''}, for longer than spec.rollout.progressDeadlineSeconds (${progressDeadlineSeconds}).`;
 }
 
 function imageResolved({ image, choice }: ImageFleet): Verdict {

@@ -1,14 +1,21 @@
 /** What an OSImage says about itself: only what is durable, never what this plan is about to do. */
-import type { OSImageStatus } from '../../api/index.ts';
+import { toTimestamp } from '../../api/index.ts';
+import type { OSImage, OSImageStatus } from '../../api/index.ts';
 import type { Action } from './action.ts';
 import { blockersOf, ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
-import { imageConditions, rolloutState } from './image-conditions.ts';
+import { historyOf } from './history.ts';
+import { imageConditions } from './image-conditions.ts';
 import { hasFailedForTarget, isUpdated } from './member.ts';
 import { holdsSlot } from './node-view.ts';
-import { ImageCondition } from './reasons.ts';
+import { ImageCondition, Reason } from './reasons.ts';
 import type { EventReason } from './reasons.ts';
+import { progressOf } from './progress.ts';
+import { rolloutState } from './rollout-state.ts';
 import { sameContent } from './same-content.ts';
+import { nextWindow } from './time/calendar.ts';
+import { secondsPerNode } from './time/pace.ts';
+import { remainingTime } from './time/short-window.ts';
 
 /** The write of `fleet`'s status, if it changes, with the events that go with it. */
 export function imageActions(fleet: ImageFleet, now: Date): { actions: readonly Action[]; wakes: readonly Date[] } {
@@ -32,17 +39,38 @@ function imageStatus(fleet: ImageFleet, now: Date): { status: OSImageStatus; wak
     rolloutState(fleet) === 'Complete' && ruled(fleet).length > 0 && before?.current?.digest !== choice.target?.digest;
   const current = arrived ? choice.target : before?.current;
   const previous = arrived ? before?.current : before?.previous;
+  const nodes = nodeCounts(fleet);
+  const progress = choice.target && progressOf(fleet, nodes, now);
+  const history = historyOf(fleet, nodes, now);
+  const window = shownWindow(object, now);
   const status: OSImageStatus = {
     ...(object.metadata.generation !== undefined && { observedGeneration: object.metadata.generation }),
     ...(choice.target && { target: choice.target }),
     ...(choice.available && { available: choice.available }),
     ...(current && { current }),
     ...(previous && { previous }),
-    nodes: nodeCounts(fleet),
+    nodes,
+    ...(window && { nextWindow: window }),
+    ...(progress && { progress: progress.progress }),
+    ...(history.length > 0 && { history: [...history] }),
     ...(blockers.length > 0 && { blockers: [...blockers] }),
-    conditions: imageConditions(fleet, blockers, now),
+    conditions: imageConditions(fleet, blockers, progress, now),
   };
-  return { status, wakes };
+  const pace = secondsPerNode(fleet.members);
+  const more = [progress?.deadline, progress?.wake, pace && remainingTime(object, pace, now).wake];
+  return { status, wakes: [...wakes, ...more.filter((wake) => wake instanceof Date)] };
+}
+
+function shownWindow(image: OSImage, now: Date): OSImageStatus['nextWindow'] {
+  const found = nextWindow(image, now);
+  if (found === undefined) return undefined;
+  const { window, opening } = found;
+  return {
+    name: window.name,
+    ...(opening.start && { start: toTimestamp(opening.start) }),
+    ...(opening.end && { end: toTimestamp(opening.end) }),
+    actions: window.actions,
+  };
 }
 
 function nodeCounts(fleet: ImageFleet): NonNullable<OSImageStatus['nodes']> {
@@ -83,6 +111,8 @@ function imageEvents(name: string, before: OSImageStatus | undefined, after: OSI
   };
   const halted = became(ImageCondition.Degraded);
   if (halted !== undefined) emit('Warning', 'RolloutHalted', halted.message);
+  const stalled = became(ImageCondition.Stalled);
+  if (stalled?.reason === Reason.ProgressDeadlineExceeded) emit('Warning', 'ProgressDeadlineExceeded', stalled.message);
   const conflict = became(ImageCondition.SelectorConflict);
   if (conflict !== undefined) emit('Warning', 'SelectorConflict', conflict.message);
   return events;

@@ -111,6 +111,8 @@ export function enter(
     phase,
     phaseTime: same ? before.phaseTime : toTimestamp(view.now),
     digest,
+    // What was measured says something about the node, whatever it runs next.
+    lastUpdateSeconds: before?.lastUpdateSeconds,
     ...carried,
     cordonOwned: ownsCordon(view) ? true : undefined,
     message,

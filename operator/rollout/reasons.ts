@@ -37,6 +37,8 @@ export const Reason = {
   InvalidWindow: 'InvalidWindow',
   Frozen: 'Frozen',
   WindowClosed: 'WindowClosed',
+  WindowTooShort: 'WindowTooShort',
+  ProgressDeadlineExceeded: 'ProgressDeadlineExceeded',
   ImageResolved: 'ImageResolved',
   ImageNotResolved: 'ImageNotResolved',
   ResolutionPending: 'ResolutionPending',
@@ -87,6 +89,7 @@ export const BLOCKER_TYPES = [
   'Paused',
   'Frozen',
   'WindowClosed',
+  'WindowTooShort',
   'StagingClosed',
   'TooManyBlocked',
   'DrainTimedOut',
@@ -105,6 +108,7 @@ export type EventReason =
   | 'TargetChanged'
   | 'RolloutComplete'
   | 'RolloutHalted'
+  | 'ProgressDeadlineExceeded'
   | 'SelectorConflict'
   | 'ImageStaged'
   | 'StagingFailed'

@@ -15,6 +15,8 @@ import { sameContent } from './same-content.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
 import type { TargetChoice } from './target.ts';
+import { secondsPerNode } from './time/pace.ts';
+import { remainingTime } from './time/short-window.ts';
 import { mayRebootNow } from './time/time-gates.ts';
 
 /** What a gate may look at: one OSImage with its nodes, before any slot of this plan is granted. */
@@ -41,7 +43,14 @@ type FleetGate = (view: GateView) => Obstacle | undefined;
 type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
 
 /** Gates that close for the whole OSImage, in the order in which people are told. */
-const FLEET_GATES: readonly FleetGate[] = [paused, imageRefused, fleetDowngrade, outOfTime, budgetOfZero];
+const FLEET_GATES: readonly FleetGate[] = [
+  paused,
+  imageRefused,
+  fleetDowngrade,
+  outOfTime,
+  windowTooShort,
+  budgetOfZero,
+];
 
 /** Gates that close for one node and leave the others alone. */
 const NODE_GATES: readonly NodeGate[] = [tooManyBlocked, drainWouldBeRefused];
@@ -82,6 +91,11 @@ function imageRefused({ members }: GateView): Obstacle | undefined {
 
 function outOfTime({ image, now }: GateView): Obstacle | undefined {
   return mayRebootNow(image.object, now);
+}
+
+function windowTooShort({ image, members, now }: GateView): Obstacle | undefined {
+  const pace = secondsPerNode(members);
+  return pace === undefined ? undefined : remainingTime(image.object, pace, now).obstacle;
 }
 
 function budgetOfZero({ budget }: GateView): Obstacle | undefined {

@@ -123,7 +123,7 @@ export function soaking(view: NodeView, target: NodeTarget, rollout: RolloutStat
   if (!passed(end, now)) return { rollout: rollout_, order, cordon: 'Leave', wake: end };
   if (ownsCordon(view)) return { rollout: rollout_, order, cordon: 'Release' };
   return {
-    rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, {}),
+    rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, timeTaken(view, rollout)),
     order: os.spec.order,
     cordon: 'Leave',
     event: { type: 'Normal', reason: 'NodeUpdated', message: `The node runs ${target.digest}; its slot is free.` },
@@ -157,6 +157,12 @@ function flight(rollout: RolloutStatus): Pick<RolloutStatus, 'slotTime' | 'attem
     ...(rollout.preBootID !== undefined && { preBootID: rollout.preBootID }),
     ...(rollout.rebootDeadline !== undefined && { rebootDeadline: rollout.rebootDeadline }),
   };
+}
+
+/** From the slot until now, in seconds. */
+function timeTaken({ now }: NodeView, { slotTime }: RolloutStatus): Pick<RolloutStatus, 'lastUpdateSeconds'> {
+  if (slotTime === undefined) return {};
+  return { lastUpdateSeconds: Math.max(0, Math.round((now.getTime() - Date.parse(slotTime)) / 1000)) };
 }
 
 function keep(view: NodeView, rollout: RolloutStatus): RolloutStatus {

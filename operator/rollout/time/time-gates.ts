@@ -18,7 +18,23 @@ export function mayRebootNow(image: OSImage, now: Date): Obstacle | undefined {
   return whatForbids(image, 'Reboot', now);
 }
 
+/** The last answers for each spec: every node of a fleet asks the same. */
+const answers = new WeakMap<OSImage['spec'], { readonly now: number; readonly known: Map<TimedAction, Answer> }>();
+
+type Answer = { readonly obstacle: Obstacle | undefined };
+
 function whatForbids(image: OSImage, action: TimedAction, now: Date): Obstacle | undefined {
+  let given = answers.get(image.spec);
+  if (given?.now !== now.getTime()) {
+    given = { now: now.getTime(), known: new Map() };
+    answers.set(image.spec, given);
+  }
+  const answer = given.known.get(action) ?? { obstacle: obstacleTo(image, action, now) };
+  given.known.set(action, answer);
+  return answer.obstacle;
+}
+
+function obstacleTo(image: OSImage, action: TimedAction, now: Date): Obstacle | undefined {
   return frozen(image, now) ?? invalidWindow(image, action, now) ?? windowClosed(image, action, now);
 }
 

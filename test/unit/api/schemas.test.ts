@@ -100,7 +100,12 @@ describe('the schemas in code', () => {
 
   it('fill in the defaults that the API server fills in', () => {
     const spec = osImageSpecSchema.parse({ nodeSelector: {}, image: { reference: 'registry.example.org/os:1' } });
-    assert.deepEqual(spec.rollout, { paused: false, maxUnavailable: 1, maxBlocked: '10%' });
+    assert.deepEqual(spec.rollout, {
+      paused: false,
+      maxUnavailable: 1,
+      maxBlocked: '10%',
+      progressDeadlineSeconds: 3600,
+    });
     assert.deepEqual(spec.reboot, { timeoutSeconds: 900 });
     assert.deepEqual(spec.health, { minReadySeconds: 0 });
     assert.equal(spec.image.updatePolicy, 'Manual');

@@ -1,7 +1,7 @@
 /** What must hold for every plan, judged from the snapshot alone and without the planner's own code. */
 import assert from 'node:assert/strict';
 import { nodeOSSpecSchema, nodeOSStatusSchema, osImageStatusSchema } from '../../../api/index.ts';
-import type { NodeOS } from '../../../api/index.ts';
+import type { NodeOS, OSImageStatus } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
@@ -108,6 +108,7 @@ function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): v
       osImageStatusSchema.parse(action.status);
       const image = snapshot.images.find(({ object }) => object.metadata.name === action.name);
       assert.ok(!sameContent(action.status, image?.object.status), 'an equal status is written');
+      writesProgressOnlyWithOtherNews(image?.object.status, action.status);
       return;
     }
     case 'DeleteNodeOS': {
@@ -160,6 +161,21 @@ function keepsMarks(
   } else if (ruled) {
     assert.equal(booted, manifestOf(version, node.architecture), `${name} is outdated and loses its taint`);
   }
+}
+
+/** Progress and history cost no writes: they change with something else, but for an estimate that proved wrong. */
+function writesProgressOnlyWithOtherNews(before: OSImageStatus | undefined, after: OSImageStatus): void {
+  if (before === undefined) return;
+  const { progress: then, history: _, ...rest } = before;
+  const { progress: now, history: __, ...others } = after;
+  if (!sameContent(rest, others)) return;
+  const overdue = then?.estimatedCompletionTime !== undefined && now?.estimatedCompletionTime === undefined;
+  // Who is deleted takes the measured time along.
+  const measured = then?.secondsPerNode !== now?.secondsPerNode;
+  assert.ok(
+    overdue || measured,
+    `a write for the progress alone: ${JSON.stringify(then)}, then ${JSON.stringify(now)}`,
+  );
 }
 
 function ordersOnlyTheTarget(

@@ -348,7 +348,8 @@ export class World {
       const { actions, nextTime } = this.act(check);
       const idle = actions.every(({ kind }) => kind === 'Drain');
       quiet = idle ? quiet + 1 : 0;
-      if (!idle) busyAt = this.time;
+      // An OSImage shows its next window, however little is left to do.
+      if (actions.some(({ kind }) => kind !== 'Drain' && kind !== 'WriteImageStatus')) busyAt = this.time;
       // Windows open for ever; a day without anything to do has seen each of them.
       const over = nextTime === undefined || this.time - busyAt > DAY_MS;
       if (quiet > 3 && over && this.#resting()) return round;

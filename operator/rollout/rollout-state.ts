@@ -1,0 +1,45 @@
+/** How far a rollout is, in one word: what its conditions, its progress and its history are all made from. */
+import type { NodeOS } from '../../api/index.ts';
+import { ruled } from './blockers.ts';
+import type { ImageFleet } from './fleet.ts';
+import { isUpdated } from './member.ts';
+import { holdsSlot } from './node-view.ts';
+import type { Obstacle } from './obstacle.ts';
+
+/** How far a rollout is, in one word. */
+export type RolloutState = 'Complete' | 'Unresolved' | 'Halted' | 'Paused' | 'OutOfTime' | 'Conflict' | 'Moving';
+
+/** Says how far `fleet` is; the first that applies, in the order in which a person would want to know. */
+export function rolloutState(fleet: ImageFleet): RolloutState {
+  const { choice, members, image } = fleet;
+  if (choice.image === undefined) return 'Unresolved';
+  if (members.some(({ membership }) => membership.kind === 'Conflict')) {
+    if (ruled(fleet).every(isUpdated)) return 'Conflict';
+  } else if (ruled(fleet).every(isUpdated)) {
+    return 'Complete';
+  }
+  if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused' || type === 'DowngradeForbidden'))
+    return 'Halted';
+  if (image.object.spec.rollout.paused) return 'Paused';
+  return outOfTime(fleet) === undefined ? 'Moving' : 'OutOfTime';
+}
+
+const TIMES = ['InvalidWindow', 'Frozen', 'WindowClosed', 'WindowTooShort'] as const;
+
+/** What time forbids, if that is why nothing moves: no slot may be granted, or nobody has anything else left to do than to begin to fetch. */
+export function outOfTime({ closed, unstaged, members }: ImageFleet): (typeof TIMES)[number] | undefined {
+  const timely = (obstacles: readonly Obstacle[]) => TIMES.find((time) => obstacles.some(({ type }) => type === time));
+  const busy = members.some(
+    ({ os, step }) => step?.awaitsSlot === true || (os !== undefined && (holdsSlot(os) || isStaging(os))),
+  );
+  return timely(closed) ?? (busy ? undefined : timely(unstaged));
+}
+
+/** True when somebody asked for a standstill in so many words: a budget, or staging places, of 0. */
+export function broughtToStandstill({ closed, unstaged }: ImageFleet): boolean {
+  return [...closed, ...unstaged].some(({ type }) => type === 'BudgetSpent' || type === 'StagingClosed');
+}
+
+function isStaging({ status }: NodeOS): boolean {
+  return status?.rollout?.phase === 'Staging';
+}
