@@ -112,6 +112,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/encapsulate.ts')).encapsulate,
   },
   {
+    name: 'explain',
+    summary: 'Say why a node, or an OSImage, is where it is.',
+    load: async () => (await import('./commands/explain.ts')).explain,
+  },
+  {
     name: 'operator',
     summary: 'Run the operator: OSImages become rebase orders.',
     load: async () => (await import('./commands/operator.ts')).operator,

@@ -12,7 +12,14 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
-export type CliErrorCode = 'Usage' | 'NotRoot' | 'NoDeployment' | 'FileUnreadable' | 'FileUnwritable' | 'Interrupted';
+export type CliErrorCode =
+  | 'Usage'
+  | 'NotRoot'
+  | 'NoDeployment'
+  | 'FileUnreadable'
+  | 'FileUnwritable'
+  | 'NotFound'
+  | 'Interrupted';
 
 export class CliError extends Error {
   override readonly name = 'CliError';

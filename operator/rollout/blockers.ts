@@ -30,6 +30,15 @@ export interface Blockers {
 
 /** Lists what `fleet` waits for, most important first; `since` is kept from `before` for what was there already. */
 export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: Date): Blockers {
+  const { obstacles, wakes } = obstaclesOf(fleet, now);
+  return { blockers: obstacles.slice(0, MAX_BLOCKERS).map((obstacle) => blockerOf(obstacle, before, now)), wakes };
+}
+
+/** Everything that `fleet` waits for, most important first, and when more may appear by the passing of time alone. */
+export function obstaclesOf(
+  fleet: ImageFleet,
+  now: Date,
+): { readonly obstacles: readonly Obstacle[]; readonly wakes: readonly Date[] } {
   const wakes: Date[] = [];
   const complete = fleet.choice.image !== undefined && !fleet.choice.changed && ruled(fleet).every(isUpdated);
   const obstacles = [
@@ -54,18 +63,20 @@ export function blockersOf(fleet: ImageFleet, before: readonly Blocker[], now: D
   for (const { wake } of obstacles) if (wake !== undefined) wakes.push(wake);
   const rank = (type: BlockerType) => BLOCKER_TYPES.indexOf(type);
   obstacles.sort((left, right) => rank(left.type) - rank(right.type) || compare(left.node ?? '', right.node ?? ''));
-  const blockers = obstacles.slice(0, MAX_BLOCKERS).map((obstacle): Blocker => {
-    const { type, node, object, since } = obstacle;
-    const known = before.find((one) => one.type === type && one.node === node && one.object === object);
-    return {
-      type,
-      ...(node !== undefined && { node }),
-      ...(object !== undefined && { object }),
-      message: obstacle.message.slice(0, MAX_MESSAGE),
-      since: known?.since ?? toTimestamp(since ?? now),
-    };
-  });
-  return { blockers, wakes };
+  return { obstacles, wakes };
+}
+
+/** The form in which an obstacle is told; `since` is kept from `before` for what was there already. */
+export function blockerOf(obstacle: Obstacle, before: readonly Blocker[], now: Date): Blocker {
+  const { type, node, object, since } = obstacle;
+  const known = before.find((one) => one.type === type && one.node === node && one.object === object);
+  return {
+    type,
+    ...(node !== undefined && { node }),
+    ...(object !== undefined && { object }),
+    message: obstacle.message.slice(0, MAX_MESSAGE),
+    since: known?.since ?? toTimestamp(since ?? now),
+  };
 }
 
 /** The members that are to run the target. */

@@ -20,6 +20,7 @@ import { dryRunOrder } from './rehearsal.ts';
 import { rehearse } from './rehearsed-slots.ts';
 import { closedGates, passGates } from './slot-gates.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
+import { inTurn } from './slots.ts';
 import { grantPlaces } from './staging-grants.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
@@ -40,6 +41,8 @@ export interface ImageFleet {
   readonly heldBack: readonly Obstacle[];
   /** What keeps nodes from beginning to fetch the image. */
   readonly unstaged: readonly Obstacle[];
+  /** Names of the nodes that wait for a slot, in the order in which they get it. Worked out when it is asked for. */
+  readonly queue: () => readonly string[];
 }
 
 export interface Fleet {
@@ -82,7 +85,9 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     const places = grantPlaces(view, slots, viewed);
     for (const member of [...slots.granted, ...slots.tried, ...places.granted]) decided.set(member.node.name, member);
     const { closed, heldBack } = slots;
-    return { image, choice, members, budget, halted, closed, heldBack, unstaged: places.unstaged };
+    const queue = () =>
+      inTurn(candidatesOf(members).map(viewed), choice.target?.digest ?? '').map(({ node }) => node.name);
+    return { image, choice, members, budget, halted, closed, heldBack, unstaged: places.unstaged, queue };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
   return {
@@ -192,12 +197,16 @@ interface Granting {
   readonly heldBack: readonly Obstacle[];
 }
 
+function candidatesOf(members: readonly Member[]): readonly Candidate[] {
+  return members.flatMap((member): Candidate[] =>
+    member.os !== undefined && member.step?.awaitsSlot === true ? [{ member, os: member.os }] : [],
+  );
+}
+
 function grantSlots(fleet: GateView): Granting {
   const { choice, members, halted, viewed } = fleet;
   const closed = closedGates(fleet);
-  const candidates = members.flatMap((member): Candidate[] =>
-    member.os !== undefined && member.step?.awaitsSlot === true ? [{ member, os: member.os }] : [],
-  );
+  const candidates = candidatesOf(members);
   if (closed.length > 0 || halted || choice.target === undefined)
     return { granted: [], tried: [], closed, heldBack: [] };
   const { through, heldBack } = passGates(candidates, fleet);

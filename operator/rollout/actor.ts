@@ -1,0 +1,60 @@
+/** Who has to do something before a rollout goes on. */
+import type { Phase } from '../../api/index.ts';
+import type { BlockerType } from './reasons.ts';
+
+export type Actor =
+  /** A person: the message says what to do. */
+  | 'Person'
+  /** Nobody: it goes away at a time. */
+  | 'Time'
+  /** The nodes that were given their slots before. */
+  | 'OtherNodes'
+  /** The agent on the node, or the machine below it. */
+  | 'Agent'
+  /** The operator, by itself. */
+  | 'Operator';
+
+/** Who can make a blocker go away. */
+export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
+  ImageNotResolved: 'Person',
+  SelectorConflict: 'Person',
+  InvalidWindow: 'Person',
+  ImageRefused: 'Person',
+  DowngradeForbidden: 'Person',
+  RolledBack: 'Person',
+  BootRefused: 'Person',
+  RebootOverdue: 'Person',
+  StagingFailed: 'Person',
+  PlatformMissing: 'Person',
+  Paused: 'Person',
+  Frozen: 'Time',
+  WindowClosed: 'Time',
+  WindowTooShort: 'Time',
+  StagingClosed: 'Person',
+  TooManyBlocked: 'Person',
+  DrainTimedOut: 'Person',
+  DrainRefused: 'Person',
+  DrainHeldUp: 'Person',
+  DrainWouldBeRefused: 'Person',
+  NodeNotReady: 'Person',
+  AgentSilent: 'Person',
+  BudgetSpent: 'OtherNodes',
+};
+
+/** Who moves a node out of its phase while nothing stands in the way. */
+export const ACTOR_OF_PHASE: Readonly<Record<Phase, Actor>> = {
+  Pending: 'Agent',
+  Staging: 'Agent',
+  Staged: 'Operator',
+  AwaitingSlot: 'Operator',
+  Draining: 'Operator',
+  AwaitingGate: 'Time',
+  Rebooting: 'Agent',
+  Verifying: 'Agent',
+  Soaking: 'Time',
+  Updated: 'Operator',
+  RollingBack: 'Operator',
+  Blocked: 'Person',
+  Failed: 'Person',
+  Excluded: 'Person',
+};
