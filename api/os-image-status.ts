@@ -66,14 +66,24 @@ const historyEntrySchema = z.strictObject({
   digest: z.string().max(128).describe('The target.'),
   version: z.string().max(256).optional().describe('Version label of the image, if it has one.'),
   outcome: z
-    .enum(['Progressing', 'Succeeded', 'Halted', 'Superseded'])
+    .enum(['Progressing', 'Succeeded', 'Halted', 'Superseded', 'RolledBack'])
     .describe(
-      '`Progressing`: under way, or waiting. `Halted`: a node has failed. `Succeeded`: all nodes ran it together. `Superseded`: another target came before that.',
+      '`Progressing`: under way, or waiting. `Halted`: too many nodes have failed. `Succeeded`: all nodes ran it together. `Superseded`: another target came before that. `RolledBack`: the fleet went back from it, see `quarantinedDigests`.',
     ),
   startTime: z.string().max(64).describe('When it became the target.'),
   completionTime: z.string().max(64).optional().describe('When it succeeded or was superseded.'),
   nodesUpdated: z.int().min(0).describe('Nodes that ran it and had soaked, when it ended or now.'),
   nodesFailed: z.int().min(0).describe('Nodes that had failed for it, when it ended or now.'),
+});
+
+export const quarantinedDigestSchema = z.strictObject({
+  digest: z.string().max(128).describe('Manifest digest that is not ordered any more.'),
+  reference: z.string().max(1024).describe('The reference under which it was rolled out.'),
+  version: z.string().max(256).optional().describe('Version label of the image, if it has one.'),
+  reason: z.string().max(64).describe('How most nodes failed: RolledBack or RebootOverdue.'),
+  failures: z.int().min(1).describe('Nodes that had failed when it was quarantined.'),
+  message: z.string().max(4096).describe('Which nodes failed, and how.'),
+  time: z.string().max(64).describe('When it was quarantined.'),
 });
 
 const count = (description: string) => z.int().min(0).describe(description);
@@ -89,6 +99,19 @@ export const osImageStatusSchema = z
       ),
     current: releaseSchema.optional().describe('What all selected nodes last ran together.'),
     previous: releaseSchema.optional().describe('What they ran before that.'),
+    quarantinedDigests: z
+      .array(quarantinedDigestSchema)
+      .max(20)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['digest'] })
+      .describe(
+        'Images that nodes failed on and that are never ordered again (spec.rollout.onFailure RollBack), at most 20: the oldest goes first.',
+      ),
+    releasedQuarantine: z
+      .string()
+      .max(128)
+      .optional()
+      .describe('The `spec.rollout.releaseQuarantine` that was acted on.'),
     nodes: z
       .strictObject({
         total: count('Nodes that the selector matches.'),
@@ -127,5 +150,6 @@ export const osImageStatusSchema = z
   .describe('The observed state. Written by the operator only.');
 
 export type Release = z.infer<typeof releaseSchema>;
+export type QuarantinedDigest = z.infer<typeof quarantinedDigestSchema>;
 export type Blocker = z.infer<typeof blockerSchema>;
 export type OSImageStatus = z.infer<typeof osImageStatusSchema>;

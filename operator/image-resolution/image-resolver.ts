@@ -35,7 +35,7 @@ interface Followed {
 
 interface Entry {
   reference?: Followed;
-  /** Looked up by the digest in `status.target`, while the reference means something else or cannot be resolved. */
+  /** Looked up by the digest in `status.target`, while the reference means something else, or what the fleet went back from. */
   target?: Followed;
   /** The reference's earlier answer, which spares that look-up when a tag moves. */
   before?: ResolvedImage;
@@ -110,21 +110,27 @@ export class ImageResolver {
       entry.reference = this.#start(key, question, kept ?? { state: 'Pending' }, (replaced) => {
         entry.before = replaced;
       });
+      // What the fleet may have to go back to need not be asked of a registry again.
+      if (kept === undefined && old?.state === 'Resolved') entry.before = old.image;
     }
     this.#followTarget(image, entry, secret);
   }
 
   #followTarget(image: OSImage, entry: Entry, secret: { readonly pullSecret?: string }): void {
-    const { reference } = image.spec.image;
-    const target = image.status?.target;
+    const { target, current: before, quarantinedDigests = [] } = image.status ?? {};
+    const reference = target?.reference ?? image.spec.image.reference;
+    // A fleet that has gone back follows the reference of before.
+    const wentBack = quarantinedDigests.length > 0 && target !== undefined && target.digest === before?.digest;
     const current = entry.reference?.resolution;
+    const known = entry.before?.release;
     const wanted =
-      target?.reference === reference &&
+      target !== undefined &&
+      (reference === image.spec.image.reference || wentBack) &&
       current !== undefined &&
       current.state !== 'Pending' &&
       !(current.state === 'Resolved' && current.image.release.digest === target.digest) &&
-      entry.before?.release.digest !== target.digest;
-    if (target === undefined || !wanted) {
+      !(known?.digest === target.digest && known.reference === reference);
+    if (!wanted) {
       entry.target?.stop.abort();
       delete entry.target;
       return;

@@ -21,6 +21,8 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   InvalidWindow: 'Person',
   ImageRefused: 'Person',
   DowngradeForbidden: 'Person',
+  DigestQuarantined: 'Person',
+  RolloutHalted: 'Person',
   RolledBack: 'Person',
   BootRefused: 'Person',
   RebootOverdue: 'Person',

@@ -3,16 +3,16 @@
  * stays the same stays the same to the letter and costs no write.
  */
 import { toTimestamp } from '../../api/index.ts';
-import type { Blocker, Fault } from '../../api/index.ts';
+import type { Blocker } from '../../api/index.ts';
 import { isUnavailable } from './budget.ts';
 import { downgradeObstacles } from './downgrade.ts';
 import { drainBlockers } from './drain-blockers.ts';
+import { failureBlockers } from './failure-blockers.ts';
 import type { ImageFleet } from './fleet.ts';
-import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
+import { isUpdated, namesOf } from './member.ts';
 import type { Member } from './member.ts';
 import { AGENT_PATIENCE_SECONDS, after, answer, holdsSlot, passed } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
-import { inFlight } from './phases/leaving.ts';
 import { BLOCKER_TYPES } from './reasons.ts';
 import type { BlockerType } from './reasons.ts';
 
@@ -44,11 +44,12 @@ export function obstaclesOf(
   const obstacles = [
     ...imageObstacles(fleet),
     ...conflicts(fleet),
+    ...quarantined(fleet),
     ...tagMovedBack(fleet),
     ...(complete
       ? []
       : [
-          ...failures(fleet),
+          ...failureBlockers(ruled(fleet)),
           ...fleet.closed,
           ...fleet.heldBack,
           ...(fleet.closed.some(({ type }) => type === 'DowngradeForbidden') ? [] : downgradeObstacles(ruled(fleet))),
@@ -110,6 +111,20 @@ function imageObstacles({ image, choice, members }: ImageFleet): readonly Obstac
   return obstacles;
 }
 
+function quarantined({ choice: { refused, target } }: ImageFleet): readonly Obstacle[] {
+  if (refused === undefined) return [];
+  const { digest, version, message, time } = refused;
+  const name = version === undefined ? digest : `${version} (${digest})`;
+  const instead = target === undefined || target.digest === digest ? 'nothing' : (target.version ?? target.digest);
+  return [
+    {
+      type: 'DigestQuarantined',
+      message: `${name} is quarantined, and the fleet is on ${instead} instead. ${message} Roll out another image, or set spec.rollout.releaseQuarantine to ${digest} to try it again.`,
+      since: new Date(time),
+    },
+  ];
+}
+
 function tagMovedBack({ image, choice }: ImageFleet): readonly Obstacle[] {
   if (choice.older === undefined) return [];
   const message = `${image.object.spec.image.reference} means an older image now than the fleet runs (${choice.older}), and is not followed. Move the tag forward, or set spec.image.downgradePolicy to Allow.`;
@@ -126,49 +141,6 @@ function conflicts({ members }: ImageFleet): readonly Obstacle[] {
     const message = `OSImages ${names} all select ${node.name}, so it stays on what it runs; change a nodeSelector until only one selects it.`;
     return [{ type: 'SelectorConflict', node: node.name, message }];
   });
-}
-
-function failures(fleet: ImageFleet): readonly Obstacle[] {
-  return ruled(fleet).flatMap((member): Obstacle[] => {
-    const { node, os } = member;
-    const rollout = os?.status?.rollout;
-    if (os === undefined || rollout === undefined) return [];
-    const said = rollout.message ?? '';
-    const base = { node: node.name, since: new Date(rollout.phaseTime) };
-    const retry = `No node gets a new slot; roll out another image, or delete NodeOS ${os.metadata.name} to try this one again.`;
-    if (hasFailedForTarget(member)) {
-      if (inFlight(rollout)) {
-        return [{ ...base, type: 'RebootOverdue', message: `${node.name}: ${said}` }];
-      }
-      if (rollout.preBootID === undefined) {
-        return [
-          {
-            ...base,
-            type: 'StagingFailed',
-            message: `${node.name}: ${said} ${remedy(rollout.fault)}`,
-          },
-        ];
-      }
-      const type = os.status?.host?.bootID === rollout.preBootID ? 'BootRefused' : 'RolledBack';
-      return [{ ...base, type, message: `${node.name}: ${said} ${retry}` }];
-    }
-    if (rollout.nextAttemptTime === undefined || rollout.phase === 'Blocked') return [];
-    const type = rollout.phase === 'AwaitingGate' ? 'BootRefused' : 'StagingFailed';
-    return [{ ...base, type, message: `${node.name}: ${said}` }];
-  });
-}
-
-function remedy(fault: Fault | undefined): string {
-  switch (fault) {
-    case 'Image':
-      return 'Push a corrected image and roll that out.';
-    case 'Registry':
-      return 'See the registry, the way to it, and the pull Secret.';
-    case 'Node':
-      return "See the free space of the node and its agent's log.";
-    case undefined:
-      return 'See the registry, the pull Secret and the free space of the node.';
-  }
 }
 
 function silentAgents(fleet: ImageFleet, now: Date, wakes: Date[]): readonly Obstacle[] {

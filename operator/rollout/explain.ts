@@ -139,6 +139,7 @@ function holder({ node, os }: Member): readonly SlotHolder[] {
 /** Kinds that rest on answers which only the running operator has heard. */
 const HEARD: ReadonlySet<string> = new Set<BlockerType>([
   'ImageNotResolved',
+  'DigestQuarantined',
   'DrainTimedOut',
   'DrainRefused',
   'DrainHeldUp',
@@ -169,13 +170,15 @@ function explanation(obstacle: Obstacle, written: readonly Blocker[], now: Date)
 
 /**
  * What holds this node back: first what is about itself, then what is about all. A node that holds a slot is past the
- * gates; one that waits is also held back by the others that have failed.
+ * gates; one that waits is also held back by the others that have failed, once these are too many.
  */
 function blockersFor(fleet: ImageFleet, { node, os }: Member, now: Date): readonly Explanation[] {
   const all = allBlockers(fleet, now);
   const own = all.filter((blocker) => blocker.node === node.name);
   if (os !== undefined && holdsSlot(os)) return own;
-  const failed = new Set(fleet.members.filter(hasFailedForTarget).map((member) => member.node.name));
+  const failed = new Set(
+    fleet.halted ? fleet.members.filter(hasFailedForTarget).map((member) => member.node.name) : [],
+  );
   const others = all.filter(
     (blocker) => blocker.node === undefined || (failed.has(blocker.node) && blocker.node !== node.name),
   );

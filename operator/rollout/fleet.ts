@@ -6,8 +6,9 @@ import { drainPolicySchema } from '../../api/index.ts';
 import type { NodeOS, Phase } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
-import { hasFailedForTarget } from './member.ts';
 import type { Member } from './member.ts';
+import { failuresAmong } from './failure.ts';
+import { failureThreshold } from './failure-threshold.ts';
 import { membershipOf, rulingImages } from './membership.ts';
 import type { Membership } from './membership.ts';
 import { follow, hold } from './node-step.ts';
@@ -33,7 +34,7 @@ export interface ImageFleet {
   /** All nodes that the selector matches, also those left alone. */
   readonly members: readonly Member[];
   readonly budget: Budget;
-  /** True when a node has failed for the target: no new slots until the target changes or the node recovers. */
+  /** True when too many nodes have failed for the target: no new slots until the target changes or nodes recover. */
   readonly halted: boolean;
   /** What keeps every node of the OSImage from getting a slot. */
   readonly closed: readonly Obstacle[];
@@ -79,7 +80,7 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
       members.map(({ node }) => node),
       nodeOSes,
     );
-    const halted = members.some(hasFailedForTarget);
+    const halted = failuresAmong(members).length >= failureThreshold(image.object, members.length);
     const view = { image, choice, members, budget, halted, snapshot, viewed, now };
     const slots = grantSlots(view);
     const places = grantPlaces(view, slots, viewed);
@@ -138,8 +139,7 @@ function targetOf(
 ): { target?: NodeTarget } {
   if (membership.kind !== 'Ruled') return {};
   const choice = choices.get(membership.image);
-  if (choice?.image === undefined) return {};
-  const target = nodeTarget(membership.image.object, choice.image, node.architecture);
+  const target = choice && nodeTarget(membership.image.object, choice, node.architecture);
   return target === undefined ? {} : { target };
 }
 

@@ -3,6 +3,7 @@ import { toTimestamp } from '../../api/index.ts';
 import type { OSImageStatus } from '../../api/index.ts';
 import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
+import { quarantineOf } from './quarantine.ts';
 import { rolloutState } from './rollout-state.ts';
 
 type Entry = NonNullable<OSImageStatus['history']>[number];
@@ -15,7 +16,12 @@ export function historyOf(fleet: ImageFleet, counts: Counts, now: Date): readonl
   const [latest, ...earlier] = status?.history ?? [];
   if (target === undefined) return (status?.history ?? []).slice(0, spec.revisionHistoryLimit);
   const same = latest?.digest === target.digest;
-  const past = same ? earlier : [...(latest ? [ended(latest, now)] : []), ...earlier];
+  const past = same
+    ? earlier
+    : [
+        ...(latest ? [ended(latest, quarantineOf(fleet.image.object, latest.digest) !== undefined, now)] : []),
+        ...earlier,
+      ];
   const entry = current(fleet, counts, same ? latest : undefined, now);
   return [entry, ...past].slice(0, spec.revisionHistoryLimit);
 }
@@ -25,7 +31,7 @@ function current(fleet: ImageFleet, counts: Counts, before: Entry | undefined, n
   if (before?.outcome === 'Succeeded') return before;
   const { target } = fleet.choice;
   const state = rolloutState(fleet);
-  const succeeded = state === 'Complete' && ruled(fleet).length > 0;
+  const succeeded = (state === 'Complete' || state === 'RolledBack') && ruled(fleet).length > 0;
   return {
     digest: target?.digest ?? '',
     ...(target?.version !== undefined && { version: target.version }),
@@ -37,7 +43,7 @@ function current(fleet: ImageFleet, counts: Counts, before: Entry | undefined, n
   };
 }
 
-function ended(entry: Entry, now: Date): Entry {
+function ended(entry: Entry, quarantined: boolean, now: Date): Entry {
   if (entry.completionTime !== undefined) return entry;
-  return { ...entry, outcome: 'Superseded', completionTime: toTimestamp(now) };
+  return { ...entry, outcome: quarantined ? 'RolledBack' : 'Superseded', completionTime: toTimestamp(now) };
 }

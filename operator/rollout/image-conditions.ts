@@ -8,6 +8,7 @@ import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import type { ProgressNow } from './progress.ts';
 import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
+import { whoPauses } from './pause.ts';
 import { ImageCondition, Reason } from './reasons.ts';
 import { outOfTime, rolloutState } from './rollout-state.ts';
 import type { RolloutState } from './rollout-state.ts';
@@ -36,6 +37,7 @@ export function imageConditions(
     [ImageCondition.Stalled, stalled(fleet, state, blockers, progress)],
     [ImageCondition.ImageResolved, imageResolved(fleet)],
     [ImageCondition.Paused, paused(fleet)],
+    [ImageCondition.RollingBack, rollingBack(fleet)],
     [ImageCondition.Degraded, degraded(fleet)],
     [ImageCondition.DrainBlocked, drainBlocked(blockers)],
     [ImageCondition.SelectorConflict, selectorConflict(fleet)],
@@ -86,6 +88,10 @@ function ready(fleet: ImageFleet, state: State, blockers: readonly Blocker[]): V
       return no(Reason.SelectorConflict, sentence);
     case 'Overdue':
       return no(Reason.ProgressDeadlineExceeded, sentence);
+    case 'RolledBack':
+      return no(Reason.RolledBack, sentence);
+    case 'RollingBack':
+      return no(Reason.RollingBack, sentence);
     case 'Moving':
       return no(Reason.RollingOut, sentence);
   }
@@ -94,10 +100,11 @@ function ready(fleet: ImageFleet, state: State, blockers: readonly Blocker[]): V
 function progressing(fleet: ImageFleet, state: State, blockers: readonly Blocker[]): Verdict {
   if (state === 'Complete') return yes(Reason.RolloutComplete, 'All nodes run the target.');
   const verdict = ready(fleet, state, blockers);
-  return state === 'Moving' ? yes(verdict.reason, verdict.message) : verdict;
+  return state === 'Moving' || state === 'RollingBack' ? yes(verdict.reason, verdict.message) : verdict;
 }
 
 function reconciling(fleet: ImageFleet, state: State): Verdict {
+  if (state === 'RollingBack') return yes(Reason.RollingBack, 'Nodes are being brought back.');
   const moves = state === 'Moving' || (state === 'Unresolved' && fleet.image.resolution.state !== 'Failed');
   return moves
     ? yes(Reason.RollingOut, 'Nodes are being brought to the target.')
@@ -111,7 +118,9 @@ function stalled(
   progress: ProgressNow | undefined,
 ): Verdict {
   const why = blockers[0]?.message ?? '';
-  if (state === 'Halted') return yes(Reason.RolloutHalted, why);
+  const halted = blockers.find(({ type }) => type === 'RolloutHalted');
+  if (state === 'Halted') return yes(Reason.RolloutHalted, halted?.message ?? why);
+  if (state === 'RolledBack') return yes(Reason.DigestQuarantined, why);
   if (state === 'Conflict') return yes(Reason.SelectorConflict, why);
   if (state === 'Overdue')
     return yes(Reason.ProgressDeadlineExceeded, `${overdueSentence(fleet, progress)} ${why}`.trim());
@@ -146,15 +155,29 @@ function whyNotTaken({ available, since, older }: TargetChoice): string {
 }
 
 function paused({ image }: ImageFleet): Verdict {
-  return image.object.spec.rollout.paused
-    ? yes(Reason.Paused, 'No new slot is granted; nodes that hold one finish.')
+  const who = whoPauses(image.object);
+  return who !== undefined
+    ? yes(Reason.Paused, `No new slot is granted; nodes that hold one finish: ${who}.`)
     : no(Reason.NotPaused, 'Slots are granted as the budget allows.');
 }
 
 function degraded(fleet: ImageFleet): Verdict {
   const failed = fleet.members.filter(hasFailedForTarget);
   if (failed.length === 0) return no(Reason.NoFailures, 'No node has failed.');
-  return yes(Reason.NodesFailed, `${namesOf(failed)} failed; no node gets a new slot for this image.`);
+  return yes(
+    Reason.NodesFailed,
+    `${namesOf(failed)} failed${fleet.halted ? '; no node gets a new slot for this image.' : '; the rollout goes on with the others.'}`,
+  );
+}
+
+function rollingBack(fleet: ImageFleet): Verdict {
+  const { refused, target } = fleet.choice;
+  if (refused === undefined) return no(Reason.NotRollingBack, 'The fleet follows its spec.');
+  const from = refused.version ?? refused.digest;
+  const to = target?.version ?? target?.digest ?? 'nothing';
+  return ruled(fleet).every(isUpdated)
+    ? no(Reason.RolledBack, `The fleet went back from ${from} to ${to}.`)
+    : yes(Reason.DigestQuarantined, `The fleet goes back from ${from} to ${to}.`);
 }
 
 const DRAIN_BLOCKERS: readonly string[] = ['DrainTimedOut', 'DrainRefused', 'DrainWouldBeRefused'];

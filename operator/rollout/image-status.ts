@@ -8,6 +8,7 @@ import { historyOf } from './history.ts';
 import { imageConditions } from './image-conditions.ts';
 import { hasFailedForTarget, isUpdated } from './member.ts';
 import { holdsSlot } from './node-view.ts';
+import { quarantineStatus } from './quarantine-status.ts';
 import { ImageCondition, Reason } from './reasons.ts';
 import type { EventReason } from './reasons.ts';
 import { progressOf } from './progress.ts';
@@ -49,6 +50,7 @@ function imageStatus(fleet: ImageFleet, now: Date): { status: OSImageStatus; wak
     ...(choice.available && { available: choice.available }),
     ...(current && { current }),
     ...(previous && { previous }),
+    ...quarantineStatus(fleet, now),
     nodes,
     ...(window && { nextWindow: window }),
     ...(progress && { progress: progress.progress }),
@@ -109,10 +111,16 @@ function imageEvents(name: string, before: OSImageStatus | undefined, after: OSI
     const then = before?.conditions?.find(({ type }) => type === condition);
     return now?.status === 'True' && then?.status !== 'True' ? now : undefined;
   };
-  const halted = became(ImageCondition.Degraded);
-  if (halted !== undefined) emit('Warning', 'RolloutHalted', halted.message);
-  const stalled = became(ImageCondition.Stalled);
-  if (stalled?.reason === Reason.ProgressDeadlineExceeded) emit('Warning', 'ProgressDeadlineExceeded', stalled.message);
+  const known = new Set(before?.quarantinedDigests?.map(({ digest }) => digest));
+  for (const { digest, version, message } of after.quarantinedDigests ?? []) {
+    if (!known.has(digest)) emit('Warning', 'DigestQuarantined', `${version ?? digest} is quarantined. ${message}`);
+  }
+  const wasGoingBack = before?.conditions?.some(({ type, status }) => type === 'RollingBack' && status === 'True');
+  const back = after.conditions?.find(({ type, reason }) => type === 'RollingBack' && reason === Reason.RolledBack);
+  if (wasGoingBack === true && back !== undefined) emit('Warning', 'FleetRolledBack', back.message);
+  const halted = became(ImageCondition.Stalled);
+  if (halted?.reason === Reason.RolloutHalted) emit('Warning', 'RolloutHalted', halted.message);
+  if (halted?.reason === Reason.ProgressDeadlineExceeded) emit('Warning', 'ProgressDeadlineExceeded', halted.message);
   const conflict = became(ImageCondition.SelectorConflict);
   if (conflict !== undefined) emit('Warning', 'SelectorConflict', conflict.message);
   return events;

@@ -3,7 +3,7 @@ import { toTimestamp } from '../../api/index.ts';
 import type { OSImageStatus } from '../../api/index.ts';
 import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
-import { broughtToStandstill, rolloutState } from './rollout-state.ts';
+import { broughtToStandstill, isMoving, rolloutState } from './rollout-state.ts';
 import { isUpdated } from './member.ts';
 import { after, holdsSlot } from './node-view.ts';
 import { ImageCondition, Reason } from './reasons.ts';
@@ -28,10 +28,10 @@ export interface ProgressNow {
 export function progressOf(fleet: ImageFleet, counts: Counts, now: Date): ProgressNow {
   const before = fleet.image.object.status;
   const state = rolloutState(fleet);
-  const lastProgressTime = lastProgress(fleet, before, counts, state === 'Moving', now);
+  const lastProgressTime = lastProgress(fleet, before, counts, isMoving(state), now);
   const pace = secondsPerNode(fleet.members);
   const end =
-    pace !== undefined && (state === 'Moving' || state === 'OutOfTime')
+    pace !== undefined && (isMoving(state) || state === 'OutOfTime')
       ? estimate(fleet, pace, lastProgressTime, now)
       : undefined;
   const nodes = ruled(fleet);
@@ -42,7 +42,7 @@ export function progressOf(fleet: ImageFleet, counts: Counts, now: Date): Progre
     ...(pace !== undefined && { secondsPerNode: pace }),
     ...(end && { estimatedCompletionTime: toTimestamp(end) }),
   };
-  const deadline = state === 'Moving' && !broughtToStandstill(fleet) ? deadlineOf(fleet, lastProgressTime) : undefined;
+  const deadline = isMoving(state) && !broughtToStandstill(fleet) ? deadlineOf(fleet, lastProgressTime) : undefined;
   return { progress, ...(deadline && { deadline }), ...(end && { wake: end }) };
 }
 

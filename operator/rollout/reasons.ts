@@ -14,6 +14,7 @@ export const ImageCondition = {
   Degraded: 'Degraded',
   DrainBlocked: 'DrainBlocked',
   SelectorConflict: 'SelectorConflict',
+  RollingBack: 'RollingBack',
 } as const;
 
 /** Conditions of a NodeOS. */
@@ -32,6 +33,9 @@ export const Reason = {
   RollingOut: 'RollingOut',
   RolloutComplete: 'RolloutComplete',
   RolloutHalted: 'RolloutHalted',
+  RollingBack: 'RollingBack',
+  NotRollingBack: 'NotRollingBack',
+  DigestQuarantined: 'DigestQuarantined',
   Paused: 'Paused',
   NotPaused: 'NotPaused',
   InvalidWindow: 'InvalidWindow',
@@ -81,6 +85,8 @@ export const BLOCKER_TYPES = [
   'InvalidWindow',
   'ImageRefused',
   'DowngradeForbidden',
+  'DigestQuarantined',
+  'RolloutHalted',
   'RolledBack',
   'BootRefused',
   'RebootOverdue',
@@ -109,6 +115,8 @@ export type EventReason =
   | 'RolloutComplete'
   | 'RolloutHalted'
   | 'ProgressDeadlineExceeded'
+  | 'DigestQuarantined'
+  | 'FleetRolledBack'
   | 'SelectorConflict'
   | 'ImageStaged'
   | 'StagingFailed'

@@ -5,9 +5,19 @@ import type { ImageFleet } from './fleet.ts';
 import { isUpdated } from './member.ts';
 import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
+import { whoPauses } from './pause.ts';
 
 /** How far a rollout is, in one word. */
-export type RolloutState = 'Complete' | 'Unresolved' | 'Halted' | 'Paused' | 'OutOfTime' | 'Conflict' | 'Moving';
+export type RolloutState =
+  | 'Complete'
+  | 'Unresolved'
+  | 'RolledBack'
+  | 'RollingBack'
+  | 'Halted'
+  | 'Paused'
+  | 'OutOfTime'
+  | 'Conflict'
+  | 'Moving';
 
 /** Says how far `fleet` is; the first that applies, in the order in which a person would want to know. */
 export function rolloutState(fleet: ImageFleet): RolloutState {
@@ -16,12 +26,18 @@ export function rolloutState(fleet: ImageFleet): RolloutState {
   if (members.some(({ membership }) => membership.kind === 'Conflict')) {
     if (ruled(fleet).every(isUpdated)) return 'Conflict';
   } else if (ruled(fleet).every(isUpdated)) {
-    return 'Complete';
+    return choice.refused === undefined ? 'Complete' : 'RolledBack';
   }
   if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused' || type === 'DowngradeForbidden'))
     return 'Halted';
-  if (image.object.spec.rollout.paused) return 'Paused';
-  return outOfTime(fleet) === undefined ? 'Moving' : 'OutOfTime';
+  if (whoPauses(image.object) !== undefined) return 'Paused';
+  if (outOfTime(fleet) !== undefined) return 'OutOfTime';
+  return choice.refused === undefined ? 'Moving' : 'RollingBack';
+}
+
+/** True while nodes are brought somewhere, forward or back. */
+export function isMoving(state: RolloutState): boolean {
+  return state === 'Moving' || state === 'RollingBack';
 }
 
 const TIMES = ['InvalidWindow', 'Frozen', 'WindowClosed', 'WindowTooShort'] as const;

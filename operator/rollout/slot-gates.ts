@@ -6,10 +6,12 @@
 import type { NodeOS } from '../../api/index.ts';
 import type { Budget } from './budget.ts';
 import { fleetDowngrade } from './downgrade.ts';
+import { tooManyFailures } from './failure-threshold.ts';
 import { imageRefusals } from './image-refusal.ts';
 import type { Member } from './member.ts';
 import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
+import { whoPauses } from './pause.ts';
 import { wouldBeRefused } from './rehearsal.ts';
 import { sameContent } from './same-content.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
@@ -25,7 +27,7 @@ export interface GateView {
   readonly choice: TargetChoice;
   readonly members: readonly Member[];
   readonly budget: Budget;
-  /** True when a node has failed for the target. */
+  /** True when as many nodes have failed for the target as `spec.rollout.failureThreshold` says. */
   readonly halted: boolean;
   readonly snapshot: Snapshot;
   /** A candidate as its phase sees it. */
@@ -44,6 +46,7 @@ type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
 
 /** Gates that close for the whole OSImage, in the order in which people are told. */
 const FLEET_GATES: readonly FleetGate[] = [
+  tooManyFailures,
   paused,
   imageRefused,
   fleetDowngrade,
@@ -80,9 +83,9 @@ export function passGates(
 }
 
 function paused({ image }: GateView): Obstacle | undefined {
-  if (!image.object.spec.rollout.paused) return undefined;
-  const message = 'The rollout is paused: set spec.rollout.paused to false to go on. Nodes that hold a slot finish.';
-  return { type: 'Paused', message };
+  const who = whoPauses(image.object);
+  if (who === undefined) return undefined;
+  return { type: 'Paused', message: `The rollout is paused: ${who}. Nodes that hold a slot finish.` };
 }
 
 function imageRefused({ members }: GateView): Obstacle | undefined {

@@ -4,8 +4,9 @@
  * the fleet follow another reading of the same tag.
  */
 import { createdTime } from '../../api/index.ts';
-import type { Order, OSImage, Release } from '../../api/index.ts';
+import type { Order, OSImage, QuarantinedDigest, Release } from '../../api/index.ts';
 import { whyForbidden } from './downgrade.ts';
+import { quarantineOf, releaseBefore, wentBackFrom } from './quarantine.ts';
 import type { ImageSnapshot, ResolvedImage } from './snapshot.ts';
 
 /** What the target is, and what of it the nodes may be told. */
@@ -20,6 +21,8 @@ export interface TargetChoice {
   readonly since?: Date;
   /** Why `available` is not taken: it is older than what the fleet runs. */
   readonly older?: string;
+  /** Why the fleet does not follow its spec and goes back to what it ran before: what the spec names is quarantined. */
+  readonly refused?: QuarantinedDigest;
   /** True when `target` is not yet what `status.target` says. */
   readonly changed: boolean;
 }
@@ -43,7 +46,10 @@ export interface NodeTarget {
 export function chooseTarget(image: ImageSnapshot, now: Date): TargetChoice {
   const { spec, status } = image.object;
   const durable = status?.target;
-  const sameReference = durable?.reference === spec.image.reference;
+  const failed = quarantineOf(image.object, durable?.digest);
+  if (failed !== undefined) return goBack(image, failed);
+  const wentBack = wentBackFrom(image.object);
+  const sameReference = durable?.reference === spec.image.reference || wentBack !== undefined;
   const resolved = currentResolution(image);
   if (resolved === undefined) {
     // The last word of the registry stays true for as long as the reference does.
@@ -52,15 +58,19 @@ export function chooseTarget(image: ImageSnapshot, now: Date): TargetChoice {
       ...(durable && { target: durable }),
       ...(sameReference && status?.available && { available: status.available }),
       ...(known && { image: known }),
+      ...(wentBack && { refused: wentBack }),
       changed: false,
     };
   }
   const { release } = resolved;
-  if (durable === undefined || !sameReference) return { target: release, changed: true };
+  const refused = quarantineOf(image.object, release.digest);
+  if (durable === undefined || !sameReference) {
+    return refused === undefined ? { target: release, changed: true } : goBack(image, refused);
+  }
   if (durable.digest === release.digest) return { target: durable, image: resolved, changed: false };
+  if (refused !== undefined) return stayOn(image, durable, refused);
   const available = status?.available?.digest === release.digest ? status.available : release;
-  const known = matching(image.target, durable);
-  const stay = { target: durable, available, ...(known && { image: known }), changed: false };
+  const stay = { ...stayOn(image, durable, wentBack), available };
   if (spec.image.updatePolicy === 'Manual') return stay;
   // An attacker who can move the tag back must not move the fleet, not even to the point where it stands still.
   const older = whyForbidden(image.object, release);
@@ -76,10 +86,11 @@ export function currentResolution(image: ImageSnapshot): ResolvedImage | undefin
   return resolution.image.release.reference === image.object.spec.image.reference ? resolution.image : undefined;
 }
 
-/** What a node of `architecture` is to run, or undefined when the image has nothing for it. */
-export function nodeTarget(image: OSImage, resolved: ResolvedImage, architecture: string): NodeTarget | undefined {
-  const digest = resolved.platforms[architecture];
-  if (digest === undefined) return undefined;
+/** What a node of `architecture` is to run, or undefined while that is not known, or when the image has nothing for it. */
+export function nodeTarget(image: OSImage, choice: TargetChoice, architecture: string): NodeTarget | undefined {
+  const resolved = choice.image;
+  const digest = resolved?.platforms[architecture];
+  if (resolved === undefined || digest === undefined) return undefined;
   const { pullSecretRef, downgradePolicy } = image.spec.image;
   const { created, version } = resolved.release;
   const { bytesPerSecond, minimumFreeBytes } = image.spec.staging;
@@ -92,10 +103,27 @@ export function nodeTarget(image: OSImage, resolved: ResolvedImage, architecture
     image: `${resolved.repository}@${digest}`,
     ...(pullSecretRef && { pullSecretRef }),
     ...(Object.keys(limits).length > 0 && { limits }),
-    ...(downgradePolicy === 'Allow' && { downgrade: downgradePolicy }),
+    // What the fleet goes back to is older, and was chosen once.
+    ...((downgradePolicy === 'Allow' || choice.refused !== undefined) && { downgrade: 'Allow' as const }),
     ...(created !== undefined && { created }),
     ...(version !== undefined && { version }),
   };
+}
+
+/** Away from what is quarantined: to the release of before, or, where there is none, to nothing. */
+function goBack(image: ImageSnapshot, refused: QuarantinedDigest): TargetChoice {
+  const durable = image.object.status?.target;
+  const before = releaseBefore(image.object, refused);
+  if (before !== undefined && before.digest !== durable?.digest) return { target: before, refused, changed: true };
+  return durable === undefined ? { refused, changed: false } : stayOn(image, durable, refused);
+}
+
+/** Stays on the target that is durable, whatever the reference means; `refused` only if that is what the fleet went back to. */
+function stayOn(image: ImageSnapshot, durable: Release, refused: QuarantinedDigest | undefined): TargetChoice {
+  const failed = durable.digest === refused?.digest;
+  const known = failed ? undefined : matching(image.target, durable);
+  const back = refused !== undefined && (failed || durable.digest === image.object.status?.current?.digest);
+  return { target: durable, ...(known && { image: known }), ...(back && { refused }), changed: false };
 }
 
 /** When `release` has its age: by its own word, but never by a time after it was first seen. */

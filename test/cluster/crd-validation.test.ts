@@ -71,6 +71,18 @@ const BAD_OS_IMAGES: readonly Row[] = [
   ['a maxUnavailable of abc', { rollout: { maxUnavailable: 'abc' } }, 422, UNAVAILABLE],
   ['a maxUnavailable of "2" in quotes', { rollout: { maxUnavailable: '2' } }, 422, UNAVAILABLE],
   ['a maxUnavailable of 1.5', { rollout: { maxUnavailable: 1.5 } }, 422, /maxUnavailable: Invalid value/],
+  ['a failure threshold of zero', { rollout: { failureThreshold: 0 } }, 422, /1 or more, or a percentage/],
+  ['a failure threshold of 0%', { rollout: { failureThreshold: '0%' } }, 422, /1 or more, or a percentage/],
+  ['a failure threshold of 5%', { rollout: { failureThreshold: '5%' } }, 201, /^/],
+  ['an unknown answer to failures', { rollout: { onFailure: 'Panic' } }, 422, /Unsupported value: "Panic"/],
+  ['a digest of another kind to release', { rollout: { releaseQuarantine: 'v3' } }, 422, /releaseQuarantine/],
+  [
+    'two pauses of one party',
+    { rollout: { pauseRequests: ['a', 'b'].map((reason) => ({ name: 'storage', reason })) } },
+    422,
+    /pauseRequests\[1\]: Duplicate value/,
+  ],
+  ['a pause without a reason', { rollout: { pauseRequests: [{ name: 'storage' }] } }, 422, /reason: Required value/],
   ['paused as a word', { rollout: { paused: 'yes' } }, 422, /spec\.rollout\.paused: Invalid value: "string"/],
   [
     'a reboot timeout of a second',

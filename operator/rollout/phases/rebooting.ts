@@ -207,7 +207,7 @@ function lookAgain(view: NodeView, target: NodeTarget, rollout: RolloutStatus): 
 }
 
 function overdue(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
-  const message = `Was to be back, Ready and on the image by ${rollout.rebootDeadline ?? ''}, and is not. Look at its console; the rollout takes no new slot until it is back.`;
+  const message = `Was to be back, Ready and on the image by ${rollout.rebootDeadline ?? ''}, and is not. Look at its console; it keeps its slot until it is back.`;
   return {
     rollout: enter(view, 'Failed', target.digest, message, flight(rollout)),
     order: view.os.spec.order,

@@ -163,7 +163,7 @@ function failed(view: NodeView, target: NodeTarget, { attempts, why, fault }: Fa
   const last = attempts >= MAX_ATTEMPTS;
   const nextAttemptTime = toTimestamp(after(toTimestamp(view.now), restSeconds(attempts)));
   const message = last
-    ? `Staging failed ${attempts} times: ${why} It is tried again at ${nextAttemptTime}; meanwhile no node gets a new slot.`
+    ? `Staging failed ${attempts} times: ${why} It is tried again at ${nextAttemptTime}.`
     : `Staging failed: ${why} It is tried again at ${nextAttemptTime}.`;
   return {
     rollout: enter(view, last ? 'Failed' : 'Pending', target.digest, message.slice(0, 4096), {

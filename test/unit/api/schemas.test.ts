@@ -104,6 +104,7 @@ describe('the schemas in code', () => {
       paused: false,
       maxUnavailable: 1,
       maxBlocked: '10%',
+      onFailure: 'Halt',
       progressDeadlineSeconds: 3600,
     });
     assert.deepEqual(spec.reboot, { timeoutSeconds: 900 });

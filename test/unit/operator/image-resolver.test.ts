@@ -167,6 +167,36 @@ describe('the image resolver', () => {
     }
   });
 
+  it('looks up what the fleet went back to under the reference that it was rolled out with', async () => {
+    const before = { digest: digest('a'), reference: 'registry.example/os:1' };
+    const quarantined = {
+      digest: digest('c'),
+      reference: TAG,
+      reason: 'RolledBack',
+      failures: 1,
+      message: '',
+      time: '',
+    };
+    const status = { target: before, current: before, quarantinedDigests: [quarantined] };
+    const works = answer;
+    answer = (request) =>
+      request.digest === undefined ? { digest: digest('c'), repository: 'r', platforms: {} } : works(request);
+    const image = osImage(TAG, status);
+    await follow(image);
+    await follow(image);
+    assert.deepEqual(asked.at(-1), before);
+    assert.deepEqual(resolver.target(image)?.platforms, { amd64: digest('b') });
+  });
+
+  it('need not ask what the spec named until it was changed, for the fleet may have to go back to that', async () => {
+    const before = { digest: digest('a'), reference: 'registry.example/os:1' };
+    await follow(osImage(before.reference, { target: before }));
+    answer = () => ({ digest: digest('c'), repository: 'r', platforms: {} });
+    await follow(osImage(TAG, { target: before, current: before }));
+    assert.equal(asked.length, 2);
+    assert.deepEqual(resolver.target(osImage(TAG, { target: before }))?.platforms, { amd64: digest('b') });
+  });
+
   it('forgets an OSImage that is gone, and asks no more', async () => {
     await follow(osImage());
     resolver.follow([]);

@@ -131,7 +131,8 @@ function goDown(world: World, node: WorldNode, order: Order): void {
 
 function comeUp(world: World, node: WorldNode): void {
   const { machine } = node;
-  const boots = machine.staged?.locked === false && !world.chance(world.rates.rollsBack);
+  const fatal = world.fatalDigests.has(machine.staged?.digest ?? '');
+  const boots = machine.staged?.locked === false && !fatal && !world.chance(world.rates.rollsBack);
   if (boots && machine.staged !== undefined) machine.booted = machine.staged.digest;
   else if (
     machine.ordered === true &&

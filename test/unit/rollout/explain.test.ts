@@ -134,6 +134,7 @@ describe('An explanation', () => {
       explained?.blockers.map(({ type, node }) => [type, node]),
       [
         ['NodeNotReady', 'a'],
+        ['RolloutHalted', undefined],
         ['RolledBack', 'b'],
         ['Paused', undefined],
       ],

@@ -283,8 +283,11 @@ describe('An OSImage', () => {
     assert.equal(conditionOf(status, 'Stalled'), 'True RolloutHalted');
     assert.equal(conditionOf(status, 'Degraded'), 'True NodesFailed');
     assert.equal(conditionOf(status, 'Reconciling'), 'False NothingToDo');
-    assert.equal(status.blockers?.[0]?.type, 'RolledBack');
-    assert.match(status.blockers?.[0]?.message ?? '', /roll out another image, or delete NodeOS a/);
+    const [halted, failure] = status.blockers ?? [];
+    assert.equal(halted?.type, 'RolloutHalted');
+    assert.match(halted.message, /1 node has failed \(RolledBack: a\)/);
+    assert.equal(failure?.type, 'RolledBack');
+    assert.match(failure.message, /Roll out another image, or delete NodeOS a/);
   });
 
   it('quotes the API server when it refuses an eviction, with pod and budget', () => {

@@ -56,6 +56,26 @@ const DEEDS: readonly Deed[] = [
   function togglePause(world) {
     world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, paused: !spec.rollout.paused } }));
   },
+  function askForPause(world) {
+    const pauseRequests = world.chance(0.6) ? [] : [{ name: 'storage', reason: 'A disk is being replaced.' }];
+    world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, pauseRequests } }));
+  },
+  function changeFailurePolicy(world) {
+    const onFailure = world.chance(0.7) ? 'RollBack' : 'Halt';
+    const failureThreshold = world.pick([1, 2, 3, '40%']) ?? 1;
+    world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, onFailure, failureThreshold } }));
+  },
+  function releaseQuarantine(world) {
+    const digest = world.pick(world.images.get('fleet')?.status?.quarantinedDigests ?? [])?.digest;
+    world.edit('fleet', ({ rollout, ...spec }) => {
+      const { releaseQuarantine: _, ...rest } = rollout;
+      return { ...spec, rollout: { ...rest, ...(digest !== undefined && { releaseQuarantine: digest }) } };
+    });
+  },
+  function pushFatalImage(world) {
+    const digest = manifestOf(world.pick(VERSIONS) ?? 'v2', world.pick(ARCHITECTURES) ?? 'amd64');
+    if (!world.fatalDigests.delete(digest)) world.fatalDigests.add(digest);
+  },
   function changeBudget(world) {
     const maxUnavailable = world.pick([0, 1, 2, 3, '0%', '40%', '100%']) ?? 1;
     world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, maxUnavailable } }));

@@ -5,6 +5,7 @@ import type { NodeOS, OSImageStatus } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { keepsQuarantine, stopsAtThreshold } from './failure-promises.ts';
 import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
@@ -32,6 +33,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   staysWithinBudget(snapshot, made, world.time);
   staysWithinPlaces(snapshot, made, world.time);
   parksBadImages(snapshot, made);
+  keepsQuarantine(snapshot, made);
   keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);
@@ -199,7 +201,12 @@ function ordersOnlyTheTarget(
     const image = snapshot.images.find(({ object }) => object.metadata.name === spec.imageName);
     const [from, to] = [versionOf(host?.booted?.digest ?? ''), versionOf(order.digest)];
     const older = from !== undefined && to !== undefined && to < from;
-    assert.ok(!older || image?.object.spec.image.downgradePolicy === 'Allow', `a node on ${from} is sent to ${to}`);
+    const { current, quarantinedDigests = [] } = image?.object.status ?? {};
+    const back = quarantinedDigests.length > 0 && current?.version === to;
+    assert.ok(
+      !older || back || image?.object.spec.image.downgradePolicy === 'Allow',
+      `a node on ${from} is sent to ${to}`,
+    );
   }
   if (order.goal === 'Stage' && host?.staged?.digest !== order.digest) {
     assert.ok(rollout?.stagingTime !== undefined, 'a node is sent to fetch before its place is durable');
@@ -231,6 +238,7 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     );
     if (granted.length === 0) continue;
     assert.ok(!image.object.spec.rollout.paused, 'a slot is granted while paused');
+    stopsAtThreshold(snapshot, image, granted);
     const passedOver = selected.filter(({ name }) => phaseOf(snapshot, name) === 'Blocked').length;
     const { maxBlocked } = image.object.spec.rollout;
     if (granted.some((name) => phaseOf(snapshot, name) !== 'Blocked'))

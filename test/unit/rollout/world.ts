@@ -103,6 +103,8 @@ export class World {
   registryDown = false;
   /** Manifest digests of images that no node can stage. */
   readonly badDigests = new Set<string>();
+  /** Manifest digests of images that every host falls back from. */
+  readonly fatalDigests = new Set<string>();
   /** Promises that were broken, in words. */
   readonly broken: string[] = [];
   #counter = 0;
@@ -319,6 +321,7 @@ export class World {
     this.rates = NO_FAULTS;
     this.registryDown = false;
     this.badDigests.clear();
+    this.fatalDigests.clear();
     for (const node of this.nodes.values()) {
       node.brokenUntil = this.time;
       delete node.labels['treeline.dev/exclude'];
@@ -335,6 +338,7 @@ export class World {
           maxUnavailable:
             Number.parseInt(String(spec.rollout.maxUnavailable), 10) === 0 ? 1 : spec.rollout.maxUnavailable,
           paused: false,
+          pauseRequests: [],
         },
       }));
     }
