@@ -191,6 +191,9 @@ export const rolloutStatusSchema = z.strictObject({
     .describe('How often the node was passed over for this digest, because it was not empty in time.'),
   attempts: z.int().min(0).optional().describe('Failed attempts for this digest.'),
   nextAttemptTime: time('When a failed step is tried again.').optional(),
+  restUntil: time(
+    'Until when the node gets no slot, since it did not stay on the image that it was booted into.',
+  ).optional(),
   fault: faultSchema
     .optional()
     .describe('Where the agent found the fault of the last attempt to stage: `Image`, `Registry` or `Node`.'),

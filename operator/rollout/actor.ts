@@ -27,6 +27,7 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   BootRefused: 'Person',
   RebootOverdue: 'Person',
   StagingFailed: 'Person',
+  NodeResting: 'Time',
   PlatformMissing: 'Person',
   Paused: 'Person',
   Frozen: 'Time',

@@ -94,6 +94,9 @@ export function passed(time: Date | string | undefined, now: Date): boolean {
 /** Fields that survive from phase to phase for one digest, besides those that every phase sets itself. */
 type Carried = Omit<RolloutStatus, 'phase' | 'phaseTime' | 'digest' | 'cordonOwned' | 'message'>;
 
+/** Phases that a rest from slots lasts through. */
+const RESTING_PHASES: readonly Phase[] = ['Pending', 'Staging', 'Staged', 'AwaitingSlot', 'Failed'];
+
 /**
  * Builds the next `status.rollout`. The phase's time moves only when the phase or the digest does; everything that is
  * not in `carried` is dropped, so that nothing of an earlier attempt leaks into the next.
@@ -113,6 +116,7 @@ export function enter(
     digest,
     // What was measured says something about the node, whatever it runs next.
     lastUpdateSeconds: before?.lastUpdateSeconds,
+    restUntil: RESTING_PHASES.includes(phase) && before?.digest === digest ? before?.restUntil : undefined,
     ...carried,
     cordonOwned: ownsCordon(view) ? true : undefined,
     message,

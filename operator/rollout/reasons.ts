@@ -91,6 +91,7 @@ export const BLOCKER_TYPES = [
   'BootRefused',
   'RebootOverdue',
   'StagingFailed',
+  'NodeResting',
   'PlatformMissing',
   'Paused',
   'Frozen',

@@ -13,6 +13,7 @@ import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { whoPauses } from './pause.ts';
 import { wouldBeRefused } from './rehearsal.ts';
+import { resting } from './resting-gate.ts';
 import { sameContent } from './same-content.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
@@ -56,7 +57,7 @@ const FLEET_GATES: readonly FleetGate[] = [
 ];
 
 /** Gates that close for one node and leave the others alone. */
-const NODE_GATES: readonly NodeGate[] = [tooManyBlocked, drainWouldBeRefused];
+const NODE_GATES: readonly NodeGate[] = [resting, tooManyBlocked, drainWouldBeRefused];
 
 /** Every gate that is closed for all nodes of the OSImage; slots are granted only when there is none. */
 export function closedGates(view: GateView): readonly Obstacle[] {

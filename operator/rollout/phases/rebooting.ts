@@ -4,7 +4,7 @@
  */
 import { toTimestamp } from '../../../api/index.ts';
 import type { Order, RolloutStatus } from '../../../api/index.ts';
-import { MAX_ATTEMPTS, restSeconds } from '../backoff.ts';
+import { MAX_ATTEMPTS, STEADY_SECONDS, restSeconds } from '../backoff.ts';
 import { isEmptied } from '../drain-order.ts';
 import {
   after,
@@ -21,7 +21,7 @@ import { bootOrder, discardOrder, observeOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
 import { heldFields } from './draining.ts';
 import { grounded } from './leaving.ts';
-import { UPDATED_MESSAGE, start } from './start.ts';
+import { UPDATED_MESSAGE, start, startAfterRest } from './start.ts';
 
 /** Rebooting: deadline and boot ID are durable; the approval is out, or goes out now. */
 export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
@@ -123,7 +123,10 @@ export function soaking(view: NodeView, target: NodeTarget, rollout: RolloutStat
   if (!passed(end, now)) return { rollout: rollout_, order, cordon: 'Leave', wake: end };
   if (ownsCordon(view)) return { rollout: rollout_, order, cordon: 'Release' };
   return {
-    rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, timeTaken(view, rollout)),
+    rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, {
+      ...rememberedFalls(rollout),
+      ...timeTaken(view, rollout),
+    }),
     order: os.spec.order,
     cordon: 'Leave',
     event: { type: 'Normal', reason: 'NodeUpdated', message: `The node runs ${target.digest}; its slot is free.` },
@@ -133,15 +136,38 @@ export function soaking(view: NodeView, target: NodeTarget, rollout: RolloutStat
 /** Updated: reports only. What is no longer wanted is dropped if it was we who had it staged. */
 export function updated(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
   const { os } = view;
-  if (bootedDigest(os) !== target.digest) return start(view, target);
+  if (os.status?.host === undefined) return start(view, target);
+  if (bootedDigest(os) !== target.digest) return fellBack(view, target, rollout);
   const given = os.spec.order;
   const stale = given?.goal === 'Stage' && given.digest !== target.digest;
   const dropping = given?.goal === 'Discard' && answer(os) === undefined;
   return {
-    rollout: enter(view, 'Updated', target.digest, rollout.message ?? UPDATED_MESSAGE, slotUntilUncordoned(view)),
+    rollout: enter(view, 'Updated', target.digest, rollout.message ?? UPDATED_MESSAGE, {
+      ...slotUntilUncordoned(view),
+      ...rememberedFalls(rollout),
+    }),
     order: stale ? discardOrder(given, rollout.phaseTime) : dropping ? given : observeOrder(target),
     cordon: 'Release',
   };
+}
+
+/**
+ * A node that was done runs something else: its host fell back in a later boot, or somebody booted another deployment. Once is
+ * an accident; a host that does so again and again is in a loop, which must not cost a drain each time for ever.
+ */
+function fellBack(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
+  const steady = passed(after(rollout.phaseTime, STEADY_SECONDS), view.now);
+  const attempts = (steady ? 0 : (rollout.attempts ?? 0)) + 1;
+  if (attempts >= MAX_ATTEMPTS) return rolledBack(view, target, rollout);
+  const booted = bootedDigest(view.os) ?? 'a deployment without an image';
+  const message = `The node was on ${target.digest} and runs ${booted} now; it is brought back after a rest.`;
+  return startAfterRest(view, target, attempts, { type: 'Warning', reason: 'HostRolledBack', message });
+}
+
+/** How often the node has not stayed on the image; with the boot before, by which a loop that has ended as a failure is known. */
+function rememberedFalls({ attempts, preBootID }: RolloutStatus): Pick<RolloutStatus, 'attempts' | 'preBootID'> {
+  if (attempts === undefined || preBootID === undefined) return {};
+  return { attempts, preBootID };
 }
 
 const VERIFYING_MESSAGE = 'Booted the image; waits for the node to be Ready.';
@@ -192,7 +218,7 @@ function cameBackElsewhere(view: NodeView, target: NodeTarget, rollout: RolloutS
   const tried = view.os.status?.host?.rollback?.digest === target.digest;
   if (tried || attempts >= MAX_ATTEMPTS) return rolledBack(view, target, rollout);
   const message = `The node rebooted before ${target.digest} was finalised, and lost what was staged; it is staged again.`;
-  return start(view, target, attempts, { type: 'Warning', reason: 'StagedLost', message });
+  return startAfterRest(view, target, attempts, { type: 'Warning', reason: 'StagedLost', message });
 }
 
 /**

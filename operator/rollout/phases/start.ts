@@ -1,6 +1,7 @@
 /** Where a node begins for a digest: when it is new, when the target changed, when what it held is gone. */
 import { toTimestamp } from '../../../api/index.ts';
-import { answer, bootedDigest, enter, slotUntilUncordoned, stagedDigest } from '../node-view.ts';
+import { slotRestSeconds } from '../backoff.ts';
+import { after, answer, bootedDigest, enter, slotUntilUncordoned, stagedDigest } from '../node-view.ts';
 import type { NodeEvent, NodeView, Step } from '../node-view.ts';
 import { nodeDowngrade } from '../downgrade.ts';
 import type { NodeTarget } from '../target.ts';
@@ -27,6 +28,13 @@ export function start(view: NodeView, target: NodeTarget, attempts = 0, event?: 
     rollout: enter(view, 'Pending', target.digest, why ?? PLACE_MESSAGE, carried),
     ...(why === undefined && { awaitsPlace: true }),
   };
+}
+
+/** Begins anew after a boot that did not last: the node rests from slots, longer each time, so that others come first. */
+export function startAfterRest(view: NodeView, target: NodeTarget, attempts: number, event: NodeEvent): Step {
+  const step = start(view, target, attempts, event);
+  const restUntil = toTimestamp(after(toTimestamp(view.now), slotRestSeconds(attempts)));
+  return { ...step, rollout: { ...step.rollout, restUntil } };
 }
 
 /** Grants the staging place that `step` waits for; the order is written once that is durable. */

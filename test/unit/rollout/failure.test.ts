@@ -334,6 +334,60 @@ describe('A fleet that rolls itself back', function () {
   });
 });
 
+describe('A node that does not stay on its image', () => {
+  /** Its host falls back to v1, as one that counts boots does when the new image crashes. */
+  function fallBack(world: World, name: string): void {
+    const { machine } = world.nodes.get(name) ?? assert.fail(`there is no node ${name}`);
+    machine.bootID = world.unique('boot');
+    machine.booted = manifestOf('v1');
+  }
+  const restOf = (world: World, name: string) => world.nodeOSes.get(name)?.status?.rollout?.restUntil;
+
+  it('rests longer each time before its next slot, and is given up after some, with the others done', () => {
+    const world = onV2({ nodes: 3, rollout: { failureThreshold: 2 } });
+    const rests: number[] = [];
+    let boots = 0;
+    for (let fall = 0; fall < 20; fall++) {
+      if (world.nodeOSes.get('node-0')?.status?.rollout?.phase !== 'Updated') break;
+      fallBack(world, 'node-0');
+      const fallen = world.time;
+      let rounds = 0;
+      while (restOf(world, 'node-0') === undefined && rounds++ < 20) {
+        world.act(keepsItsPromises);
+        world.advance(5);
+      }
+      const until = restOf(world, 'node-0');
+      if (until === undefined) break;
+      rests.push(Math.round((Date.parse(until) - fallen) / 60_000));
+      world.settle(keepsItsPromises, 1500);
+      boots += 1;
+    }
+    assert.deepEqual(rests, [5, 10, 20, 40, 80]);
+    assert.equal(boots, 5);
+    world.settle(keepsItsPromises);
+    assert.equal(world.nodeOSes.get('node-0')?.status?.rollout?.phase, 'Failed');
+    assert.ok(blockersOf(world).includes('RolledBack'));
+    rollOut(world, 'v3');
+    world.settle(keepsItsPromises, 1500);
+    assert.deepEqual(versionsOf(world), ['v3'], 'another image starts it over');
+  });
+
+  it('lets the others go first while it rests, and says until when', () => {
+    const world = onV2({ nodes: 3, rollout: {} });
+    fallBack(world, 'node-0');
+    for (let round = 0; round < 20; round++) {
+      world.act(keepsItsPromises);
+      world.advance(5);
+    }
+    const resting = statusOf(world).blockers?.find(({ type }) => type === 'NodeResting');
+    assert.equal(resting?.node, 'node-0');
+    assert.match(resting.message, new RegExp(`gets no slot before ${restOf(world, 'node-0')}`));
+    fallBack(world, 'node-1');
+    world.settle(keepsItsPromises, 1500);
+    assert.deepEqual(versionsOf(world), ['v2']);
+  });
+});
+
 describe('A pause', () => {
   it('is on while anybody asks for it, names each who does, and ends with the last', () => {
     const world = onV2({ nodes: 3 });
