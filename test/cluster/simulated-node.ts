@@ -27,6 +27,8 @@ export class SimulatedNode implements AsyncDisposable {
   #token = '';
   #host: HostStatus;
   #answered: string | undefined;
+  /** Asked at each boot: whether its host tries the digest and comes back on the image of before. */
+  fallsBackFrom: (digest: string) => boolean = () => false;
   /** Digests in the order in which they were booted. */
   readonly boots: string[] = [];
 
@@ -119,11 +121,12 @@ export class SimulatedNode implements AsyncDisposable {
         const { staged: _, ...host } = this.#host;
         this.#host = host;
       }
+      const fell = order.goal === 'Boot' && this.#host.booted?.digest !== order.digest;
       const lastOrder = {
         id: order.id,
-        result: 'Succeeded',
-        reason: 'Done',
-        message: 'done',
+        result: fell ? 'RolledBack' : 'Succeeded',
+        reason: fell ? 'RolledBack' : 'Done',
+        message: fell ? 'The host came back on another image.' : 'done',
         completionTime: new Date().toISOString(),
       };
       if (await this.#report({ host: { staged: null, ...this.#host }, lastOrder })) this.#answered = order.id;
@@ -135,14 +138,16 @@ export class SimulatedNode implements AsyncDisposable {
   async #boot(digest: string): Promise<void> {
     this.boots.push(digest);
     const { staged, booted, ...host } = this.#host;
+    const fell = this.fallsBackFrom(digest) && staged !== undefined && booted !== undefined;
     this.#host = {
       ...host,
       bootID: randomUUID(),
       ...(staged === undefined ? {} : { booted: { digest, checksum: staged.checksum } }),
       ...(booted === undefined ? {} : { rollback: booted }),
+      ...(fell ? { booted, rollback: { digest, checksum: staged.checksum } } : {}),
     };
     await this.setReady(false);
-    await delay(this.#bootMs);
+    await delay(this.#bootMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     for (;;) {
       // A kubelet goes on reporting until the API server is there again.
       const told = await this.setReady(true).then(
