@@ -118,6 +118,11 @@ describe('the two resources', () => {
         status: {
           target: { digest, reference: 'registry.example.org/os:1', version: '42.1' },
           nodes: { ...counts, updatedOfTotal: '7/10' },
+          progress: {
+            percent: 70,
+            lastProgressTime: '2026-11-23T12:00:00Z',
+            estimatedCompletionTime: '2026-11-23T14:00:00Z',
+          },
           conditions: [condition],
         },
       },
@@ -140,8 +145,8 @@ describe('the two resources', () => {
       },
     });
     const images = await controlPlane.kubectl(['get', 'osi', NAME]);
-    assert.match(images, /^NAME +TARGET +UPDATED +READY +REASON +AGE\n/);
-    assert.match(images, /\ncrd-behaviour +42\.1 +7\/10 +False +RollingOut +\d+s\n/);
+    assert.match(images, /^NAME +TARGET +UPDATED +READY +REASON +ETA +AGE\n/);
+    assert.match(images, /\ncrd-behaviour +42\.1 +7\/10 +False +RollingOut +2026-11-23T14:00:00Z +\d+s\n/);
     const wide = await controlPlane.kubectl(['get', 'osimages', NAME, '-o', 'wide']);
     assert.match(wide, new RegExp(`${digest} +waiting for worker-2`));
     const nodes = await controlPlane.kubectl(['get', 'nos', NAME]);
