@@ -16,6 +16,9 @@ export const MARKS_ANNOTATION = 'treeline.dev/marks';
 /** On a Node, as a taint with effect PreferNoSchedule: it lacks the target of its OSImage, and pods do better elsewhere. */
 export const OUTDATED_TAINT = 'treeline.dev/outdated';
 
+/** On a Node, with effect NoSchedule: it has joined and is not on its target yet (`spec.newNodes` Gate). */
+export const NOT_READY_TAINT = 'treeline.dev/not-ready';
+
 /** On a Node: any value keeps Treeline away from it. */
 export const EXCLUDE_LABEL = 'treeline.dev/exclude';
 

@@ -202,6 +202,10 @@ export const rolloutStatusSchema = z.strictObject({
     .min(0)
     .optional()
     .describe('How long the last update of the node took, in seconds, from its slot to the end of its soak.'),
+  joining: z
+    .boolean()
+    .optional()
+    .describe('True for a node that joined when all others ran the target, until it does too (spec.newNodes).'),
   podsLeft: z.int().min(0).optional().describe('Pods that still have to leave the node.'),
   message: z.string().max(4096).optional().describe('What the node waits for, in a sentence.'),
 });

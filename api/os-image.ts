@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { drainPolicySchema } from './drain-policy.ts';
 import { healthPolicySchema } from './health-policy.ts';
 import { labelSelectorSchema } from './label-selector.ts';
+import { newNodesSchema } from './new-nodes.ts';
 import type { ObjectMeta } from './object-meta.ts';
 import type { OSImageStatus } from './os-image-status.ts';
 import { rebootPolicySchema } from './reboot-policy.ts';
@@ -70,6 +71,7 @@ export const osImageSpecSchema = z
     drain: drainPolicySchema,
     reboot: rebootPolicySchema,
     health: healthPolicySchema,
+    newNodes: newNodesSchema,
     windows: windowsSchema,
     freezes: freezesSchema,
     revisionHistoryLimit: z

@@ -1,5 +1,12 @@
 /** The caches that the operator plans on, and the consistent picture that a plan is made from. */
-import { CORDONED_BY_ANNOTATION, MARKS_ANNOTATION, OUTDATED_TAINT, type NodeOS, type OSImage } from '../api/index.ts';
+import {
+  CORDONED_BY_ANNOTATION,
+  MARKS_ANNOTATION,
+  NOT_READY_TAINT,
+  OUTDATED_TAINT,
+  type NodeOS,
+  type OSImage,
+} from '../api/index.ts';
 import { ObjectCache } from './kube/object-cache.ts';
 import type { Node, Taint } from './kube/objects.ts';
 import type {
@@ -90,6 +97,7 @@ function nodeSnapshot(node: Node): NodeSnapshot {
     ...(cordonedBy === undefined ? {} : { cordonedBy }),
     marked: metadata.annotations?.[MARKS_ANNOTATION] !== undefined,
     outdated: spec.taints?.some(({ key }) => key === OUTDATED_TAINT) === true,
+    gated: spec.taints?.some(({ key }) => key === NOT_READY_TAINT) === true,
     repels: (spec.taints ?? [])
       .filter(keepsPodsAway)
       .map(({ key, value, effect }) => `${key}=${value ?? ''}:${effect}`),
@@ -101,9 +109,9 @@ function nodeSnapshot(node: Node): NodeSnapshot {
   };
 }
 
-/** Kubernetes sets taints below node.kubernetes.io/ for conditions that pass ("Taints and Tolerations"). */
+/** Ours ends with the update. Kubernetes sets taints below node.kubernetes.io/ for conditions that pass ("Taints and Tolerations"). */
 function keepsPodsAway({ key, effect }: Taint): boolean {
-  return effect !== 'PreferNoSchedule' && !key.startsWith('node.kubernetes.io/');
+  return effect !== 'PreferNoSchedule' && key !== NOT_READY_TAINT && !key.startsWith('node.kubernetes.io/');
 }
 
 function byName<T extends { readonly metadata: { readonly name: string } }>(objects: T[]): T[] {

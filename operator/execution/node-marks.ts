@@ -1,11 +1,14 @@
 /**
- * The marks of a slot and the taint of outdated nodes, as parts of a patch. What was there before us stays, with its own
+ * The marks of a slot and the taints of outdated and of new nodes, as parts of a patch. What was there before us stays, with its own
  * value: only what the annotation `treeline.dev/marks` lists is ours to take off.
  */
-import { MARKS_ANNOTATION, OUTDATED_TAINT } from '../../api/index.ts';
+import { MARKS_ANNOTATION, NOT_READY_TAINT, OUTDATED_TAINT } from '../../api/index.ts';
 import type { Node, Taint } from '../kube/objects.ts';
 import { LOAD_BALANCER_LABEL, SLOT_ANNOTATIONS } from '../kube/slot-marks.ts';
 import type { NodeMarks } from '../rollout/action.ts';
+
+const OUTDATED: Taint = { key: OUTDATED_TAINT, effect: 'PreferNoSchedule' };
+const NOT_READY: Taint = { key: NOT_READY_TAINT, effect: 'NoSchedule' };
 
 type Fields = Record<string, string | null>;
 
@@ -17,7 +20,9 @@ export interface NodePatch {
 /** The JSON merge patch (RFC 7386) that brings `node` to `marks`; undefined when it is there. */
 export function marksPatch(node: Node, marks: NodeMarks): NodePatch | undefined {
   const slot = marks.slot === 'On' ? putOn(node, marks) : marks.slot === 'Off' ? takeOff(node) : {};
-  const taints = marks.outdated === undefined ? undefined : withTaint(node.spec.taints ?? [], marks.outdated);
+  const before = node.spec.taints ?? [];
+  const after = withTaint(withTaint(before, OUTDATED, marks.outdated), NOT_READY, marks.gated);
+  const taints = after === before ? undefined : after;
   if (taints === undefined && Object.keys(slot).length === 0) return undefined;
   return { metadata: slot, spec: taints === undefined ? {} : { taints } };
 }
@@ -48,10 +53,10 @@ function takeOff(node: Node): NodePatch['metadata'] {
   };
 }
 
-function withTaint(taints: readonly Taint[], outdated: boolean): readonly Taint[] | undefined {
-  if (taints.some(({ key }) => key === OUTDATED_TAINT) === outdated) return undefined;
-  if (outdated) return [...taints, { key: OUTDATED_TAINT, effect: 'PreferNoSchedule' }];
-  return taints.filter(({ key }) => key !== OUTDATED_TAINT);
+/** `taints` with `taint` or without any of its key; the same list where nothing changes or `worn` is undefined. */
+function withTaint(taints: readonly Taint[], taint: Taint, worn: boolean | undefined): readonly Taint[] {
+  if (worn === undefined || taints.some(({ key }) => key === taint.key) === worn) return taints;
+  return worn ? [...taints, taint] : taints.filter(({ key }) => key !== taint.key);
 }
 
 function recorded(value: string | undefined): readonly string[] {

@@ -21,6 +21,8 @@ export interface NodeMarks {
   readonly loadBalancers?: true;
   /** Whether the Node wears our taint for nodes that lack the target. */
   readonly outdated?: boolean;
+  /** Whether the Node wears our taint for nodes that have joined and are not on their target. */
+  readonly gated?: boolean;
 }
 
 export type Action =

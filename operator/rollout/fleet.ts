@@ -3,12 +3,13 @@
  * actions and the explanations are made from it, so that what is done and what is said cannot differ.
  */
 import { drainPolicySchema } from '../../api/index.ts';
-import type { NodeOS, Phase } from '../../api/index.ts';
+import type { NodeOS, OSImage, Phase } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
 import type { Member } from './member.ts';
 import { failuresAmong } from './failure.ts';
 import { failureThreshold } from './failure-threshold.ts';
+import { closedToAny, closedToJoining, isJoining, welcomesNewNodes } from './joining.ts';
 import { membershipOf, rulingImages } from './membership.ts';
 import type { Membership } from './membership.ts';
 import { follow, hold } from './node-step.ts';
@@ -164,7 +165,7 @@ export function viewOf(
 ): NodeView {
   const image = membership.kind === 'Ruled' ? membership.image.object : undefined;
   const spec = image?.spec;
-  const outOfTime = image && mayRebootNow(image, now);
+  const [outOfTime] = image === undefined ? [] : bindingTimes(image, mayRebootNow(image, now), os);
   return {
     node,
     os,
@@ -173,6 +174,7 @@ export function viewOf(
     alone: mayNeedRefuge(os) && !hasRefuge(node, snapshot.nodes),
     rebootTimeoutSeconds: spec?.reboot.timeoutSeconds ?? 0,
     minReadySeconds: spec?.health.minReadySeconds ?? 0,
+    ...(image !== undefined && welcomesNewNodes(image) && { joinsLate: true as const }),
     ...(outOfTime && { outOfTime }),
     now,
   };
@@ -188,6 +190,12 @@ function mayNeedRefuge({ status }: NodeOS): boolean {
 }
 
 const NEEDING_REFUGE: readonly Phase[] = ['AwaitingSlot', 'Blocked', 'Draining', 'Rebooting'];
+
+/** What time forbids the node: a closed window does not, while it is joining. */
+function bindingTimes(image: OSImage, forbids: Obstacle | undefined, { status }: NodeOS): readonly Obstacle[] {
+  if (forbids === undefined) return [];
+  return image.spec.newNodes !== 'Wait' && status?.rollout?.joining === true ? closedToJoining([forbids]) : [forbids];
+}
 
 interface Granting {
   readonly granted: readonly Member[];
@@ -205,9 +213,9 @@ function candidatesOf(members: readonly Member[]): readonly Candidate[] {
 
 function grantSlots(fleet: GateView): Granting {
   const { choice, members, halted, viewed } = fleet;
-  const closed = closedGates(fleet);
-  const candidates = candidatesOf(members);
-  if (closed.length > 0 || halted || choice.target === undefined)
+  const closed = closedToAny(closedGates(fleet), members);
+  const candidates = candidatesOf(members).filter(({ member }) => closed.length === 0 || isJoining(member));
+  if (closedToJoining(closed).length > 0 || halted || choice.target === undefined)
     return { granted: [], tried: [], closed, heldBack: [] };
   const { through, heldBack } = passGates(candidates, fleet);
   const { ready, untried } = rehearse(candidates, through, fleet, choice.target.digest);

@@ -5,6 +5,7 @@
 import type { NodeOS } from '../../api/index.ts';
 import type { Action, NodeMarks } from './action.ts';
 import type { ImageFleet } from './fleet.ts';
+import { isGated } from './joining.ts';
 import { isUpdated } from './member.ts';
 import type { Member } from './member.ts';
 import { bootedDigest, holdsSlot, ownsCordon } from './node-view.ts';
@@ -53,7 +54,7 @@ export function looseMarks(members: readonly Member[], fleets: readonly ImageFle
     // What belongs to a slot or to a cordon of ours goes on and off with it.
     if (node.deleting || node.cordonedBy !== undefined || (os !== undefined && holdsSlot(os))) continue;
     const underWay = membership.kind === 'Ruled' && moving.has(membership.image);
-    const marks = { ...withoutSlot(node), ...taintOf(member, underWay) };
+    const marks = { ...withoutSlot(node), ...taintOf(member, underWay), ...gateOf(member) };
     if (Object.keys(marks).length > 0) actions.push({ kind: 'Mark', node: node.name, marks });
     if (actions.length === TAINTS_AT_ONCE) break;
   }
@@ -63,6 +64,11 @@ export function looseMarks(members: readonly Member[], fleets: readonly ImageFle
 /** True from the first slot for the target on: a bad image that is never staged taints no node. */
 function isUnderWay({ members }: ImageFleet): boolean {
   return members.some((member) => (member.os !== undefined && holdsSlot(member.os)) || isUpdated(member));
+}
+
+function gateOf(member: Member): NodeMarks {
+  const gated = isGated(member);
+  return gated === undefined || gated === member.node.gated ? {} : { gated };
 }
 
 function withoutSlot(node: NodeSnapshot): NodeMarks {

@@ -20,6 +20,8 @@ export interface NodeView {
   readonly rebootTimeoutSeconds: number;
   /** `spec.health.minReadySeconds` of the OSImage. */
   readonly minReadySeconds: number;
+  /** A node that is new now has joined after all others were brought to the target. */
+  readonly joinsLate?: true;
   /** The window or freeze that forbids a new approval now. */
   readonly outOfTime?: Obstacle;
   readonly now: Date;
@@ -116,6 +118,7 @@ export function enter(
     digest,
     // What was measured says something about the node, whatever it runs next.
     lastUpdateSeconds: before?.lastUpdateSeconds,
+    joining: staysJoining(view, phase, digest) ? true : undefined,
     restUntil: RESTING_PHASES.includes(phase) && before?.digest === digest ? before?.restUntil : undefined,
     ...carried,
     cordonOwned: ownsCordon(view) ? true : undefined,
@@ -127,6 +130,14 @@ export function enter(
 export function slotUntilUncordoned(view: NodeView): { slotTime?: string } {
   const slotTime = view.os.status?.rollout?.slotTime;
   return slotTime !== undefined && ownsCordon(view) ? { slotTime } : {};
+}
+
+/** From its first phase on until it is done, or has another target: then it is an outdated node like any other. */
+function staysJoining(view: NodeView, phase: Phase, digest: string | undefined): boolean {
+  const before = view.os.status?.rollout;
+  if (phase === 'Updated' || phase === 'Excluded') return false;
+  if (before === undefined) return view.joinsLate === true;
+  return before.joining === true && (before.digest === undefined || before.digest === digest);
 }
 
 function present<T extends object>(fields: T): T {

@@ -17,6 +17,8 @@ export interface NodeSnapshot {
   readonly marked: boolean;
   /** The Node wears our taint for nodes that lack the target. */
   readonly outdated: boolean;
+  /** Carries the taint of nodes that have joined and are not on their target, whoever put it on. */
+  readonly gated: boolean;
   /** Its taints that keep pods away (NoSchedule, NoExecute), without those that Kubernetes itself sets for a condition. */
   readonly repels: readonly string[];
   /** Volumes that are attached or in use; known only while the node is cordoned. */

@@ -1,6 +1,7 @@
 /** Gives staging places to the nodes of one OSImage that wait for one, and says what keeps it from doing so. */
 import { countOf } from './budget.ts';
 import { blamesImage, imageRefusals } from './image-refusal.ts';
+import { closedToAny, closedToJoining, isJoining } from './joining.ts';
 import type { Member } from './member.ts';
 import { holdsSlot } from './node-view.ts';
 import type { NodeView } from './node-view.ts';
@@ -31,15 +32,16 @@ export function grantPlaces(
   viewed: (candidate: Candidate) => NodeView,
 ): PlacesGranted {
   const { image, choice, members } = view;
-  const unstaged = closedToStaging(view);
+  const unstaged = closedToAny(closedToStaging(view), members);
   const refused = new Set(imageRefusals(members).map(({ digest }) => digest));
   const candidates = members.flatMap((member): Candidate[] => {
     if (member.os === undefined || member.step?.awaitsPlace !== true) return [];
     // Who has tried it tries again: a repaired image must be noticed by somebody.
     if (refused.has(member.target?.digest ?? '') && !blamesImage(member)) return [];
-    return [{ member, os: member.os }];
+    return unstaged.length === 0 || isJoining(member) ? [{ member, os: member.os }] : [];
   });
-  if (candidates.length === 0 || unstaged.length > 0 || choice.target === undefined) return { granted: [], unstaged };
+  if (candidates.length === 0 || closedToJoining(unstaged).length > 0 || choice.target === undefined)
+    return { granted: [], unstaged };
   const { mode, lookahead, maxConcurrent } = image.object.spec.staging;
   const byName = new Map(candidates.map((candidate) => [candidate.member.node.name, candidate]));
   const names = stagingPlaces({

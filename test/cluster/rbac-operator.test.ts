@@ -287,6 +287,16 @@ describe('the operator', () => {
       await must(controlPlane, patch(NODE_PATH, { spec: { taints: [] } }));
     });
 
+    it('can keep pods off it while it is new, and take off what its kubelet registered with', async () => {
+      const gate = { key: 'treeline.dev/not-ready', effect: 'NoSchedule' };
+      await check(['', patch(NODE_PATH, { spec: { taints: [gate] } }), 200]);
+      await check(['', patch(NODE_PATH, { spec: { taints: [] } }), 200]);
+      const kubelets = { ...gate, effect: 'NoExecute' };
+      await must(controlPlane, patch(NODE_PATH, { spec: { taints: [kubelets] } }));
+      await check(['', patch(NODE_PATH, { spec: { taints: [kubelets, OUTDATED] } }), 200]);
+      await check(['', patch(NODE_PATH, { spec: { taints: [] } }), 200]);
+    });
+
     const metadata = /may change only its own notes/;
     const spec = /may change only unschedulable/;
     for (const [promise, body, message] of [
@@ -299,6 +309,11 @@ describe('the operator', () => {
       ['add a finalizer', { metadata: { finalizers: ['treeline.dev/stay'] } }, metadata],
       ['add a taint', { spec: { taints: [{ key: 'a', effect: 'NoExecute' }] } }, spec],
       ['keep pods away by its taint', { spec: { taints: [{ ...OUTDATED, effect: 'NoSchedule' }] } }, spec],
+      [
+        'drive pods off it as new',
+        { spec: { taints: [{ key: 'treeline.dev/not-ready', effect: 'NoExecute' }] } },
+        spec,
+      ],
       ['name its provider', { spec: { providerID: 'cloud://1' } }, spec],
     ] as const) {
       it(`cannot ${promise}`, () => check(['', patch(NODE_PATH, body), 403, message]));

@@ -110,6 +110,35 @@ describe('a fleet', function () {
     await waitUntilReady(controlPlane, 'fleet', good);
   });
 
+  it('that is done keeps pods off a node which joins outdated, until it is updated, windows or not', async () => {
+    const good = registry.push('os', 'v2', '2.0');
+    await join('j1');
+    await apply('v2', {});
+    await waitUntilReady(controlPlane, 'fleet', good);
+    const windows = [{ name: 'new-year', schedule: '0 0 1 1 *', durationSeconds: 60 }];
+    await must(controlPlane, {
+      method: 'PATCH',
+      path: `${OS_IMAGES}/fleet`,
+      body: { spec: { newNodes: 'Gate', windows } },
+    });
+    const gate = { key: 'treeline.dev/not-ready', effect: 'NoSchedule' };
+    const options = { digest: OLD, bootMs: 200 };
+    nodes.push(await SimulatedNode.register(controlPlane, 'j2', POOL, { ...options, taints: [gate] }));
+    nodes.push(await SimulatedNode.register(controlPlane, 'j3', POOL, options));
+    const gated = async (node: string) => {
+      const { body } = await controlPlane.call({ path: `/api/v1/nodes/${node}` });
+      const { taints = [] } = body['spec'] as { readonly taints?: readonly { readonly key: string }[] };
+      return taints.some(({ key }) => key === gate.key);
+    };
+    const seen = new Set<string>();
+    await eventually('both are updated, and open', async () => {
+      for (const node of ['j2', 'j3']) if (await gated(node)) seen.add(node);
+      const updated = nodes.every(({ bootedDigest }) => bootedDigest === good);
+      return updated && !(await gated('j2')) && !(await gated('j3'));
+    });
+    assert.deepEqual([...seen].toSorted(), ['j2', 'j3']);
+  });
+
   it('goes on when a node is deleted that holds its slot, without waiting for it', async () => {
     const good = registry.push('os', 'v2', '2.0');
     const stuck = await join('g1', 600_000);

@@ -16,6 +16,8 @@ export interface SimulatedNodeOptions {
   readonly digest: string;
   /** How long it is NotReady when it boots. */
   readonly bootMs?: number;
+  /** Taints that its kubelet registers it with. */
+  readonly taints?: readonly { readonly key: string; readonly effect: string }[];
 }
 
 export class SimulatedNode implements AsyncDisposable {
@@ -54,7 +56,7 @@ export class SimulatedNode implements AsyncDisposable {
     const created = await controlPlane.call({
       method: 'POST',
       path: '/api/v1/nodes',
-      body: { apiVersion: 'v1', kind: 'Node', metadata: { name, labels } },
+      body: { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec: { taints: options.taints ?? [] } },
     });
     if (created.code !== 201) throw new Error(created.message);
     await node.setReady(true);

@@ -87,6 +87,14 @@ describe('the taint of an outdated node', () => {
     assert.deepEqual(marksPatch(nodeWith({ taints: [OURS, FOREIGN] }), { outdated: false })?.spec.taints, [FOREIGN]);
   });
 
+  it('changes together with that of a new node, or without it', () => {
+    const gate = { key: 'treeline.dev/not-ready', effect: 'NoSchedule' };
+    const taints = [gate, FOREIGN];
+    assert.deepEqual(marksPatch(nodeWith({ taints }), { gated: false, outdated: true })?.spec.taints, [FOREIGN, OURS]);
+    assert.deepEqual(marksPatch(nodeWith({}), { gated: true })?.spec.taints, [gate]);
+    assert.equal(marksPatch(nodeWith({ taints }), { gated: true }), undefined);
+  });
+
   it('goes in the same write as the marks of a slot', () => {
     const node = nodeWith({ annotations: { [KARPENTER]: 'true', [MARKS]: KARPENTER }, taints: [OURS] });
     assert.deepEqual(marksPatch(node, { slot: 'Off', outdated: false }), {

@@ -37,4 +37,5 @@ export function isLook({ kind }: Action): boolean {
 export function mark(node: WorldNode, marks: NodeMarks): void {
   if (marks.slot !== undefined) node.marked = marks.slot === 'On';
   if (marks.outdated !== undefined) node.outdated = marks.outdated;
+  if (marks.gated !== undefined) node.gated = marks.gated;
 }

@@ -79,6 +79,7 @@ export function nodeOf(name: string, differences: Partial<NodeSnapshot> = {}): N
     cordoned: false,
     marked: false,
     outdated: false,
+    gated: false,
     repels: [],
     volumes: [],
     ready: true,

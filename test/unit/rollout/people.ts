@@ -26,7 +26,10 @@ const DEEDS: readonly Deed[] = [
   },
   function recreateNode(world, node) {
     world.nodes.delete(node.name);
-    if (world.chance(0.8)) world.addNode(node.name, { ...node.labels }, node.architecture);
+    if (!world.chance(0.8)) return;
+    const anew = world.addNode(node.name, { ...node.labels }, node.architecture);
+    // As a kubelet that registers with the taint.
+    anew.gated = world.chance(0.3);
   },
   function toggleExclusion(_, node) {
     if (node.labels[EXCLUDE_LABEL] === undefined) node.labels[EXCLUDE_LABEL] = 'true';
@@ -55,6 +58,10 @@ const DEEDS: readonly Deed[] = [
   },
   function togglePause(world) {
     world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, paused: !spec.rollout.paused } }));
+  },
+  function changeNewNodes(world) {
+    const newNodes = world.pick(['Wait', 'UpdateOnJoin', 'Gate'] as const) ?? 'Wait';
+    world.edit('fleet', (spec) => ({ ...spec, newNodes }));
   },
   function askForPause(world) {
     const pauseRequests = world.chance(0.6) ? [] : [{ name: 'storage', reason: 'A disk is being replaced.' }];

@@ -9,6 +9,7 @@ import { keepsQuarantine, stopsAtThreshold } from './failure-promises.ts';
 import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
+import { bindingSpec, keepsGate } from './joining-promises.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
 
@@ -152,6 +153,7 @@ function keepsMarks(
   const node = nodeNamed(snapshot, name);
   assert.ok(Object.keys(marks).length > 0 || node.cordonedBy !== undefined, `${name} is written for nothing`);
   if (marks.slot === 'On') assert.ok(slotOf(snapshot, name), `${name} is marked without a slot`);
+  keepsGate(snapshot, node, marks);
   if (marks.outdated === undefined) return;
   assert.notEqual(marks.outdated, node.outdated, `the taint of ${name} is so already`);
   const selecting = snapshot.images.filter((image) => isSelected(image, node));
@@ -243,7 +245,7 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     const { maxBlocked } = image.object.spec.rollout;
     if (granted.some((name) => phaseOf(snapshot, name) !== 'Blocked'))
       assert.ok(passedOver <= share(maxBlocked, selected.length), 'more nodes are passed over than may be');
-    assert.ok(mayReboot(image.object.spec, time), 'a slot is granted outside of a window or in a freeze');
+    for (const name of granted) assert.ok(inTime(snapshot, name, time), `${name} gets a slot outside of a window`);
     const lost = selected.filter(
       (node) =>
         !node.ready || node.cordoned || node.deleting || slotOf(snapshot, node.name) || granted.includes(node.name),
@@ -259,7 +261,8 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
 /** True when the windows and freezes of the OSImage that rules the node let it be rebooted. */
 function inTime(snapshot: Snapshot, name: string, time: number): boolean {
   const ruling = snapshot.images.filter((image) => isSelected(image, nodeNamed(snapshot, name)));
-  return ruling.every(({ object }) => mayReboot(object.spec, time));
+  const os = snapshot.nodeOSes.find(({ metadata }) => metadata.name === name);
+  return ruling.every(({ object }) => mayReboot(bindingSpec(object.spec, os), time));
 }
 
 /** No slot for a node whose drain was not tried, or was refused, unless its pods are deleted in the end. */
@@ -308,13 +311,14 @@ export function unfinished(world: World): readonly string[] {
   const version = world.images.get('fleet')?.status?.target?.version ?? '';
   const targets = ARCHITECTURES.map((architecture) => manifestOf(version, architecture));
   return [...world.nodes.values()]
-    .filter(({ name, machine, cordonedBy, marked, outdated }) => {
+    .filter(({ name, machine, cordonedBy, marked, outdated, gated }) => {
       const rollout = world.nodeOSes.get(name)?.status?.rollout;
       return (
         !targets.includes(machine.booted) ||
         cordonedBy !== undefined ||
         marked ||
         outdated ||
+        gated ||
         rollout?.slotTime !== undefined ||
         rollout?.phase !== 'Updated'
       );

@@ -35,6 +35,7 @@ const fleets = fc.record({
     onFailure: fc.constantFrom('Halt', 'RollBack'),
     failureThreshold: fc.constantFrom(undefined, 1, 2, '50%'),
   }),
+  newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   staging: fc.record({
     mode: fc.constantFrom('Eager', 'AheadOfRollout'),
     lookahead: fc.constantFrom(1, 2, 5),
@@ -62,8 +63,8 @@ const faults: fc.Arbitrary<Rates> = fc.record({
 /** With `newer`, every other node runs a newer image than the target at first. */
 function worldOf(fleet: Fleet, newer = false): World {
   const world = new World(fleet.seed);
-  const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure } = fleet;
-  const policy = { drain, staging, ...calendarOf(calendar) };
+  const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
+  const policy = { drain, staging, newNodes, ...calendarOf(calendar) };
   world.addImage({ name: 'fleet', maxUnavailable, minReadySeconds, rollout: { maxBlocked, ...failure }, policy });
   for (let index = 0; index < fleet.nodes; index++) {
     const architecture = fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64';

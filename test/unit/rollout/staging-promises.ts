@@ -4,6 +4,7 @@ import type { NodeOS } from '../../../api/index.ts';
 import type { Plan } from '../../../operator/rollout/action.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { mayAt } from './calendars.ts';
+import { bindingSpec } from './joining-promises.ts';
 import { isSelected } from './selection.ts';
 
 /** Once two nodes have found that the image is bad and none has staged it, no other fetches it and none gets a slot for it. */
@@ -53,7 +54,10 @@ export function staysWithinPlaces(snapshot: Snapshot, made: Plan, time: number):
         after.get(node.name)?.stagingTime !== osOf(node)?.status?.rollout?.stagingTime,
     );
     if (begin.length === 0) continue;
-    assert.ok(mayAt('Stage', image.object.spec, time), 'a node begins to fetch outside of a window or in a freeze');
+    for (const node of begin) {
+      const spec = bindingSpec(image.object.spec, osOf(node));
+      assert.ok(mayAt('Stage', spec, time), `${node.name} begins to fetch outside of a window or in a freeze`);
+    }
     const fetching = selected.filter(
       (node) => begin.includes(node) || osOf(node)?.status?.rollout?.stagingTime !== undefined,
     );

@@ -77,6 +77,8 @@ export interface WorldNode {
   marked: boolean;
   /** Wears the taint of nodes that lack the target. */
   outdated: boolean;
+  /** Wears the taint of nodes that have joined and are not on the target. */
+  gated: boolean;
   ready: boolean;
   architecture: string;
   deleting: boolean;
@@ -144,6 +146,7 @@ export class World {
       cordoned: false,
       marked: false,
       outdated: false,
+      gated: false,
       ready: true,
       architecture,
       deleting: false,
@@ -381,7 +384,7 @@ function stagingWithPlaces(staging: OSImage['spec']['staging']): OSImage['spec']
 
 /** What the operator sees of a node; the machine below it only shows in what its agent reports. */
 function seenBy(node: WorldNode): NodeSnapshot {
-  const { name, uid, labels, cordoned, cordonedBy, marked, outdated, ready, architecture, deleting } = node;
+  const { name, uid, labels, cordoned, cordonedBy, marked, outdated, gated, ready, architecture, deleting } = node;
   const mark = cordonedBy === undefined ? {} : { cordonedBy };
   return {
     name,
@@ -391,6 +394,7 @@ function seenBy(node: WorldNode): NodeSnapshot {
     ...mark,
     marked,
     outdated,
+    gated,
     repels: [],
     volumes: [],
     ready,
