@@ -13,7 +13,7 @@ import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode 
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { extensionOf } from './loose-objects.ts';
 import { announceChange, deleteRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
-import { createStagingDirectory, deleteAbandonedStaging, readBootId } from './staging-directory.ts';
+import { createStagingDirectory, deleteAbandonedStaging, inStagingDirectory, readBootId } from './staging-directory.ts';
 import { openStoredFile, type StoredFile } from './stored-file.ts';
 import { Transaction } from './transaction.ts';
 
@@ -186,7 +186,8 @@ export class Repository {
         rmSync(path, { force: true });
       } else {
         mkdirSync(join(path, '..'), { recursive: true });
-        replaceFile(join(this.path, 'tmp'), path, encodeDictionary(metadata));
+        const bytes = encodeDictionary(metadata);
+        inStagingDirectory(this.path, readBootId(), (directory) => replaceFile(directory, path, bytes));
       }
     } catch (error) {
       throw ioError(`write the metadata of the commit ${commit}`, error);

@@ -78,6 +78,21 @@ export function createStagingDirectory(repository: string, bootId: string): Stag
   }
 }
 
+/**
+ * Has `work` write into a directory that goes away afterwards, or with the next writer if this one is killed. What is to
+ * stay is renamed out of it by `work`. @throws RepositoryError
+ */
+export function inStagingDirectory(repository: string, bootId: string, work: (directory: string) => void): void {
+  const staging = createStagingDirectory(repository, bootId);
+  try {
+    work(staging.path);
+  } finally {
+    rmSync(staging.path, { recursive: true, force: true });
+    rmSync(`${staging.path}${LOCK_SUFFIX}`, { force: true });
+    staging.release();
+  }
+}
+
 function prefixOf(bootId: string): string {
   return `staging-${bootId}-`;
 }
