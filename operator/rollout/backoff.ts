@@ -18,9 +18,9 @@ const FIRST_REST_FROM_SLOTS_SECONDS = 300;
 /** A node that has stayed on its image for so long has had another accident, and is not in a loop. */
 export const STEADY_SECONDS = 86_400;
 
-/** Seconds to get no slot after `attempts` boots that did not last (1 or more): doubling; MAX_ATTEMPTS bounds it. */
+/** Seconds to get no slot after `attempts` boots that did not last (2 or more): doubling; MAX_ATTEMPTS bounds it. */
 export function slotRestSeconds(attempts: number): number {
-  return FIRST_REST_FROM_SLOTS_SECONDS * 2 ** Math.min(attempts - 1, MAX_ATTEMPTS);
+  return FIRST_REST_FROM_SLOTS_SECONDS * 2 ** Math.min(attempts - 2, MAX_ATTEMPTS);
 }
 
 /** Seconds to rest after `attempts` failures (1 or more): doubling, bounded. */

@@ -30,9 +30,13 @@ export function start(view: NodeView, target: NodeTarget, attempts = 0, event?: 
   };
 }
 
-/** Begins anew after a boot that did not last: the node rests from slots, longer each time, so that others come first. */
+/**
+ * Begins anew after a boot that did not last. Once is an accident; from the second time on, the node rests from slots,
+ * longer each time, so that others come first.
+ */
 export function startAfterRest(view: NodeView, target: NodeTarget, attempts: number, event: NodeEvent): Step {
   const step = start(view, target, attempts, event);
+  if (attempts < 2) return step;
   const restUntil = toTimestamp(after(toTimestamp(view.now), slotRestSeconds(attempts)));
   return { ...step, rollout: { ...step.rollout, restUntil } };
 }
