@@ -80,7 +80,7 @@ export function createStagingDirectory(repository: string, bootId: string): Stag
 
 /**
  * Has `work` write into a directory that goes away afterwards, or with the next writer if this one is killed. What is to
- * stay is renamed out of it by `work`. @throws RepositoryError
+ * stay is renamed out of it by `work`. @throws OstreeError
  */
 export function inStagingDirectory(repository: string, bootId: string, work: (directory: string) => void): void {
   const staging = createStagingDirectory(repository, bootId);
