@@ -51,7 +51,7 @@ export function grantPlaces(
     ...(mode === 'AheadOfRollout' && {
       lookahead: {
         nodes: lookahead,
-        heldBack: new Set(slots.heldBack.flatMap(({ node }) => node ?? [])),
+        heldBack: new Set([...slots.heldBack.flatMap(({ node }) => node ?? []), ...witnesses(members, refused)]),
         stuck: isStuck(view, slots),
       },
     }),
@@ -63,6 +63,13 @@ export function grantPlaces(
     return [{ ...candidate.member, step: grantPlace(viewed(candidate), target, step) }];
   });
   return { granted, unstaged };
+}
+
+/** Nodes that try a refused image again. They never wait for a look-ahead, which no slot empties while it is refused. */
+function witnesses(members: readonly Member[], refused: ReadonlySet<string>): readonly string[] {
+  return members
+    .filter((member) => refused.has(member.target?.digest ?? '') && blamesImage(member))
+    .map(({ node }) => node.name);
 }
 
 function isStuck({ members, budget, halted }: GateView, { granted, closed }: SlotsGranted): boolean {

@@ -147,6 +147,14 @@ describe('An image that cannot be staged', () => {
     assert.ok([...rollouts(scene({ os, node: arm })).values()].every(({ slotTime }) => slotTime === undefined));
   });
 
+  it('is tried again though the look-ahead is full of another architecture that waits for its slot', () => {
+    const arm = (name: string) => (NAMES.indexOf(name) < 2 ? { architecture: 'arm64' } : {});
+    const digest = manifestOf('v2', 'arm64');
+    const rested = { ...refused, rollout: { ...refused.rollout, digest, nextAttemptTime: PLACE } };
+    const staging = { mode: 'AheadOfRollout', lookahead: 1 };
+    assert.deepEqual(begun({ staging, os: first(2, HOLDING, rested), node: arm }).toSorted(), ['node-0', 'node-1']);
+  });
+
   it('is another matter than a registry that is away or a node that is full', () => {
     for (const fault of ['Registry', 'Node'] as const) {
       const failed = { ...refused, rollout: { ...refused.rollout, fault } };
