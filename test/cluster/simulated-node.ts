@@ -29,6 +29,8 @@ export class SimulatedNode implements AsyncDisposable {
   #token = '';
   #host: HostStatus;
   #answered: string | undefined;
+  /** A report that did not get through is made again, and the boot is not. */
+  #bootedFor: string | undefined;
   /** Asked at each boot: whether its host tries the digest and comes back on the image of before. */
   fallsBackFrom: (digest: string) => boolean = () => false;
   /** Digests in the order in which they were booted. */
@@ -112,12 +114,13 @@ export class SimulatedNode implements AsyncDisposable {
     if (order !== undefined && order.id !== this.#answered) {
       if (order.goal === 'Stage' && this.#host.booted?.digest !== order.digest) {
         this.#host = { ...this.#host, staged: { digest: order.digest, checksum: 'b'.repeat(64), locked: true } };
-      } else if (order.goal === 'Boot') {
+      } else if (order.goal === 'Boot' && order.id !== this.#bootedFor) {
         if (
           this.#host.staged?.digest !== order.bootApproval?.digest ||
           Date.parse(order.bootApproval?.notAfter ?? '') < Date.now()
         )
           return;
+        this.#bootedFor = order.id;
         await this.#boot(order.digest);
       } else if (order.goal === 'Discard') {
         const { staged: _, ...host } = this.#host;
@@ -148,7 +151,8 @@ export class SimulatedNode implements AsyncDisposable {
       ...(booted === undefined ? {} : { rollback: booted }),
       ...(fell ? { booted, rollback: { digest, checksum: staged.checksum } } : {}),
     };
-    await this.setReady(false);
+    // Nobody hears of it while the API server is away; the host is down all the same.
+    await this.setReady(false).catch(() => undefined);
     await delay(this.#bootMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     for (;;) {
       // A kubelet goes on reporting until the API server is there again.
