@@ -104,6 +104,7 @@ function nodeSnapshot(node: Node): NodeSnapshot {
     volumes: status.volumes ?? [],
     ready: status.ready?.status === 'True',
     ...(readySince === undefined ? {} : { readySince: new Date(readySince) }),
+    ...(status.bootID === undefined ? {} : { bootID: status.bootID }),
     architecture: status.architecture,
     deleting: metadata.deletionTimestamp !== undefined,
   };

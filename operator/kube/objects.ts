@@ -31,6 +31,7 @@ export interface Node {
     /** The condition `Ready` only. */
     readonly ready?: NodeCondition;
     readonly architecture: string;
+    readonly bootID?: string;
     /** Names of volumes that are attached or in use; kept only while the Node is cordoned. */
     readonly volumes?: readonly string[];
   };
@@ -79,7 +80,7 @@ interface RawNode {
   readonly spec?: { readonly unschedulable?: boolean; readonly taints?: readonly Taint[] };
   readonly status?: {
     readonly conditions?: readonly NodeCondition[];
-    readonly nodeInfo?: { readonly architecture?: string };
+    readonly nodeInfo?: { readonly architecture?: string; readonly bootID?: string };
     readonly volumesAttached?: readonly { readonly name: string }[];
     readonly volumesInUse?: readonly string[];
   };
@@ -108,6 +109,7 @@ export function trimNode(raw: unknown): Node {
     },
     status: {
       architecture: status?.nodeInfo?.architecture ?? '',
+      ...(status?.nodeInfo?.bootID ? { bootID: status.nodeInfo.bootID } : {}),
       ...volumesOf(spec, status),
       ...(ready === undefined
         ? {}

@@ -27,6 +27,8 @@ export interface NodeSnapshot {
   readonly ready: boolean;
   /** `lastTransitionTime` of that condition. */
   readonly readySince?: Date;
+  /** `status.nodeInfo.bootID`: the boot that the kubelet reports on; absent where there is no kubelet that says so. */
+  readonly bootID?: string;
   /** `status.nodeInfo.architecture`, in OCI's terms (amd64, arm64, …). */
   readonly architecture: string;
   /** `metadata.deletionTimestamp` is set. */

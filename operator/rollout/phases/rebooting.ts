@@ -31,7 +31,7 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
   if (boot === undefined || deadline === undefined) return start(view, target, rollout.attempts);
   const approved = os.spec.order?.id === boot.id;
   if (os.status?.host?.bootID !== rollout.preBootID) {
-    if (bootedDigest(os) === target.digest) return cameBack(view, target, rollout);
+    if (bootedDigest(os) === target.digest) return verifying(view, target, rollout);
     return approved ? cameBackElsewhere(view, target, rollout) : start(view, target, rollout.attempts);
   }
   if (!approved) {
@@ -50,13 +50,13 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
 
 /** Failed since the deadline passed: the slot stays taken; the host may yet come back, or say that it never left. */
 export function overdueReboot(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
-  const { os, node } = view;
+  const { os } = view;
   const approved = os.spec.order?.goal === 'Boot';
   if (os.status?.host?.bootID !== rollout.preBootID) {
     if (bootedDigest(os) !== target.digest) {
       return approved ? cameBackElsewhere(view, target, rollout) : start(view, target, rollout.attempts);
     }
-    if (node.ready) return cameBack(view, target, rollout);
+    if (isBack(view, rollout)) return verifying(view, target, rollout);
   } else if (!approved) return lookAgain(view, target, rollout);
   return refusal(view, target, rollout) ?? { rollout: keep(view, rollout), order: os.spec.order, cordon: 'Hold' };
 }
@@ -78,11 +78,11 @@ export function failedBoot(view: NodeView, target: NodeTarget, rollout: RolloutS
   };
 }
 
-/** Verifying: the new boot runs the ordered digest; waits for the node to be Ready. */
+/** The new boot runs the ordered digest: waits, Verifying, for the node to be Ready. One that is Ready soaks at once. */
 export function verifying(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
-  const { os, node, now } = view;
+  const { os, now } = view;
   if (bootedDigest(os) !== target.digest) return rolledBack(view, target, rollout);
-  if (node.ready) {
+  if (isBack(view, rollout)) {
     return {
       rollout: enter(view, 'Soaking', target.digest, soakMessage(view), {
         ...flight(rollout),
@@ -100,6 +100,11 @@ export function verifying(view: NodeView, target: NodeTarget, rollout: RolloutSt
     cordon: 'Leave',
     ...(rollout.rebootDeadline !== undefined && { wake: new Date(rollout.rebootDeadline) }),
   };
+}
+
+/** True when the node is Ready in the boot that is verified: an agent can be quicker than the kubelet, whose word is then old. */
+function isBack({ node }: NodeView, { preBootID }: RolloutStatus): boolean {
+  return node.ready && (node.bootID === undefined || node.bootID !== preBootID);
 }
 
 /** Soaking: healthy; when it has been so for long enough, our cordon is lifted, and then the slot is free. */
@@ -198,14 +203,6 @@ function keep(view: NodeView, rollout: RolloutStatus): RolloutStatus {
 function bootOrderOr(view: NodeView, target: NodeTarget): Order {
   const given = view.os.spec.order;
   return given?.goal === 'Boot' && given.digest === target.digest ? given : observeOrder(target);
-}
-
-function cameBack(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
-  return {
-    rollout: enter(view, 'Verifying', target.digest, VERIFYING_MESSAGE, flight(rollout)),
-    order: view.os.spec.order,
-    cordon: 'Leave',
-  };
 }
 
 /**

@@ -21,7 +21,9 @@ export function start(view: NodeView, target: NodeTarget, attempts = 0, event?: 
   }
   const why = whyNotFetch(view, target);
   if (stagedDigest(view.os) === target.digest && nodeDowngrade(view, target) === undefined) {
-    return { ...step, rollout: enter(view, 'Staged', target.digest, STAGED_MESSAGE, carried) };
+    // One write less for every node; what still holds the slot of before gives that back first.
+    const phase = carried.slotTime === undefined ? 'AwaitingSlot' : 'Staged';
+    return { ...step, rollout: enter(view, phase, target.digest, STAGED_MESSAGE, carried) };
   }
   return {
     ...step,

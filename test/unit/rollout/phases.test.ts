@@ -170,10 +170,13 @@ describe('A node in the rollout', () => {
 
   it('back on the target is verified, soaks, and frees its slot only when the uncordon is seen', () => {
     const back: NodeOSOptions = { booted: 'v2', bootID: 'boot-2', order: BOOT, rollout: REBOOTING };
-    assert.equal(rolloutOf({ os: back, node: ourCordon('a') }).phase, 'Verifying');
-    const verifying: NodeOSOptions = { ...back, rollout: { ...REBOOTING, phase: 'Verifying' } };
+    const unready = { ...ourCordon('a'), ready: false };
+    const verified = rolloutOf({ os: back, node: unready });
+    assert.equal(verified.phase, 'Verifying');
+    const verifying: NodeOSOptions = { ...back, rollout: verified };
     const soaking = rolloutOf({ os: verifying, node: ourCordon('a'), image: { minReadySeconds: 60 } });
     assert.equal(soaking.phase, 'Soaking');
+    assert.equal(rolloutOf({ os: back, node: ourCordon('a') }).phase, 'Soaking', 'Ready already, it costs no phase');
     const image = { minReadySeconds: 60 };
     const early = settled({ os: { ...back, rollout: soaking }, node: ourCordon('a'), image });
     assert.ok(!early.deeds.some(({ kind }) => kind === 'Uncordon'));
@@ -184,6 +187,16 @@ describe('A node in the rollout', () => {
     const free = rolloutOf({ os: { ...back, rollout: soaking }, image, now: late });
     assert.equal(free.phase, 'Updated');
     assert.equal(free.slotTime, undefined);
+  });
+
+  it('is not taken for Ready by what the kubelet said before the boot', () => {
+    const back: NodeOSOptions = { booted: 'v2', bootID: 'boot-2', order: BOOT, rollout: REBOOTING };
+    const old = { ...ourCordon('a'), bootID: 'boot-1' };
+    assert.equal(rolloutOf({ os: back, node: old }).phase, 'Verifying');
+    const late: NodeOSOptions = { ...back, rollout: { ...REBOOTING, phase: 'Failed' } };
+    const past = new Date(Date.parse(DEADLINE) + 1000);
+    assert.equal(rolloutOf({ os: late, node: old, now: past }).phase, 'Failed');
+    assert.equal(rolloutOf({ os: back, node: { ...old, bootID: 'boot-2' } }).phase, 'Soaking');
   });
 
   it('that lost what was staged before it was ever tried is staged again, a bounded number of times', () => {
@@ -225,7 +238,7 @@ describe('A node in the rollout', () => {
     const rollout = { ...REBOOTING, phase: 'Failed' } as const;
     assert.equal(
       rolloutOf({ os: { booted: 'v2', bootID: 'boot-2', order: BOOT, rollout }, node: ourCordon('a'), now }).phase,
-      'Verifying',
+      'Soaking',
     );
   });
 

@@ -216,7 +216,7 @@ describe('Staging places', () => {
   it('need nobody who holds the image already, or runs it', () => {
     const os = (name: string): NodeOSOptions => (name === 'node-0' ? { staged: 'v2' } : { booted: 'v2' });
     const after = rollouts(scene({ staging: { maxConcurrent: 0 }, names: NAMES.slice(0, 2), os }));
-    assert.equal(after.get('node-0')?.phase, 'Staged');
+    assert.equal(after.get('node-0')?.phase, 'AwaitingSlot');
     assert.equal(after.get('node-1')?.phase, 'Updated');
   });
 

@@ -82,6 +82,8 @@ export interface WorldNode {
   ready: boolean;
   architecture: string;
   deleting: boolean;
+  /** The boot of which its kubelet has told the API. */
+  bootID: string;
   /** Kept NotReady by somebody until then. */
   brokenUntil?: number;
   machine: Machine;
@@ -150,6 +152,7 @@ export class World {
       ready: true,
       architecture,
       deleting: false,
+      bootID: machine.bootID,
       machine,
     };
     this.nodes.set(name, node);
@@ -312,6 +315,8 @@ export class World {
         node.machine.pods = 2;
         this.drains.delete(node.name);
       }
+      // The kubelet of a machine that comes up now reports a turn after the agent.
+      if (node.machine.back === undefined) node.bootID = node.machine.bootID;
       agentTurn(this, node);
     }
     // An answer is not believed for long.
@@ -384,7 +389,8 @@ function stagingWithPlaces(staging: OSImage['spec']['staging']): OSImage['spec']
 
 /** What the operator sees of a node; the machine below it only shows in what its agent reports. */
 function seenBy(node: WorldNode): NodeSnapshot {
-  const { name, uid, labels, cordoned, cordonedBy, marked, outdated, gated, ready, architecture, deleting } = node;
+  const { name, uid, labels, cordoned, cordonedBy, marked, outdated, gated, ready, architecture, deleting, bootID } =
+    node;
   const mark = cordonedBy === undefined ? {} : { cordonedBy };
   return {
     name,
@@ -398,6 +404,7 @@ function seenBy(node: WorldNode): NodeSnapshot {
     repels: [],
     volumes: [],
     ready,
+    bootID,
     architecture,
     deleting,
   };
