@@ -13,7 +13,7 @@ const OLD = `sha256:${'0'.repeat(64)}`;
 const NAMES = ['n1', 'n2', 'n3', 'n4'];
 
 describe('a rollout', function () {
-  this.timeout(240_000);
+  this.timeout(420_000);
   let controlPlane: ControlPlane;
   let registry: SimulatedRegistry;
   let disposals: AsyncDisposable[];
@@ -74,7 +74,7 @@ describe('a rollout', function () {
     keep(await startOperator(controlPlane, registry.host));
     await apply();
     for (const after of [1, 3]) {
-      await eventually(`${after} boots`, async () => boots() >= after);
+      await eventually(`${after} boots`, async () => boots() >= after, 120_000);
       await controlPlane.killApiServer();
       await delay(1500);
       await controlPlane.startApiServer();
