@@ -22,6 +22,9 @@ export const NOT_READY_TAINT = 'treeline.dev/not-ready';
 /** On a Node: any value keeps Treeline away from it. */
 export const EXCLUDE_LABEL = 'treeline.dev/exclude';
 
+/** On a Node, with any value: it runs the control plane (Kubernetes documentation, "Well-Known Labels"). */
+export const CONTROL_PLANE_LABEL = 'node-role.kubernetes.io/control-plane';
+
 /** On a NodeOS: name of the OSImage that rules it, for cheap selection with `kubectl get nos -l`. */
 export const IMAGE_LABEL = 'treeline.dev/image';
 

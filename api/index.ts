@@ -8,4 +8,5 @@ export * from './object-meta.ts';
 export * from './os-image-status.ts';
 export * from './os-image.ts';
 export * from './release-order.ts';
+export { slotOrderSchema } from './slot-order.ts';
 export type { Freeze, MaintenanceWindow, TimedAction } from './windows.ts';

@@ -4,6 +4,7 @@ import * as z from 'zod';
 // Kubernetes "Labels and selectors", syntax: an optional DNS prefix and a name of at most 63 characters.
 const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
 const labelKey = z.string().min(1).max(317);
+export const labelKeySchema = labelKey.regex(new RegExp(LABEL_KEY));
 const labelValue = z
   .string()
   .max(63)
@@ -27,7 +28,7 @@ export const labelSelectorSchema = z
     matchExpressions: z
       .array(
         z.strictObject({
-          key: labelKey.regex(new RegExp(LABEL_KEY)).describe('The label key that the requirement speaks of.'),
+          key: labelKeySchema.describe('The label key that the requirement speaks of.'),
           operator: z
             .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
             .describe('How the label relates to `values`: `In`, `NotIn`, `Exists` or `DoesNotExist`.'),

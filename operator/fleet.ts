@@ -93,6 +93,7 @@ function nodeSnapshot(node: Node): NodeSnapshot {
     name: metadata.name,
     uid: metadata.uid,
     labels: metadata.labels ?? {},
+    ...(metadata.creationTimestamp === undefined ? {} : { created: new Date(metadata.creationTimestamp) }),
     cordoned: spec.unschedulable === true,
     ...(cordonedBy === undefined ? {} : { cordonedBy }),
     marked: metadata.annotations?.[MARKS_ANNOTATION] !== undefined,

@@ -98,6 +98,7 @@ export function trimNode(raw: unknown): Node {
       name: metadata.name,
       uid: metadata.uid,
       resourceVersion: metadata.resourceVersion,
+      ...(metadata.creationTimestamp === undefined ? {} : { creationTimestamp: metadata.creationTimestamp }),
       ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
       ...(annotations.length === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
       ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),

@@ -4,6 +4,7 @@
  */
 import type { OSImage } from '../../api/index.ts';
 import { holdsSlot } from './node-view.ts';
+import type { SlotLimit } from './slots.ts';
 import type { NodeSnapshot } from './snapshot.ts';
 import type { NodeOS } from '../../api/index.ts';
 
@@ -36,4 +37,18 @@ export function budgetOf(
 ): Budget {
   const unavailable = selected.filter((node) => isUnavailable(node, nodeOSes.get(node.name))).map((node) => node.name);
   return { max: countOf(image.spec.rollout.maxUnavailable, selected.length), unavailable: new Set(unavailable) };
+}
+
+/**
+ * As many more as `budget` has room for. A node that is unavailable already (a foreign cordon) costs nothing more, but even
+ * it is admitted only while the fleet is within its budget.
+ */
+export function withinBudget(budget: Budget): SlotLimit {
+  const unavailable = new Set(budget.unavailable);
+  return {
+    admits: ({ node }) => (unavailable.has(node.name) ? unavailable.size : unavailable.size + 1) <= budget.max,
+    take: ({ node }) => {
+      unavailable.add(node.name);
+    },
+  };
 }

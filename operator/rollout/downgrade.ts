@@ -35,14 +35,20 @@ export function nodeDowngrade({ os }: NodeView, target: NodeTarget): string | un
 
 /** What people are told of a node that runs something newer than its target. */
 export function downgradeObstacles(members: readonly Member[]): readonly Obstacle[] {
-  return members.flatMap(({ node, os, target }): Obstacle[] => {
-    const booted = os?.status?.host?.booted;
-    if (target === undefined || target.downgrade === 'Allow' || booted?.digest === target.digest) return [];
-    const older = olderThanBooted(booted, target);
+  return members.flatMap((member): Obstacle[] => {
+    const older = whyNewer(member);
     if (older === undefined) return [];
+    const { node } = member;
     const message = `${node.name} runs a newer image than the target (${older}) and stays on it. ${REMEDY}`;
     return [{ type: 'DowngradeForbidden', node: node.name, message }];
   });
+}
+
+/** What shows that the node runs something newer than its target, and so stays on it. */
+export function whyNewer({ os, target }: Member): string | undefined {
+  const booted = os?.status?.host?.booted;
+  if (target === undefined || target.downgrade === 'Allow' || booted?.digest === target.digest) return undefined;
+  return olderThanBooted(booted, target);
 }
 
 function olderThanBooted(

@@ -6,28 +6,27 @@ import { drainPolicySchema } from '../../api/index.ts';
 import type { NodeOS, OSImage, Phase } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
+import { controlPlaneAway, isControlPlane } from './control-plane-care.ts';
+import { waitingRole } from './control-plane-order.ts';
 import type { Member } from './member.ts';
 import { failuresAmong } from './failure.ts';
 import { failureThreshold } from './failure-threshold.ts';
-import { closedToAny, closedToJoining, isJoining, welcomesNewNodes } from './joining.ts';
+import { closedToJoining, welcomesNewNodes } from './joining.ts';
 import { membershipOf, rulingImages } from './membership.ts';
 import type { Membership } from './membership.ts';
 import { follow, hold } from './node-step.ts';
 import type { NodeView } from './node-view.ts';
-import { grantSlot } from './phases/draining.ts';
 import { leave } from './phases/leaving.ts';
 import type { Obstacle } from './obstacle.ts';
 import { hasRefuge } from './refuge.ts';
-import { dryRunOrder } from './rehearsal.ts';
-import { rehearse } from './rehearsed-slots.ts';
-import { closedGates, passGates } from './slot-gates.ts';
-import type { Candidate, GateView } from './slot-gates.ts';
-import { inTurn } from './slots.ts';
+import type { Candidate } from './slot-gates.ts';
+import { candidatesOf, grantSlots } from './slot-grants.ts';
 import { grantPlaces } from './staging-grants.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
 import { mayRebootNow } from './time/time-gates.ts';
 import type { NodeTarget, TargetChoice } from './target.ts';
+import { inTurn, turnOf } from './turn.ts';
 
 export interface ImageFleet {
   readonly image: ImageSnapshot;
@@ -73,6 +72,7 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     return { ...decide(node, membershipOf(node, ruling), os, choices, snapshot, now), ...(drain && { drain }) };
   });
   const decided = new Map(undecided.map((member) => [member.node.name, member]));
+  let away = controlPlaneAway(snapshot.nodes, nodeOSes);
   const images = ruling.map((image) => {
     const choice = choices.get(image) ?? chooseTarget(image, now);
     const members = undecided.filter((member) => selectedBy(member.membership, image));
@@ -82,13 +82,16 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
       nodeOSes,
     );
     const halted = failuresAmong(members).length >= failureThreshold(image.object, members.length);
-    const view = { image, choice, members, budget, halted, snapshot, viewed, now };
+    const turn = turnOf(image.object, choice.target?.digest ?? '');
+    const waits = waitingRole(image, members);
+    const view = { image, choice, members, budget, halted, turn, away, waits, snapshot, viewed, now };
     const slots = grantSlots(view);
-    const places = grantPlaces(view, slots, viewed);
+    const places = grantPlaces(view, slots);
     for (const member of [...slots.granted, ...slots.tried, ...places.granted]) decided.set(member.node.name, member);
+    // The next OSImage must know.
+    away = [...away, ...slots.granted.flatMap(({ node }) => (isControlPlane(node) ? [{ node, holds: true }] : []))];
     const { closed, heldBack } = slots;
-    const queue = () =>
-      inTurn(candidatesOf(members).map(viewed), choice.target?.digest ?? '').map(({ node }) => node.name);
+    const queue = () => inTurn(candidatesOf(members).map(viewed), turn).map(({ node }) => node.name);
     return { image, choice, members, budget, halted, closed, heldBack, unstaged: places.unstaged, queue };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
@@ -195,44 +198,6 @@ const NEEDING_REFUGE: readonly Phase[] = ['AwaitingSlot', 'Blocked', 'Draining',
 function bindingTimes(image: OSImage, forbids: Obstacle | undefined, { status }: NodeOS): readonly Obstacle[] {
   if (forbids === undefined) return [];
   return image.spec.newNodes !== 'Wait' && status?.rollout?.joining === true ? closedToJoining([forbids]) : [forbids];
-}
-
-interface Granting {
-  readonly granted: readonly Member[];
-  /** Whose drain is tried before they are granted one. */
-  readonly tried: readonly Member[];
-  readonly closed: readonly Obstacle[];
-  readonly heldBack: readonly Obstacle[];
-}
-
-function candidatesOf(members: readonly Member[]): readonly Candidate[] {
-  return members.flatMap((member): Candidate[] =>
-    member.os !== undefined && member.step?.awaitsSlot === true ? [{ member, os: member.os }] : [],
-  );
-}
-
-function grantSlots(fleet: GateView): Granting {
-  const { choice, members, halted, viewed } = fleet;
-  const closed = closedToAny(closedGates(fleet), members);
-  const candidates = candidatesOf(members).filter(({ member }) => closed.length === 0 || isJoining(member));
-  if (closedToJoining(closed).length > 0 || halted || choice.target === undefined)
-    return { granted: [], tried: [], closed, heldBack: [] };
-  const { through, heldBack } = passGates(candidates, fleet);
-  const { ready, untried } = rehearse(candidates, through, fleet, choice.target.digest);
-  const granted = ready.flatMap((candidate): Member[] => {
-    const { member, os } = candidate;
-    const rollout = os.status?.rollout;
-    if (rollout === undefined || member.target === undefined) return [];
-    return [{ ...member, step: grantSlot(viewed(candidate), member.target, rollout) }];
-  });
-  const tried = untried.flatMap((candidate): Member[] => {
-    const { member } = candidate;
-    const order = dryRunOrder(viewed(candidate));
-    return order === undefined || member.step === undefined
-      ? []
-      : [{ ...member, step: { ...member.step, rehearse: order } }];
-  });
-  return { granted, tried, closed, heldBack };
 }
 
 function selectedBy(membership: Membership, image: ImageSnapshot): boolean {

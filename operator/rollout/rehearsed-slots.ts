@@ -1,7 +1,9 @@
 /** Who gets a slot of those that can be emptied now, and whose drain is to be tried first. */
-import { LOOKAHEAD, isUntried, wouldBeForced, wouldBeRefused } from './rehearsal.ts';
-import type { Candidate, GateView } from './slot-gates.ts';
-import { grants, inTurn } from './slots.ts';
+import { LOOKAHEAD, isUntried, wouldBeForced } from './rehearsal.ts';
+import { slotLimits } from './slot-gates.ts';
+import type { Candidate, GateView, Passed } from './slot-gates.ts';
+import { grants } from './slots.ts';
+import { inTurn } from './turn.ts';
 
 export interface Rehearsed {
   /** They get a slot now. */
@@ -11,41 +13,35 @@ export interface Rehearsed {
 }
 
 /**
- * Parts those who could have a slot now. `through` passed every gate; of the other `candidates` some were refused by a dry
- * run: they are asked again while the budget has room for them, and nobody asks while it has none.
+ * Parts those who could have a slot now. `through` passed every gate; `refused` all but that of the dry run: they are asked
+ * again while the limits have room for them, and nobody asks while they have none.
  */
-export function rehearse(
-  candidates: readonly Candidate[],
-  through: readonly Candidate[],
-  { budget, viewed, snapshot: { dryRuns } }: GateView,
-  digest: string,
-): Rehearsed {
-  const passed = new Set(through);
-  const refused = candidates.filter((one) => !passed.has(one) && wouldBeRefused(viewed(one), dryRuns) !== undefined);
+export function rehearse({ through, refused }: Passed, view: GateView): Rehearsed {
+  const { viewed, snapshot } = view;
+  const { dryRuns } = snapshot;
+  const limits = slotLimits(view);
   // When nobody else can go, those go whose pods would be deleted in the end.
   const forced = through.length > 0 ? [] : refused.filter((one) => wouldBeForced(viewed(one), dryRuns));
   const able = through.length > 0 ? through : forced;
-  const names = grants(able.map(viewed), budget, digest);
-  const chosen = able.filter(({ member }) => names.includes(member.node.name));
+  const names = new Set(grants(able.map(viewed), limits, view.turn));
+  const chosen = able.filter(({ member }) => names.has(member.node.name));
   const untried = chosen.filter((one) => isUntried(viewed(one), dryRuns));
   const ready = chosen.filter((one) => !untried.includes(one));
-  const unavailable = new Set([...budget.unavailable, ...names]);
   const waiting = refused.filter((one) => !ready.includes(one));
-  const room = grants(waiting.map(viewed), { ...budget, unavailable }, digest).length > 0;
-  const ahead = refused.length > 0 && untried.length > 0 ? nextInTurn(able, names, viewed, digest) : [];
+  const room = grants(waiting.map(viewed), limits, view.turn).length > 0;
+  const ahead = refused.length > 0 && untried.length > 0 ? nextInTurn(able, names, view) : [];
   const next = ahead.filter((one) => isUntried(viewed(one), dryRuns));
   return { ready, untried: [...untried, ...next, ...(room ? waiting : [])] };
 }
 
 function nextInTurn(
   able: readonly Candidate[],
-  names: readonly string[],
-  viewed: GateView['viewed'],
-  digest: string,
+  names: ReadonlySet<string>,
+  { viewed, turn }: GateView,
 ): readonly Candidate[] {
-  const rest = able.filter(({ member }) => !names.includes(member.node.name));
+  const rest = able.filter(({ member }) => !names.has(member.node.name));
   const next = new Set(
-    inTurn(rest.map(viewed), digest)
+    inTurn(rest.map(viewed), turn)
       .slice(0, LOOKAHEAD)
       .map(({ node }) => node.name),
   );

@@ -4,7 +4,12 @@
  * slot already are past all of these.
  */
 import type { NodeOS } from '../../api/index.ts';
+import { withinBudget } from './budget.ts';
 import type { Budget } from './budget.ts';
+import { controlPlaneBusy, oneOfControlPlane } from './control-plane-care.ts';
+import type { AwayNode } from './control-plane-care.ts';
+import { outOfTurn } from './control-plane-order.ts';
+import type { WaitingRole } from './control-plane-order.ts';
 import { fleetDowngrade } from './downgrade.ts';
 import { tooManyFailures } from './failure-threshold.ts';
 import { imageRefusals } from './image-refusal.ts';
@@ -15,12 +20,14 @@ import { whoPauses } from './pause.ts';
 import { wouldBeRefused } from './rehearsal.ts';
 import { resting } from './resting-gate.ts';
 import { sameContent } from './same-content.ts';
+import type { SlotLimit } from './slots.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
 import type { TargetChoice } from './target.ts';
 import { secondsPerNode } from './time/pace.ts';
 import { remainingTime } from './time/short-window.ts';
 import { mayRebootNow } from './time/time-gates.ts';
+import type { Turn } from './turn.ts';
 
 /** What a gate may look at: one OSImage with its nodes, before any slot of this plan is granted. */
 export interface GateView {
@@ -31,6 +38,12 @@ export interface GateView {
   /** True when as many nodes have failed for the target as `spec.rollout.failureThreshold` says. */
   readonly halted: boolean;
   readonly snapshot: Snapshot;
+  /** In which order nodes are asked. */
+  readonly turn: Turn;
+  /** Control-plane nodes of the cluster that are unavailable, or get a slot of another OSImage in this plan. */
+  readonly away: readonly AwayNode[];
+  /** The kind of nodes that comes later. */
+  readonly waits: WaitingRole | undefined;
   /** A candidate as its phase sees it. */
   readonly viewed: (candidate: Candidate) => NodeView;
   readonly now: Date;
@@ -56,31 +69,44 @@ const FLEET_GATES: readonly FleetGate[] = [
   budgetOfZero,
 ];
 
-/** Gates that close for one node and leave the others alone. */
-const NODE_GATES: readonly NodeGate[] = [resting, tooManyBlocked, drainWouldBeRefused];
+/** Gates that close for one node and leave the others alone; last, what a dry run said, which may be asked again. */
+const NODE_GATES: readonly NodeGate[] = [resting, outOfTurn, controlPlaneBusy, tooManyBlocked, drainWouldBeRefused];
 
 /** Every gate that is closed for all nodes of the OSImage; slots are granted only when there is none. */
 export function closedGates(view: GateView): readonly Obstacle[] {
   return FLEET_GATES.map((gate) => gate(view)).filter((obstacle) => obstacle !== undefined);
 }
 
+/** What bounds how many slots one plan grants. */
+export function slotLimits({ budget }: GateView): readonly SlotLimit[] {
+  return [withinBudget(budget), oneOfControlPlane()];
+}
+
+export interface Passed {
+  /** They may have a slot. */
+  readonly through: readonly Candidate[];
+  /** They might, if a dry run had not been refused. */
+  readonly refused: readonly Candidate[];
+  readonly heldBack: readonly Obstacle[];
+}
+
 /** Parts `candidates` into those that may have a slot and what holds the others back: the first closed gate of each. */
-export function passGates(
-  candidates: readonly Candidate[],
-  view: GateView,
-): { readonly through: readonly Candidate[]; readonly heldBack: readonly Obstacle[] } {
+export function passGates(candidates: readonly Candidate[], view: GateView): Passed {
   const heldBack: Obstacle[] = [];
+  const refused: Candidate[] = [];
   const through = candidates.filter((candidate) => {
     for (const gate of NODE_GATES) {
       const obstacle = gate(candidate, view);
       if (obstacle === undefined) continue;
+      if (obstacle.type === 'DrainWouldBeRefused') refused.push(candidate);
       // What stands in the way of many is told once.
-      if (!heldBack.some((told) => sameContent(told, obstacle))) heldBack.push(obstacle);
+      if (!heldBack.includes(obstacle) && !heldBack.some((told) => sameContent(told, obstacle)))
+        heldBack.push(obstacle);
       return false;
     }
     return true;
   });
-  return { through, heldBack };
+  return { through, refused, heldBack };
 }
 
 function paused({ image }: GateView): Obstacle | undefined {

@@ -9,6 +9,8 @@ export interface NodeSnapshot {
   readonly name: string;
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** `metadata.creationTimestamp`. */
+  readonly created?: Date;
   /** `spec.unschedulable`. */
   readonly cordoned: boolean;
   /** Value of the annotation that marks a cordon as ours; absent on a foreign cordon. */

@@ -4,13 +4,12 @@ import { blamesImage, imageRefusals } from './image-refusal.ts';
 import { closedToAny, closedToJoining, isJoining } from './joining.ts';
 import type { Member } from './member.ts';
 import { holdsSlot } from './node-view.ts';
-import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { grantPlace } from './phases/start.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
-import { inTurn } from './slots.ts';
 import { closedToStaging } from './staging-gates.ts';
 import { stagingPlaces } from './staging-places.ts';
+import { inTurn } from './turn.ts';
 
 export interface PlacesGranted {
   readonly granted: readonly Member[];
@@ -26,12 +25,8 @@ export interface SlotsGranted {
 }
 
 /** Grants places after `slots`: who comes next depends on who has got one. */
-export function grantPlaces(
-  view: GateView,
-  slots: SlotsGranted,
-  viewed: (candidate: Candidate) => NodeView,
-): PlacesGranted {
-  const { image, choice, members } = view;
+export function grantPlaces(view: GateView, slots: SlotsGranted): PlacesGranted {
+  const { image, choice, members, viewed } = view;
   const unstaged = closedToAny(closedToStaging(view), members);
   const refused = new Set(imageRefusals(members).map(({ digest }) => digest));
   const candidates = members.flatMap((member): Candidate[] => {
@@ -45,7 +40,7 @@ export function grantPlaces(
   const { mode, lookahead, maxConcurrent } = image.object.spec.staging;
   const byName = new Map(candidates.map((candidate) => [candidate.member.node.name, candidate]));
   const names = stagingPlaces({
-    candidates: inTurn(candidates.map(viewed), choice.target.digest).flatMap(({ node }) => byName.get(node.name) ?? []),
+    candidates: inTurn(candidates.map(viewed), view.turn).flatMap(({ node }) => byName.get(node.name) ?? []),
     members,
     max: countOf(maxConcurrent, members.length),
     ...(mode === 'AheadOfRollout' && {

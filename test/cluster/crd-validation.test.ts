@@ -75,6 +75,30 @@ const BAD_OS_IMAGES: readonly Row[] = [
   ['a failure threshold of 0%', { rollout: { failureThreshold: '0%' } }, 422, /1 or more, or a percentage/],
   ['a failure threshold of 5%', { rollout: { failureThreshold: '5%' } }, 201, /^/],
   ['an unknown answer to failures', { rollout: { onFailure: 'Panic' } }, 422, /Unsupported value: "Panic"/],
+  [
+    'a label to sort by without its key',
+    { rollout: { order: { by: [{ criterion: 'Label' }] } } },
+    422,
+    /criterion Label needs a label, and the others take none/,
+  ],
+  [
+    'an age to sort by with a label',
+    { rollout: { order: { by: [{ criterion: 'OldestFirst', label: 'priority' }] } } },
+    422,
+    /criterion Label needs a label, and the others take none/,
+  ],
+  [
+    'an order by a label',
+    { rollout: { order: { by: [{ criterion: 'Label', label: 'example.org/priority' }] } } },
+    201,
+    /^/,
+  ],
+  [
+    'a control plane in the middle',
+    { rollout: { order: { controlPlane: 'Middle' } } },
+    422,
+    /Unsupported value: "Middle"/,
+  ],
   ['a digest of another kind to release', { rollout: { releaseQuarantine: 'v3' } }, 422, /releaseQuarantine/],
   [
     'two pauses of one party',

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { drainPolicySchema } from '../../../api/index.ts';
 import type { OSImageStatus } from '../../../api/index.ts';
-import { countOf } from '../../../operator/rollout/budget.ts';
+import { countOf, withinBudget } from '../../../operator/rollout/budget.ts';
 import { selects } from '../../../operator/rollout/membership.ts';
 import { stageOrder } from '../../../operator/rollout/order.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { grants } from '../../../operator/rollout/slots.ts';
+import { turnOf } from '../../../operator/rollout/turn.ts';
 import {
   EXCLUDED,
   NOW,
@@ -117,19 +118,21 @@ describe('Slots', () => {
         const policy = { drainPolicy: drainPolicySchema.parse({}), rebootTimeoutSeconds: 1, minReadySeconds: 0 };
         return { node: nodeOf(name), os, drain: undefined, alone: false, ...policy, now: NOW };
       });
-    const all = { max: 100, unavailable: new Set<string>() };
+    const all = [withinBudget({ max: 100, unavailable: new Set<string>() })];
+    const turn = turnOf(imageOf().object, digestOf('v2'));
     const first = grants(
       views(() => 0),
       all,
-      digestOf('v2'),
+      turn,
     );
-    assert.deepEqual(grants(views(() => 0).reverse(), all, digestOf('v2')), first);
+    assert.deepEqual(grants(views(() => 0).reverse(), all, turn), first);
     assert.notDeepEqual(first, names);
+    const next = turnOf(imageOf().object, digestOf('v3'));
     assert.notDeepEqual(
       grants(
         views(() => 0),
         all,
-        digestOf('v3'),
+        next,
       ),
       first,
     );
@@ -138,7 +141,7 @@ describe('Slots', () => {
       grants(
         views((name) => (name === unlucky ? 1 : 0)),
         all,
-        digestOf('v2'),
+        turn,
       ).at(-1),
       unlucky,
     );

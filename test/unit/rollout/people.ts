@@ -1,5 +1,5 @@
 /** What people and bad luck do to a cluster in the middle of a rollout. */
-import { EXCLUDE_LABEL, toTimestamp } from '../../../api/index.ts';
+import { CONTROL_PLANE_LABEL, EXCLUDE_LABEL, toTimestamp } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
 import { ARCHITECTURES, manifestOf } from './fixtures.ts';
@@ -86,6 +86,17 @@ const DEEDS: readonly Deed[] = [
   function changeBudget(world) {
     const maxUnavailable = world.pick([0, 1, 2, 3, '0%', '40%', '100%']) ?? 1;
     world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, maxUnavailable } }));
+  },
+  function changeOrder(world) {
+    const controlPlane = world.pick(['First', 'Last', 'AsOthers'] as const) ?? 'Last';
+    world.edit('fleet', (spec) => ({
+      ...spec,
+      rollout: { ...spec.rollout, order: { ...spec.rollout.order, controlPlane } },
+    }));
+  },
+  function toggleControlPlane(_, node) {
+    if (node.labels[CONTROL_PLANE_LABEL] === undefined) node.labels[CONTROL_PLANE_LABEL] = '';
+    else delete node.labels[CONTROL_PLANE_LABEL];
   },
   function changeWindows(world) {
     const { windows } = calendarOf(Math.floor(world.random() * CALENDARS));

@@ -10,6 +10,7 @@ import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
+import { keepsRolesInOrder, sparesControlPlane } from './order-promises.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
 
@@ -32,6 +33,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
     written.add(key);
   }
   staysWithinBudget(snapshot, made, world.time);
+  sparesControlPlane(snapshot, made);
   staysWithinPlaces(snapshot, made, world.time);
   parksBadImages(snapshot, made);
   keepsQuarantine(snapshot, made);
@@ -241,6 +243,7 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     if (granted.length === 0) continue;
     assert.ok(!image.object.spec.rollout.paused, 'a slot is granted while paused');
     stopsAtThreshold(snapshot, image, granted);
+    keepsRolesInOrder(snapshot, image, granted);
     const passedOver = selected.filter(({ name }) => phaseOf(snapshot, name) === 'Blocked').length;
     const { maxBlocked } = image.object.spec.rollout;
     if (granted.some((name) => phaseOf(snapshot, name) !== 'Blocked'))

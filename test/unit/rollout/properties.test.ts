@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
+import { CONTROL_PLANE_LABEL } from '../../../api/index.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
@@ -35,6 +36,11 @@ const fleets = fc.record({
     onFailure: fc.constantFrom('Halt', 'RollBack'),
     failureThreshold: fc.constantFrom(undefined, 1, 2, '50%'),
   }),
+  controlPlane: fc.constantFrom(0, 0, 1, 3),
+  order: fc.record({
+    controlPlane: fc.constantFrom('First', 'Last', 'AsOthers'),
+    by: fc.constantFrom([], [{ criterion: 'OldestFirst' }]),
+  }),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   staging: fc.record({
     mode: fc.constantFrom('Eager', 'AheadOfRollout'),
@@ -63,12 +69,19 @@ const faults: fc.Arbitrary<Rates> = fc.record({
 /** With `newer`, every other node runs a newer image than the target at first. */
 function worldOf(fleet: Fleet, newer = false): World {
   const world = new World(fleet.seed);
-  const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
+  const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes, order } = fleet;
   const policy = { drain, staging, newNodes, ...calendarOf(calendar) };
-  world.addImage({ name: 'fleet', maxUnavailable, minReadySeconds, rollout: { maxBlocked, ...failure }, policy });
+  world.addImage({
+    name: 'fleet',
+    maxUnavailable,
+    minReadySeconds,
+    rollout: { maxBlocked, order, ...failure },
+    policy,
+  });
   for (let index = 0; index < fleet.nodes; index++) {
     const architecture = fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64';
-    world.addNode(`node-${index}`, {}, architecture, newer && index % 2 === 1 ? 'v3' : 'v1');
+    const labels = index < fleet.controlPlane ? { [CONTROL_PLANE_LABEL]: '' } : {};
+    world.addNode(`node-${index}`, labels, architecture, newer && index % 2 === 1 ? 'v3' : 'v1');
   }
   return world;
 }
@@ -179,7 +192,7 @@ describe('The rollout planner, over random fleets', function () {
   it('keeps a foreign cordon on through a whole rollout, and updates the node below it within the budget', () => {
     fc.assert(
       fc.property(fleets, (fleet) => {
-        const world = worldOf({ ...fleet, nodes: Math.max(2, fleet.nodes), maxUnavailable: 1 });
+        const world = worldOf({ ...fleet, nodes: Math.max(2, fleet.nodes), maxUnavailable: 1, controlPlane: 0 });
         const node = world.nodes.get('node-1');
         assert.ok(node);
         node.cordoned = true;

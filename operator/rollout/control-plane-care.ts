@@ -1,0 +1,66 @@
+/**
+ * Care for the control plane: one of its nodes at a time, whatever the budget says, and only while all others are there. It
+ * looks at the whole cluster: at nodes of other OSImages and of none. Two of three lost are a lost quorum of etcd.
+ */
+import { CONTROL_PLANE_LABEL } from '../../api/index.ts';
+import type { NodeOS } from '../../api/index.ts';
+import { isUnavailable } from './budget.ts';
+import { holdsSlot } from './node-view.ts';
+import type { Obstacle } from './obstacle.ts';
+import type { Candidate, GateView } from './slot-gates.ts';
+import type { SlotLimit } from './slots.ts';
+import type { NodeSnapshot } from './snapshot.ts';
+
+/** A control-plane node that the cluster has to do without. */
+export interface AwayNode {
+  readonly node: NodeSnapshot;
+  /** It holds a slot, or is given one by this plan. */
+  readonly holds: boolean;
+}
+
+/** True for a node that carries the label of control-plane nodes. */
+export function isControlPlane({ labels }: NodeSnapshot): boolean {
+  return labels[CONTROL_PLANE_LABEL] !== undefined;
+}
+
+/** The control-plane nodes among `nodes` that are unavailable, for any reason. */
+export function controlPlaneAway(
+  nodes: readonly NodeSnapshot[],
+  nodeOSes: ReadonlyMap<string, NodeOS>,
+): readonly AwayNode[] {
+  return nodes.flatMap((node): AwayNode[] => {
+    if (!isControlPlane(node)) return [];
+    const os = nodeOSes.get(node.name);
+    return isUnavailable(node, os) ? [{ node, holds: os !== undefined && holdsSlot(os) }] : [];
+  });
+}
+
+/** A gate of slots: closed to a control-plane node while another one is away. */
+export function controlPlaneBusy({ member: { node } }: Candidate, { away }: GateView): Obstacle | undefined {
+  if (!isControlPlane(node)) return undefined;
+  const others = away.filter((other) => other.node.name !== node.name);
+  const rule = 'Control-plane nodes are updated one at a time, and only while all others are available';
+  const broken = others.filter(({ holds }) => !holds);
+  if (broken.length > 0) {
+    const message = `${rule}: ${namesOf(broken)} NotReady, cordoned or being deleted; see to that first.`;
+    return { type: 'ControlPlaneUnavailable', message };
+  }
+  if (others.length === 0) return undefined;
+  return { type: 'ControlPlaneBusy', message: `${rule}: ${namesOf(others)} updated now.` };
+}
+
+/** No second control-plane node in one plan. */
+export function oneOfControlPlane(): SlotLimit {
+  let taken = false;
+  return {
+    admits: ({ node }) => !taken || !isControlPlane(node),
+    take: ({ node }) => {
+      taken ||= isControlPlane(node);
+    },
+  };
+}
+
+function namesOf(away: readonly AwayNode[]): string {
+  const names = away.map(({ node }) => node.name).toSorted();
+  return `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'}`;
+}

@@ -1,0 +1,65 @@
+/** Whose turn it is: the order in which nodes that could take a slot, or a staging place, are asked. */
+import type { OSImage } from '../../api/index.ts';
+import { isControlPlane } from './control-plane-care.ts';
+import type { NodeView } from './node-view.ts';
+import { stableHash } from './stable-hash.ts';
+
+/** What tells nodes apart: the smaller number comes first. */
+export type Rank = (view: NodeView) => number;
+
+/** How the nodes of one OSImage are put in order for one target. */
+export interface Turn {
+  /** Of the target. */
+  readonly digest: string;
+  /** Most important first. */
+  readonly ranks: readonly Rank[];
+}
+
+/** The order of `spec.rollout.order` for the target `digest`. */
+export function turnOf({ spec }: OSImage, digest: string): Turn {
+  const { controlPlane, by } = spec.rollout.order;
+  const ranks: Rank[] = [];
+  if (controlPlane === 'First') ranks.push(({ node }) => (isControlPlane(node) ? 0 : 1));
+  if (controlPlane === 'Last') ranks.push(({ node }) => (isControlPlane(node) ? 1 : 0));
+  // Nodes that have failed at something come last: they cost the most time.
+  ranks.push(({ os }) => ((os.status?.rollout?.attempts ?? 0) > 0 ? 1 : 0));
+  for (const { criterion, label = '' } of by) {
+    switch (criterion) {
+      case 'OldestFirst':
+        ranks.push(({ node }) => node.created?.getTime() ?? 0);
+        break;
+      case 'NewestFirst':
+        ranks.push(({ node }) => -(node.created?.getTime() ?? 0));
+        break;
+      case 'Label':
+        ranks.push(({ node }) => -wholeNumber(node.labels[label]));
+    }
+  }
+  return { digest, ranks };
+}
+
+/**
+ * Where no rank tells nodes apart, not alphabetical: names encode racks and zones, so the alphabet would empty one rack
+ * after the other and always try a new image on the same machine first. The order is fixed for one digest, so that a
+ * restarted operator goes on with it, and another for the next.
+ */
+export function inTurn(candidates: readonly NodeView[], { digest, ranks }: Turn): readonly NodeView[] {
+  const keyed = candidates.map((view) => ({
+    view,
+    key: [...ranks.map((rank) => rank(view)), stableHash(`${view.node.uid} ${digest}`)],
+  }));
+  keyed.sort((left, right) => compare(left.key, right.key) || (left.view.node.name < right.view.node.name ? -1 : 1));
+  return keyed.map(({ view }) => view);
+}
+
+function compare(left: readonly number[], right: readonly number[]): number {
+  for (let index = 0; index < left.length; index++) {
+    const difference = (left[index] ?? 0) - (right[index] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+function wholeNumber(value: string | undefined): number {
+  return value !== undefined && /^-?\d{1,9}$/.test(value) ? Number(value) : 0;
+}

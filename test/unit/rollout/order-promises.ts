@@ -1,0 +1,67 @@
+/** What must hold for the order of slots, judged from the snapshot alone and without the planner's own code. */
+import assert from 'node:assert/strict';
+import type { NodeOS } from '../../../api/index.ts';
+import type { Plan } from '../../../operator/rollout/action.ts';
+import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { manifestOf, versionOf } from './fixtures.ts';
+import { isSelected } from './selection.ts';
+
+const isControlPlane = ({ labels }: NodeSnapshot) => 'node-role.kubernetes.io/control-plane' in labels;
+
+/** Names of the nodes that get a slot by `made`. */
+export function newSlots(snapshot: Snapshot, made: Plan): readonly string[] {
+  return made.actions.flatMap((action) => {
+    if (action.kind !== 'WriteRollout' || action.status.rollout.slotTime === undefined) return [];
+    const held = snapshot.nodeOSes.some(
+      ({ metadata, status }) => metadata.name === action.name && status?.rollout?.slotTime !== undefined,
+    );
+    return held ? [] : [action.name];
+  });
+}
+
+/** The control plane of the whole cluster loses one node at a time, and none while another is away. */
+export function sparesControlPlane(snapshot: Snapshot, made: Plan): void {
+  const granted = newSlots(snapshot, made);
+  const chosen = snapshot.nodes.filter((node) => isControlPlane(node) && granted.includes(node.name));
+  if (chosen.length === 0) return;
+  assert.equal(chosen.length, 1, `${chosen.map(({ name }) => name).join(', ')} get slots at once`);
+  for (const node of snapshot.nodes) {
+    if (!isControlPlane(node) || chosen.includes(node)) continue;
+    const holds = osOf(snapshot, node)?.status?.rollout?.slotTime !== undefined;
+    const away = !node.ready || node.cordoned || node.deleting || holds;
+    assert.ok(!away, `a control-plane node gets a slot while ${node.name} is away`);
+  }
+}
+
+/** The kind of nodes that comes later gets no slot while one of the other kind is left. */
+export function keepsRolesInOrder(snapshot: Snapshot, image: ImageSnapshot, granted: readonly string[]): void {
+  const { controlPlane } = image.object.spec.rollout.order;
+  if (controlPlane === 'AsOthers') return;
+  const ruled = snapshot.nodes.filter(
+    (node) =>
+      isSelected(image, node) &&
+      node.labels['treeline.dev/exclude'] === undefined &&
+      snapshot.images.filter((one) => isSelected(one, node)).length === 1,
+  );
+  const first = controlPlane === 'First';
+  const later = ruled.filter((node) => isControlPlane(node) !== first && granted.includes(node.name));
+  if (later.length === 0) return;
+  const version = image.object.status?.target?.version ?? '';
+  for (const node of ruled) {
+    if (isControlPlane(node) !== first) continue;
+    const { rollout, host } = osOf(snapshot, node)?.status ?? {};
+    const given = rollout?.phase === 'Failed' || rollout?.phase === 'Blocked' || !node.ready || node.deleting;
+    if (!first && given && rollout?.slotTime === undefined) continue;
+    const newer = (versionOf(host?.booted?.digest ?? '') ?? '') > version;
+    if (newer && image.object.spec.image.downgradePolicy === 'Forbid') continue;
+    assert.equal(
+      host?.booted?.digest,
+      manifestOf(version, node.architecture),
+      `${later.map(({ name }) => name).join(', ')} gets a slot before ${node.name}, with controlPlane ${controlPlane}`,
+    );
+  }
+}
+
+function osOf(snapshot: Snapshot, node: NodeSnapshot): NodeOS | undefined {
+  return snapshot.nodeOSes.find(({ metadata, spec }) => metadata.name === node.name && spec.nodeUID === node.uid);
+}
