@@ -31,20 +31,31 @@ export const conditionsSchema = z
 
 /**
  * Returns `conditions` with `next` set. `lastTransitionTime` moves only when `status` does, as the conventions ask.
- * The order of existing conditions is kept, so that an unchanged status serialises to the same bytes.
+ * The order of existing conditions is kept, so that an unchanged status serialises to the same bytes; where `next` changes
+ * nothing, `conditions` itself is returned, so that what is unchanged is cheap to know.
  */
 export function withCondition(
   conditions: readonly Condition[],
   next: Omit<Condition, 'lastTransitionTime'>,
   now: Date,
-): Condition[] {
+): readonly Condition[] {
   const before = conditions.find((condition) => condition.type === next.type);
+  if (before !== undefined && isSame(before, next)) return conditions;
   const lastTransitionTime =
     before !== undefined && before.status === next.status ? before.lastTransitionTime : toTimestamp(now);
   const after: Condition = { ...next, lastTransitionTime };
   return before === undefined
     ? [...conditions, after]
     : conditions.map((condition) => (condition.type === next.type ? after : condition));
+}
+
+function isSame(before: Condition, next: Omit<Condition, 'lastTransitionTime'>): boolean {
+  return (
+    before.status === next.status &&
+    before.reason === next.reason &&
+    before.message === next.message &&
+    before.observedGeneration === next.observedGeneration
+  );
 }
 
 /** RFC 3339 in UTC with whole seconds, the form that `metav1.Time` has. */

@@ -8,6 +8,7 @@ import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
 import { controlPlaneAway, isControlPlane } from './control-plane-care.ts';
 import { waitingRole } from './control-plane-order.ts';
+import { isPassedOver } from './member.ts';
 import type { Member } from './member.ts';
 import { failuresAmong } from './failure.ts';
 import { failureThreshold } from './failure-threshold.ts';
@@ -84,7 +85,8 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     const halted = failuresAmong(members).length >= failureThreshold(image.object, members.length);
     const turn = turnOf(image.object, choice.target?.digest ?? '');
     const waits = waitingRole(image, members);
-    const view = { image, choice, members, budget, halted, turn, away, waits, snapshot, viewed, now };
+    const passedOver = members.filter(isPassedOver);
+    const view = { image, choice, members, budget, halted, passedOver, turn, away, waits, snapshot, viewed, now };
     const slots = grantSlots(view);
     const places = grantPlaces(view, slots);
     for (const member of [...slots.granted, ...slots.tried, ...places.granted]) decided.set(member.node.name, member);

@@ -43,12 +43,12 @@ export function imageConditions(
     [ImageCondition.SelectorConflict, selectorConflict(fleet)],
   ];
   const { generation } = object.metadata;
-  let conditions = [...(object.status?.conditions ?? [])];
+  let conditions: readonly Condition[] = object.status?.conditions ?? [];
   for (const [type, verdict] of verdicts) {
     const next = { type, ...verdict, ...(generation !== undefined && { observedGeneration: generation }) };
     conditions = withCondition(conditions, next, now);
   }
-  return conditions;
+  return [...conditions];
 }
 
 /** "7 of 10 nodes run VERSION", and what the rest waits for. */

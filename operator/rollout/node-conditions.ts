@@ -10,7 +10,11 @@ import type { NodeTarget } from './target.ts';
 type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
 
 /** Returns the conditions that belong to `rollout`, keeping the transition times of those whose status stays. */
-export function nodeConditions(view: NodeView, rollout: RolloutStatus, target: NodeTarget | undefined): Condition[] {
+export function nodeConditions(
+  view: NodeView,
+  rollout: RolloutStatus,
+  target: NodeTarget | undefined,
+): readonly Condition[] {
   const verdicts: readonly (readonly [string, Verdict])[] = [
     [NodeCondition.Cordoned, cordoned(view)],
     [NodeCondition.Drained, drained(view, rollout)],
@@ -18,7 +22,7 @@ export function nodeConditions(view: NodeView, rollout: RolloutStatus, target: N
     [NodeCondition.Healthy, healthy(view, rollout)],
     [NodeCondition.UpToDate, upToDate(view, rollout, target)],
   ];
-  let conditions = [...(view.os.status?.conditions ?? [])];
+  let conditions: readonly Condition[] = view.os.status?.conditions ?? [];
   for (const [type, verdict] of verdicts) conditions = withCondition(conditions, { type, ...verdict }, view.now);
   return conditions;
 }

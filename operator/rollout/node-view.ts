@@ -3,6 +3,7 @@ import { toTimestamp } from '../../api/index.ts';
 import type { DrainPolicy, NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { EventReason } from './reasons.ts';
+import { sameContent } from './same-content.ts';
 import type { DrainOrder, DrainSnapshot, NodeSnapshot } from './snapshot.ts';
 
 /** Seconds without a word from the agent after which people are told: longer than an agent's restart, shorter than a pull may take. */
@@ -112,7 +113,7 @@ export function enter(
 ): RolloutStatus {
   const before = view.os.status?.rollout;
   const same = before !== undefined && before.phase === phase && before.digest === digest;
-  return present({
+  const next = present({
     phase,
     phaseTime: same ? before.phaseTime : toTimestamp(view.now),
     digest,
@@ -124,6 +125,8 @@ export function enter(
     cordonOwned: ownsCordon(view) ? true : undefined,
     message,
   });
+  // What stays the same is the same object, so that nobody compares it again.
+  return before !== undefined && sameContent(next, before) ? before : next;
 }
 
 /** The slot, for as long as our cordon is there: it is freed only when the uncordon has been seen. */
@@ -141,5 +144,8 @@ function staysJoining(view: NodeView, phase: Phase, digest: string | undefined):
 }
 
 function present<T extends object>(fields: T): T {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
+  const kept: Partial<T> = {};
+  // Entries would be a list for every node in every plan.
+  for (const key in fields) if (fields[key] !== undefined) kept[key] = fields[key];
+  return kept as T;
 }

@@ -19,7 +19,6 @@ import type { Obstacle } from './obstacle.ts';
 import { whoPauses } from './pause.ts';
 import { wouldBeRefused } from './rehearsal.ts';
 import { resting } from './resting-gate.ts';
-import { sameContent } from './same-content.ts';
 import type { SlotLimit } from './slots.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
@@ -37,6 +36,8 @@ export interface GateView {
   readonly budget: Budget;
   /** True when as many nodes have failed for the target as `spec.rollout.failureThreshold` says. */
   readonly halted: boolean;
+  /** Those of `members` that were passed over: counted once, not by the gate of each candidate. */
+  readonly passedOver: readonly Member[];
   readonly snapshot: Snapshot;
   /** In which order nodes are asked. */
   readonly turn: Turn;
@@ -92,21 +93,22 @@ export interface Passed {
 
 /** Parts `candidates` into those that may have a slot and what holds the others back: the first closed gate of each. */
 export function passGates(candidates: readonly Candidate[], view: GateView): Passed {
-  const heldBack: Obstacle[] = [];
+  // What stands in the way of many is told once.
+  const heldBack = new Map<string, Obstacle>();
   const refused: Candidate[] = [];
   const through = candidates.filter((candidate) => {
     for (const gate of NODE_GATES) {
       const obstacle = gate(candidate, view);
       if (obstacle === undefined) continue;
       if (obstacle.type === 'DrainWouldBeRefused') refused.push(candidate);
-      // What stands in the way of many is told once.
-      if (!heldBack.includes(obstacle) && !heldBack.some((told) => sameContent(told, obstacle)))
-        heldBack.push(obstacle);
+      const { type, node = '', object = '', message } = obstacle;
+      const told = JSON.stringify([type, node, object, message]);
+      if (!heldBack.has(told)) heldBack.set(told, obstacle);
       return false;
     }
     return true;
   });
-  return { through, refused, heldBack };
+  return { through, refused, heldBack: [...heldBack.values()] };
 }
 
 function paused({ image }: GateView): Obstacle | undefined {

@@ -8,7 +8,7 @@ import type { Candidate, GateView } from './slot-gates.ts';
 export function tooManyBlocked({ member }: Candidate, view: GateView): Obstacle | undefined {
   if (isPassedOver(member)) return undefined;
   const { maxBlocked } = view.image.object.spec.rollout;
-  const blocked = view.members.filter(isPassedOver);
+  const blocked = view.passedOver;
   const most = countOf(maxBlocked, view.members.length);
   if (blocked.length <= most) return undefined;
   const message = `${namesOf(blocked)} could not be emptied in time, and at most ${most} node${most === 1 ? '' : 's'} may be passed over (spec.rollout.maxBlocked ${maxBlocked}); see why they are blocked, exclude them, or raise maxBlocked.`;
