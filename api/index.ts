@@ -2,6 +2,8 @@ export * from './condition.ts';
 export * from './constants.ts';
 export * from './custom-resource-definition.ts';
 export * from './drain-policy.ts';
+export { GATE_TIMEOUT_SECONDS } from './health-policy.ts';
+export type { Gate } from './health-policy.ts';
 export * from './label-selector.ts';
 export * from './node-os.ts';
 export * from './object-meta.ts';

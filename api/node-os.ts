@@ -184,11 +184,19 @@ export const rolloutStatusSchema = z.strictObject({
   cordonOwned: z.boolean().optional().describe('True while the node is cordoned by Treeline.'),
   healthySince: time('Since when the node has been healthy on the target.').optional(),
   drainStart: time('Since when the node is being emptied: cordoned, and in its slot.').optional(),
+  gateTime: time(
+    'Since when the node is empty and waits for its gates before the reboot (spec.health.gates): a condition that is older does not count. Kept for as long as the node holds its slot.',
+  ).optional(),
+  backTime: time(
+    'Since when the node is back, Ready and on the image, and waits for what spec.health asks of it after the reboot: a condition that is older does not count.',
+  ).optional(),
   drainsGivenUp: z
     .int()
     .min(0)
     .optional()
-    .describe('How often the node was passed over for this digest, because it was not empty in time.'),
+    .describe(
+      'How often the node was passed over for this digest, because it was not empty, or its gates not open, in time.',
+    ),
   attempts: z.int().min(0).optional().describe('Failed attempts for this digest.'),
   nextAttemptTime: time('When a failed step is tried again.').optional(),
   restUntil: time(

@@ -43,7 +43,7 @@ export const rolloutPolicySchema = z
     maxBlocked: intOrPercentSchema
       .default('10%')
       .describe(
-        'How many nodes may be passed over because they were not empty in time (spec.drain.timeoutAction Skip), as a number or as a percentage of the selected nodes, rounded down but at least 1 (default "10%"). With more, no other node gets a slot until one of them is done. A literal 0 (or "0%") stops at the first.',
+        'How many nodes may be passed over because they were not empty, or their gates not open, in time (timeoutAction Skip of spec.drain or of a gate), as a number or as a percentage of the selected nodes, rounded down but at least 1 (default "10%"). With more, no other node gets a slot until one of them is done. A literal 0 (or "0%") stops at the first.',
       ),
     progressDeadlineSeconds: z
       .int()
@@ -51,7 +51,7 @@ export const rolloutPolicySchema = z
       .max(604_800)
       .default(3600)
       .describe(
-        'For how long nothing may move forward before the rollout counts as Stalled, in seconds (default 3600, 60 to 604800). Not counted: pauses, freezes, closed windows, soaks and boots within their own times. It is a message only; the rollout goes on, and the condition goes away, by themselves.',
+        'For how long nothing may move forward before the rollout counts as Stalled, in seconds (default 3600, 60 to 604800). Not counted: pauses, freezes, closed windows, soaks, boots and gates within their own times. It is a message only; the rollout goes on, and the condition goes away, by themselves.',
       ),
     failureThreshold: positiveIntOrPercentSchema
       .optional()

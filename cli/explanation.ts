@@ -7,6 +7,7 @@ const WHO: Readonly<Record<Actor, string>> = {
   Time: 'nobody, it passes',
   OtherNodes: 'nobody, the nodes before it finish',
   Agent: "the node's agent",
+  Hook: 'the hook that it names',
   Operator: 'the operator',
 };
 

@@ -103,6 +103,7 @@ function nodeSnapshot(node: Node): NodeSnapshot {
       .filter(keepsPodsAway)
       .map(({ key, value, effect }) => `${key}=${value ?? ''}:${effect}`),
     volumes: status.volumes ?? [],
+    ...(status.conditions && { conditions: status.conditions }),
     ready: status.ready?.status === 'True',
     ...(readySince === undefined ? {} : { readySince: new Date(readySince) }),
     ...(status.bootID === undefined ? {} : { bootID: status.bootID }),

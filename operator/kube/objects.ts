@@ -9,12 +9,14 @@ import {
   type OSImage,
   type ObjectMeta,
 } from '../../api/index.ts';
+import type { ConditionSnapshot } from '../rollout/snapshot.ts';
 import { SLOT_ANNOTATIONS } from './slot-marks.ts';
 
 export interface NodeCondition {
   readonly type: string;
   readonly status: string;
   readonly lastTransitionTime?: string;
+  readonly lastHeartbeatTime?: string;
 }
 
 export interface Taint {
@@ -30,6 +32,8 @@ export interface Node {
   readonly status: {
     /** The condition `Ready` only. */
     readonly ready?: NodeCondition;
+    /** All others by type: for gates. */
+    readonly conditions?: Readonly<Record<string, ConditionSnapshot>>;
     readonly architecture: string;
     readonly bootID?: string;
     /** Names of volumes that are attached or in use; kept only while the Node is cordoned. */
@@ -112,6 +116,7 @@ export function trimNode(raw: unknown): Node {
       architecture: status?.nodeInfo?.architecture ?? '',
       ...(status?.nodeInfo?.bootID ? { bootID: status.nodeInfo.bootID } : {}),
       ...volumesOf(spec, status),
+      ...conditionsOf(status, spec?.unschedulable === true || annotations.length > 0),
       ...(ready === undefined
         ? {}
         : {
@@ -130,6 +135,25 @@ function volumesOf(spec: RawNode['spec'], status: RawNode['status']): { readonly
   if (spec?.unschedulable !== true) return {};
   const names = [...(status?.volumesAttached ?? []).map(({ name }) => name), ...(status?.volumesInUse ?? [])];
   return names.length === 0 ? {} : { volumes: [...new Set(names)].sort() };
+}
+
+/**
+ * A heartbeat is kept only of a Node `inSlot`, cordoned or still wearing our marks: no gate asks for it elsewhere, and it
+ * would cause a plan each time.
+ */
+function conditionsOf(status: RawNode['status'], inSlot: boolean): Pick<Node['status'], 'conditions'> {
+  const others = (status?.conditions ?? []).filter(({ type }) => type !== 'Ready');
+  if (others.length === 0) return {};
+  const facts = others.map(({ type, status: value, lastTransitionTime, lastHeartbeatTime }) => {
+    const time = inSlot ? later(lastTransitionTime, lastHeartbeatTime) : lastTransitionTime;
+    return [type, { status: value, ...(time !== undefined && { time }) }] as const;
+  });
+  return { conditions: Object.fromEntries(facts) };
+}
+
+function later(left: string | undefined, right: string | undefined): string | undefined {
+  if (left === undefined || right === undefined) return left ?? right;
+  return Date.parse(left) < Date.parse(right) ? right : left;
 }
 
 /** Our own objects are kept whole, so that they can be written back, but for the record of who wrote which field. */

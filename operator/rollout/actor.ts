@@ -11,6 +11,8 @@ export type Actor =
   | 'OtherNodes'
   /** The agent on the node, or the machine below it. */
   | 'Agent'
+  /** The hook outside of Treeline that the message names. */
+  | 'Hook'
   /** The operator, by itself. */
   | 'Operator';
 
@@ -25,6 +27,7 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   RolloutHalted: 'Person',
   RolledBack: 'Person',
   BootRefused: 'Person',
+  Unhealthy: 'Person',
   RebootOverdue: 'Person',
   StagingFailed: 'Person',
   NodeResting: 'Time',
@@ -42,6 +45,8 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   DrainRefused: 'Person',
   DrainHeldUp: 'Person',
   DrainWouldBeRefused: 'Person',
+  GateTimedOut: 'Person',
+  GateClosed: 'Hook',
   NodeNotReady: 'Person',
   AgentSilent: 'Person',
   BudgetSpent: 'OtherNodes',

@@ -9,6 +9,7 @@ import { downgradeObstacles } from './downgrade.ts';
 import { drainBlockers } from './drain-blockers.ts';
 import { failureBlockers } from './failure-blockers.ts';
 import type { ImageFleet } from './fleet.ts';
+import { gateBlockers } from './gate-blockers.ts';
 import { isUpdated, namesOf } from './member.ts';
 import type { Member } from './member.ts';
 import { AGENT_PATIENCE_SECONDS, after, answer, holdsSlot, passed } from './node-view.ts';
@@ -56,6 +57,7 @@ export function obstaclesOf(
           // A freeze closes both, and is said once.
           ...fleet.unstaged.filter(({ message }) => !fleet.closed.some((one) => one.message === message)),
           ...drainBlockers(fleet, now),
+          ...gateBlockers(fleet, now),
           ...silentAgents(fleet, now, wakes),
           ...budget(fleet),
         ]),

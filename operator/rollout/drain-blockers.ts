@@ -50,5 +50,6 @@ function passedOver({ node, os }: Member): readonly Obstacle[] {
   const rollout = os?.status?.rollout;
   if (rollout === undefined) return [];
   const message = `${node.name}: ${rollout.message ?? ''}`;
-  return [{ type: 'DrainTimedOut', node: node.name, message, since: new Date(rollout.phaseTime) }];
+  const type = rollout.gateTime === undefined ? 'DrainTimedOut' : 'GateTimedOut';
+  return [{ type, node: node.name, message, since: new Date(rollout.phaseTime) }];
 }

@@ -14,6 +14,7 @@ export function failureBlockers(members: readonly Member[]): readonly Obstacle[]
     const said = `${node.name}: ${rollout.message ?? ''}`;
     const kind = failureOf(member);
     switch (kind) {
+      case 'Unhealthy':
       case 'RebootOverdue':
         return [{ ...base, type: kind, message: said }];
       case 'StagingFailed':

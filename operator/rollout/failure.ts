@@ -7,7 +7,7 @@ import type { Member } from './member.ts';
 import { inFlight } from './phases/leaving.ts';
 
 /** Kinds of failure, those that say most about the image first. */
-export const FAILURE_KINDS = ['RolledBack', 'RebootOverdue', 'BootRefused', 'StagingFailed'] as const;
+export const FAILURE_KINDS = ['RolledBack', 'Unhealthy', 'RebootOverdue', 'BootRefused', 'StagingFailed'] as const;
 
 export type FailureKind = (typeof FAILURE_KINDS)[number];
 
@@ -29,15 +29,15 @@ export function failuresAmong(members: readonly Member[]): readonly Failure[] {
 export function failureOf(member: Member): FailureKind | undefined {
   const rollout = member.os?.status?.rollout;
   if (rollout === undefined || !hasFailedForTarget(member)) return undefined;
-  if (inFlight(rollout)) return 'RebootOverdue';
+  if (inFlight(rollout)) return rollout.backTime === undefined ? 'RebootOverdue' : 'Unhealthy';
   if (rollout.preBootID === undefined) return 'StagingFailed';
   return member.os?.status?.host?.bootID === rollout.preBootID ? 'BootRefused' : 'RolledBack';
 }
 
 /**
- * True for a failure that speaks against the image: it was booted, and the host fell back or did not return. Staging and
- * refused boots are the registry's, the agent's or the node's.
+ * True for a failure that speaks against the image: it was booted, and the host fell back, did not return, or is not
+ * healthy with it. Staging and refused boots are the registry's, the agent's or the node's.
  */
 export function blamesDigest({ kind }: Failure): boolean {
-  return kind === 'RolledBack' || kind === 'RebootOverdue';
+  return kind === 'RolledBack' || kind === 'Unhealthy' || kind === 'RebootOverdue';
 }

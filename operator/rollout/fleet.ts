@@ -179,6 +179,7 @@ export function viewOf(
     alone: mayNeedRefuge(os) && !hasRefuge(node, snapshot.nodes),
     rebootTimeoutSeconds: spec?.reboot.timeoutSeconds ?? 0,
     minReadySeconds: spec?.health.minReadySeconds ?? 0,
+    gates: spec?.health.gates ?? [],
     ...(image !== undefined && welcomesNewNodes(image) && { joinsLate: true as const }),
     ...(outOfTime && { outOfTime }),
     now,

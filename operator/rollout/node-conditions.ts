@@ -60,6 +60,8 @@ function rebooted(view: NodeView, rollout: RolloutStatus): Verdict {
       return yes(Reason.BootVerified, 'The host booted the image that was ordered.');
     case 'Failed':
       if (rollout.preBootID === undefined) break;
+      if (inFlight(rollout) && rollout.backTime !== undefined)
+        return yes(Reason.BootVerified, 'The host booted the image that was ordered.');
       if (inFlight(rollout)) return no(Reason.RebootOverdue, rollout.message ?? '');
       return view.os.status?.host?.bootID === rollout.preBootID
         ? no(Reason.BootRefused, rollout.message ?? '')
@@ -72,6 +74,7 @@ function rebooted(view: NodeView, rollout: RolloutStatus): Verdict {
 
 function healthy(view: NodeView, rollout: RolloutStatus): Verdict {
   if (!view.node.ready) return no(Reason.NodeNotReady, "The node's Ready condition is not True.");
+  if (rollout.backTime !== undefined && rollout.phase !== 'Soaking') return no(Reason.NotProven, rollout.message ?? '');
   if (rollout.phase === 'Soaking') return yes(Reason.Soaking, rollout.message ?? '');
   return yes(Reason.NodeReady, 'The node is Ready.');
 }

@@ -4,8 +4,9 @@ import { nodeDowngrade } from './downgrade.ts';
 import { enter, slotUntilUncordoned } from './node-view.ts';
 import type { NodeView, Step } from './node-view.ts';
 import { observeOrder } from './order.ts';
+import { awaitingGate } from './phases/awaiting-gate.ts';
 import { blocked } from './phases/blocked.ts';
-import { awaitingGate, draining } from './phases/draining.ts';
+import { draining } from './phases/draining.ts';
 import { inFlight, landed } from './phases/leaving.ts';
 import { failedBoot, overdueReboot, rebooting, soaking, updated, verifying } from './phases/rebooting.ts';
 import { pending, staged, staging } from './phases/staging.ts';
@@ -70,7 +71,8 @@ export function hold(view: NodeView, why: string): Step {
   }
   if (order === undefined || order.digest !== rollout.digest) return stay(view, rollout);
   // Nothing is emptied any further; but no node stands empty until the next window either.
-  if (rollout.phase === 'Draining' && view.outOfTime === undefined) return stay(view, rollout);
+  const emptying = rollout.phase === 'Draining' || rollout.phase === 'AwaitingGate';
+  if (emptying && view.outOfTime === undefined) return stay(view, rollout);
   const { awaitsSlot: _slot, awaitsPlace: _place, ...step } = follow(view, order);
   // The digest may be an old one by now: nothing is staged or approved anew for it.
   return step.order?.goal === 'Stage' || step.order?.goal === 'Boot' ? { ...step, order } : step;

@@ -1,6 +1,6 @@
 /** One node as its phase sees it: everything that the decision about this node may depend on, and nothing of the others. */
 import { toTimestamp } from '../../api/index.ts';
-import type { DrainPolicy, NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
+import type { DrainPolicy, Gate, NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { EventReason } from './reasons.ts';
 import { sameContent } from './same-content.ts';
@@ -21,6 +21,8 @@ export interface NodeView {
   readonly rebootTimeoutSeconds: number;
   /** `spec.health.minReadySeconds` of the OSImage. */
   readonly minReadySeconds: number;
+  /** `spec.health.gates` of the OSImage. */
+  readonly gates: readonly Gate[];
   /** A node that is new now has joined after all others were brought to the target. */
   readonly joinsLate?: true;
   /** The window or freeze that forbids a new approval now. */

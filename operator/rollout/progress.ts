@@ -1,8 +1,9 @@
 /** How far a rollout has come, when it last moved, and when it will be done. */
 import { toTimestamp } from '../../api/index.ts';
-import type { OSImageStatus } from '../../api/index.ts';
+import type { Gate, OSImageStatus } from '../../api/index.ts';
 import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
+import { gateDeadline } from './gates.ts';
 import { broughtToStandstill, isMoving, rolloutState } from './rollout-state.ts';
 import { isUpdated } from './member.ts';
 import { after, holdsSlot } from './node-view.ts';
@@ -68,16 +69,23 @@ function forward(before: Counts, counts: Counts): boolean {
   return counts.updated > before.updated || counts.updating > before.updating || holding(counts) > holding(before);
 }
 
-/** A soak and a boot have ends of their own, which may be later. */
+/** A soak, a boot and a gate have ends of their own, which may be later. */
 function deadlineOf(fleet: ImageFleet, lastProgressTime: string): Date {
   const { rollout, health } = fleet.image.object.spec;
   const ends = ruled(fleet).flatMap(({ os }): number[] => {
-    const { phase, healthySince, rebootDeadline } = os?.status?.rollout ?? {};
+    const { phase, healthySince, rebootDeadline, gateTime, backTime } = os?.status?.rollout ?? {};
     if (phase === 'Soaking' && healthySince !== undefined) return [+after(healthySince, health.minReadySeconds)];
     if (phase === 'Rebooting' && rebootDeadline !== undefined) return [Date.parse(rebootDeadline)];
+    const asked = phase === 'AwaitingGate' ? gateTime : phase === 'Verifying' ? backTime : undefined;
+    const when = phase === 'AwaitingGate' ? 'BeforeReboot' : 'AfterReboot';
+    if (asked !== undefined) return gateEnds(health.gates, when, asked);
     return [];
   });
   return after(toTimestamp(new Date(Math.max(Date.parse(lastProgressTime), ...ends))), rollout.progressDeadlineSeconds);
+}
+
+function gateEnds(gates: readonly Gate[], when: Gate['when'], asked: string): number[] {
+  return gates.flatMap((gate) => (gate.when === when ? (gateDeadline(gate, asked)?.getTime() ?? []) : []));
 }
 
 function estimate(fleet: ImageFleet, pace: number, lastProgressTime: string, now: Date): Date | undefined {

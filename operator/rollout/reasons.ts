@@ -66,6 +66,7 @@ export const Reason = {
   BootVerified: 'BootVerified',
   BootNotApproved: 'BootNotApproved',
   RebootOverdue: 'RebootOverdue',
+  NotProven: 'NotProven',
   BootRefused: 'BootRefused',
   RolledBack: 'RolledBack',
   NodeReady: 'NodeReady',
@@ -88,6 +89,7 @@ export const BLOCKER_TYPES = [
   'DigestQuarantined',
   'RolloutHalted',
   'RolledBack',
+  'Unhealthy',
   'BootRefused',
   'RebootOverdue',
   'StagingFailed',
@@ -106,6 +108,8 @@ export const BLOCKER_TYPES = [
   'DrainRefused',
   'DrainHeldUp',
   'DrainWouldBeRefused',
+  'GateTimedOut',
+  'GateClosed',
   'NodeNotReady',
   'AgentSilent',
   'BudgetSpent',
@@ -131,6 +135,7 @@ export type EventReason =
   | 'BootRefused'
   | 'BootVerified'
   | 'RebootOverdue'
+  | 'NodeUnhealthy'
   | 'StagedLost'
   | 'HostRolledBack'
   | 'NodeUpdated'

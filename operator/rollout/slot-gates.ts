@@ -6,6 +6,7 @@
 import type { NodeOS } from '../../api/index.ts';
 import { withinBudget } from './budget.ts';
 import type { Budget } from './budget.ts';
+import { conditionGate } from './condition-gate.ts';
 import { controlPlaneBusy, oneOfControlPlane } from './control-plane-care.ts';
 import type { AwayNode } from './control-plane-care.ts';
 import { outOfTurn } from './control-plane-order.ts';
@@ -71,7 +72,14 @@ const FLEET_GATES: readonly FleetGate[] = [
 ];
 
 /** Gates that close for one node and leave the others alone; last, what a dry run said, which may be asked again. */
-const NODE_GATES: readonly NodeGate[] = [resting, outOfTurn, controlPlaneBusy, tooManyBlocked, drainWouldBeRefused];
+const NODE_GATES: readonly NodeGate[] = [
+  resting,
+  outOfTurn,
+  controlPlaneBusy,
+  tooManyBlocked,
+  conditionGate,
+  drainWouldBeRefused,
+];
 
 /** Every gate that is closed for all nodes of the OSImage; slots are granted only when there is none. */
 export function closedGates(view: GateView): readonly Obstacle[] {

@@ -4,6 +4,13 @@
  */
 import type { LabelSelector, NodeOS, OSImage, Release } from '../../api/index.ts';
 
+/** A condition of a Node other than `Ready`. */
+export interface ConditionSnapshot {
+  readonly status: string;
+  /** Its lastTransitionTime or, on a Node that is cordoned or wears marks of ours, its lastHeartbeatTime if that is later. */
+  readonly time?: string;
+}
+
 /** A Node, cut down to what a rollout depends on. */
 export interface NodeSnapshot {
   readonly name: string;
@@ -31,6 +38,8 @@ export interface NodeSnapshot {
   readonly readySince?: Date;
   /** `status.nodeInfo.bootID`: the boot that the kubelet reports on; absent where there is no kubelet that says so. */
   readonly bootID?: string;
+  /** Its other conditions, by type. */
+  readonly conditions?: Readonly<Record<string, ConditionSnapshot>>;
   /** `status.nodeInfo.architecture`, in OCI's terms (amd64, arm64, …). */
   readonly architecture: string;
   /** `metadata.deletionTimestamp` is set. */

@@ -11,6 +11,6 @@ export function tooManyBlocked({ member }: Candidate, view: GateView): Obstacle 
   const blocked = view.passedOver;
   const most = countOf(maxBlocked, view.members.length);
   if (blocked.length <= most) return undefined;
-  const message = `${namesOf(blocked)} could not be emptied in time, and at most ${most} node${most === 1 ? '' : 's'} may be passed over (spec.rollout.maxBlocked ${maxBlocked}); see why they are blocked, exclude them, or raise maxBlocked.`;
+  const message = `${namesOf(blocked)} were not empty, or their gates not open, in time, and at most ${most} node${most === 1 ? '' : 's'} may be passed over (spec.rollout.maxBlocked ${maxBlocked}); see why they are blocked, exclude them, or raise maxBlocked.`;
   return { type: 'TooManyBlocked', message };
 }

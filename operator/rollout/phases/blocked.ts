@@ -1,7 +1,6 @@
-/** Blocked: the node was not empty in time, and others go first for a while. */
+/** Blocked: the node was not empty, or its gates not open, in time, and others go first for a while. */
 import { toTimestamp } from '../../../api/index.ts';
 import type { RolloutStatus } from '../../../api/index.ts';
-import { drainMessage } from '../drain-sentences.ts';
 import { after, bootedDigest, enter, passed, slotUntilUncordoned, stagedDigest } from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
 import { settledStageOrder } from '../order.ts';
@@ -14,19 +13,26 @@ const FIRST_REST_SECONDS = 300;
 /** Longest rest. A budget that was widened is noticed within this time without anybody's help. */
 const LONGEST_REST_SECONDS = 3600;
 
-/** Passes over a node that was to be empty by `deadline`: its cordon is lifted, then its slot is free. */
-export function passOver(view: NodeView, target: NodeTarget, rollout: RolloutStatus, deadline: Date): Step {
+/** Passes over a node that has `missed` its time, and last said `why`: its cordon is lifted, then its slot is free. */
+export function passOver(
+  view: NodeView,
+  target: NodeTarget,
+  rollout: RolloutStatus,
+  missed: string,
+  why: string,
+): Step {
   const drainsGivenUp = (rollout.drainsGivenUp ?? 0) + 1;
   const rest = Math.min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2 ** Math.min(drainsGivenUp - 1, 8));
   const nextAttemptTime = toTimestamp(after(toTimestamp(view.now), rest));
-  const why = drainMessage(view).slice(0, 3500);
-  const message = `Was not empty by ${toTimestamp(deadline)} and is passed over; it is tried again after ${nextAttemptTime}. It last said: ${why}`;
+  const message = `${missed} and is passed over; it is tried again after ${nextAttemptTime}. It last said: ${why.slice(0, 3500)}`;
   return {
     rollout: enter(view, 'Blocked', target.digest, message, {
       ...slotUntilUncordoned(view),
       ...(rollout.attempts !== undefined && { attempts: rollout.attempts }),
       drainsGivenUp,
       nextAttemptTime,
+      // By this it is known what it waited for in vain.
+      ...(rollout.phase === 'AwaitingGate' && rollout.gateTime !== undefined && { gateTime: rollout.gateTime }),
     }),
     order: view.os.spec.order,
     cordon: 'Leave',
@@ -52,6 +58,7 @@ export function blocked(view: NodeView, target: NodeTarget, rollout: RolloutStat
       ...(rollout.attempts !== undefined && { attempts: rollout.attempts }),
       ...(rollout.drainsGivenUp !== undefined && { drainsGivenUp: rollout.drainsGivenUp }),
       ...(nextAttemptTime !== undefined && { nextAttemptTime }),
+      ...(rollout.gateTime !== undefined && { gateTime: rollout.gateTime }),
     }),
     order,
     cordon: 'Release',

@@ -1,13 +1,16 @@
-/** Draining and AwaitingGate: the node holds a slot and is being emptied, but nothing has approved a boot yet. */
+/** Draining: the node holds a slot and is being emptied, but nothing has approved a boot yet. */
 import { toTimestamp } from '../../../api/index.ts';
-import type { RolloutStatus } from '../../../api/index.ts';
+import type { Gate, Order, RolloutStatus } from '../../../api/index.ts';
 import { drainOrder, drainTimes, isEmptied, lastLook } from '../drain-order.ts';
 import { drainMessage } from '../drain-sentences.ts';
+import { closedGatesOf, gateClause } from '../gates.ts';
 import { after, bootedDigest, enter, passed, stagedDigest } from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
 import { settledStageOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
 import { passOver } from './blocked.ts';
+import { heldFields } from './carried.ts';
+import type { Held } from './carried.ts';
 import { giveBack } from './out-of-time.ts';
 import { start } from './start.ts';
 
@@ -51,9 +54,9 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
   const drainStart = rollout.drainStart ?? toTimestamp(now);
   const { evictFrom, deadline } = drainTimes(view.drainPolicy, drainStart);
   const fit = node.ready && !node.deleting && os.spec.order?.id === order.id;
-  if (passed(evictFrom, now) && isEmptied(view) && fit) return approach(view, target, held, host.bootID);
+  if (passed(evictFrom, now) && isEmptied(view) && fit) return leaveEmpty(view, target, held, host.bootID, order);
   if (deadline !== undefined && passed(deadline, now) && view.drainPolicy.timeoutAction === 'Skip') {
-    return passOver(view, target, rollout, deadline);
+    return passOver(view, target, rollout, `Was not empty by ${toTimestamp(deadline)}`, drainMessage(view));
   }
   const kept = { ...held, drainStart };
   if (!passed(evictFrom, now)) {
@@ -78,8 +81,27 @@ function nextLook(now: Date, deadline: Date | undefined): Date {
   return deadline !== undefined && deadline > now && deadline < next ? deadline : next;
 }
 
+/** The node is empty: its gates are asked for, if there are any; since when becomes durable before an answer counts. */
+function leaveEmpty(view: NodeView, target: NodeTarget, held: Held, preBootID: string, order: Order): Step {
+  const closed = closedGatesOf(view, 'BeforeReboot', held.gateTime);
+  if (closed.length === 0) return approach(view, target, held, preBootID);
+  const gateTime = held.gateTime ?? toTimestamp(view.now);
+  const message = awaitingMessage(view, closed, gateTime);
+  return {
+    rollout: enter(view, 'AwaitingGate', target.digest, message, { ...held, gateTime }),
+    order,
+    cordon: 'Hold',
+  };
+}
+
+/** What a node in AwaitingGate waits for since `gateTime`, as a sentence. */
+export function awaitingMessage({ node }: NodeView, closed: readonly Gate[], gateTime: string): string {
+  const clauses = closed.map((gate) => gateClause(gate, node, gateTime)).join('; ');
+  return `Is empty, and waits before its reboot for ${clauses}.`.slice(0, 4096);
+}
+
 /** The node is empty: boot ID and deadline become durable, and then the boot is approved. */
-function approach(view: NodeView, target: NodeTarget, held: Held, preBootID: string): Step {
+export function approach(view: NodeView, target: NodeTarget, held: Held, preBootID: string): Step {
   const deadline = toTimestamp(after(toTimestamp(view.now), view.rebootTimeoutSeconds));
   return {
     rollout: enter(view, 'Rebooting', target.digest, `Must be back, Ready and on the image by ${deadline}.`, {
@@ -94,43 +116,5 @@ function approach(view: NodeView, target: NodeTarget, held: Held, preBootID: str
       reason: 'RebootApproved',
       message: `The node is drained and may boot ${target.digest} until ${deadline}.`,
     },
-  };
-}
-
-/** AwaitingGate: the agent refused the boot; the node stays empty until it is asked again. */
-export function awaitingGate(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
-  const { os, now } = view;
-  const host = os.status?.host;
-  const { nextAttemptTime } = rollout;
-  if (host === undefined || bootedDigest(os) === target.digest || stagedDigest(os) !== target.digest) {
-    return start(view, target, rollout.attempts);
-  }
-  if (view.outOfTime !== undefined) return giveBack(view, target, rollout, view.outOfTime);
-  if (nextAttemptTime === undefined || passed(nextAttemptTime, now)) {
-    return {
-      rollout: enter(view, 'Draining', target.digest, 'Is looked at again before the next boot.', heldFields(rollout)),
-      order: os.spec.order,
-      cordon: 'Leave',
-    };
-  }
-  return {
-    rollout: enter(view, 'AwaitingGate', target.digest, rollout.message ?? '', {
-      ...heldFields(rollout),
-      nextAttemptTime,
-    }),
-    order: settledStageOrder(target, rollout.attempts ?? 0, host.bootID, os.spec.order),
-    cordon: 'Hold',
-    wake: new Date(nextAttemptTime),
-  };
-}
-
-type Held = Pick<RolloutStatus, 'slotTime' | 'attempts' | 'drainsGivenUp'>;
-
-/** The slot and what was tried: what a node keeps for as long as it holds its slot. */
-export function heldFields(rollout: RolloutStatus): Held {
-  return {
-    ...(rollout.slotTime !== undefined && { slotTime: rollout.slotTime }),
-    ...(rollout.attempts !== undefined && { attempts: rollout.attempts }),
-    ...(rollout.drainsGivenUp !== undefined && { drainsGivenUp: rollout.drainsGivenUp }),
   };
 }

@@ -6,6 +6,7 @@ import { toTimestamp } from '../../../api/index.ts';
 import type { Order, RolloutStatus } from '../../../api/index.ts';
 import { MAX_ATTEMPTS, STEADY_SECONDS, restSeconds } from '../backoff.ts';
 import { isEmptied } from '../drain-order.ts';
+import { closedGatesOf } from '../gates.ts';
 import {
   after,
   answer,
@@ -19,8 +20,9 @@ import {
 import type { NodeView, Step } from '../node-view.ts';
 import { bootOrder, discardOrder, observeOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
-import { heldFields } from './draining.ts';
+import { flight, heldFields } from './carried.ts';
 import { grounded } from './leaving.ts';
+import { isProven, prove } from './proving.ts';
 import { UPDATED_MESSAGE, start, startAfterRest } from './start.ts';
 
 /** Rebooting: deadline and boot ID are durable; the approval is out, or goes out now. */
@@ -38,7 +40,8 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
     // The approval may come long after the drain: the operator was away, or somebody lifted the cordon for a while.
     const empty = isEmptied(view);
     const inTime = view.outOfTime === undefined;
-    const fit = node.ready && !node.deleting && empty && inTime && stagedDigest(os) === target.digest;
+    const open = closedGatesOf(view, 'BeforeReboot', rollout.gateTime).length === 0;
+    const fit = node.ready && !node.deleting && empty && inTime && open && stagedDigest(os) === target.digest;
     if (!fit || passed(deadline, now)) return lookAgain(view, target, rollout);
     return { rollout: keep(view, rollout), order: boot, cordon: 'Hold', wake: new Date(deadline) };
   }
@@ -54,6 +57,7 @@ export function overdueReboot(view: NodeView, target: NodeTarget, rollout: Rollo
   const approved = os.spec.order?.goal === 'Boot';
   if (os.status?.host?.bootID !== rollout.preBootID) {
     if (bootedDigest(os) !== target.digest) {
+      if (rollout.backTime !== undefined) return rolledBack(view, target, rollout);
       return approved ? cameBackElsewhere(view, target, rollout) : start(view, target, rollout.attempts);
     }
     if (isBack(view, rollout)) return verifying(view, target, rollout);
@@ -82,6 +86,7 @@ export function failedBoot(view: NodeView, target: NodeTarget, rollout: RolloutS
 export function verifying(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
   const { os, now } = view;
   if (bootedDigest(os) !== target.digest) return rolledBack(view, target, rollout);
+  if (isBack(view, rollout) && !isProven(view, rollout)) return prove(view, target, rollout);
   if (isBack(view, rollout)) {
     return {
       rollout: enter(view, 'Soaking', target.digest, soakMessage(view), {
@@ -119,6 +124,7 @@ export function soaking(view: NodeView, target: NodeTarget, rollout: RolloutStat
       cordon: 'Leave',
     };
   }
+  if (!isProven(view, rollout)) return prove(view, target, rollout);
   const since = rollout.healthySince ?? toTimestamp(now);
   const end = after(since, view.minReadySeconds);
   const rollout_ = enter(view, 'Soaking', target.digest, soakMessage(view), {
@@ -179,15 +185,6 @@ const VERIFYING_MESSAGE = 'Booted the image; waits for the node to be Ready.';
 
 function soakMessage(view: NodeView): string {
   return `Healthy on the image; its slot is freed once it has been Ready for ${view.minReadySeconds} s and our cordon is lifted.`;
-}
-
-/** Everything that belongs to the reboot in flight. */
-function flight(rollout: RolloutStatus): Pick<RolloutStatus, 'slotTime' | 'attempts' | 'preBootID' | 'rebootDeadline'> {
-  return {
-    ...heldFields(rollout),
-    ...(rollout.preBootID !== undefined && { preBootID: rollout.preBootID }),
-    ...(rollout.rebootDeadline !== undefined && { rebootDeadline: rollout.rebootDeadline }),
-  };
 }
 
 /** From the slot until now, in seconds. */

@@ -109,7 +109,7 @@ describe('the schemas in code', () => {
       progressDeadlineSeconds: 3600,
     });
     assert.deepEqual(spec.reboot, { timeoutSeconds: 900 });
-    assert.deepEqual(spec.health, { minReadySeconds: 0 });
+    assert.deepEqual(spec.health, { minReadySeconds: 0, gates: [] });
     assert.equal(spec.image.updatePolicy, 'Manual');
   });
 

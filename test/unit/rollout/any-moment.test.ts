@@ -21,10 +21,26 @@ const PHASES: readonly (readonly [string, Phase, (world: World) => void])[] = [
   ['Rebooting', 'Rebooting', () => undefined],
   ['Failed by its deadline', 'Failed', (world) => (world.rates = { ...NO_FAULTS, slowBoot: 1 })],
   ['Failed by falling back', 'Failed', (world) => (world.rates = { ...NO_FAULTS, rollsBack: 1 })],
+  ['AwaitingGate', 'AwaitingGate', (world) => withGate(world, 'BeforeReboot')],
+  ['passed over for its gate', 'Blocked', (world) => withGate(world, 'BeforeReboot', 'Skip')],
   ['Verifying', 'Verifying', () => undefined],
+  ['waiting for a gate in Verifying', 'Verifying', (world) => withGate(world, 'AfterReboot')],
+  ['Failed by a gate', 'Failed', (world) => withGate(world, 'AfterReboot', 'Fail')],
   ['Soaking', 'Soaking', () => undefined],
   ['Updated', 'Updated', () => undefined],
 ];
+
+/** The hook behind the gate does not answer, for either of the two nodes. */
+function withGate(world: World, when: 'BeforeReboot' | 'AfterReboot', timeoutAction?: 'Skip' | 'Fail'): void {
+  const timeout = timeoutAction && { timeoutSeconds: 20, timeoutAction };
+  const gates = [{ conditionType: 'example.com/Checked', when, status: 'True' as const, ...timeout }];
+  world.edit('fleet', (spec) => ({
+    ...spec,
+    health: { ...spec.health, gates },
+    rollout: { ...spec.rollout, maxUnavailable: 2 },
+  }));
+  world.rates = { ...NO_FAULTS, hookAway: 1 };
+}
 
 type Event = (world: World, node: WorldNode) => (() => void) | void;
 

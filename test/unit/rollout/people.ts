@@ -3,6 +3,7 @@ import { CONTROL_PLANE_LABEL, EXCLUDE_LABEL, toTimestamp } from '../../../api/in
 import { unplannedReboot } from './agent-stand-in.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
 import { ARCHITECTURES, manifestOf } from './fixtures.ts';
+import { GATES } from './hook-stand-in.ts';
 import type { World, WorldNode } from './world.ts';
 
 const VERSIONS = ['v2', 'v3', 'v4'];
@@ -101,6 +102,10 @@ const DEEDS: readonly Deed[] = [
   function changeWindows(world) {
     const { windows } = calendarOf(Math.floor(world.random() * CALENDARS));
     world.edit('fleet', (spec) => ({ ...spec, windows }));
+  },
+  function changeGates(world) {
+    const gates = [...(world.pick(GATES) ?? [])];
+    world.edit('fleet', (spec) => ({ ...spec, health: { ...spec.health, gates } }));
   },
   function freeze(world) {
     const start = world.time + Math.floor(world.random() * 600) * 1000;

@@ -9,6 +9,7 @@ import { keepsQuarantine, stopsAtThreshold } from './failure-promises.ts';
 import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
+import { keepsGates } from './gate-promises.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
 import { keepsRolesInOrder, sparesControlPlane } from './order-promises.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
@@ -37,6 +38,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   staysWithinPlaces(snapshot, made, world.time);
   parksBadImages(snapshot, made);
   keepsQuarantine(snapshot, made);
+  keepsGates(snapshot, made);
   keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);

@@ -6,6 +6,7 @@ import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
 import { isLook } from './drain-stand-in.ts';
 import { manifestOf } from './fixtures.ts';
+import { GATES } from './hook-stand-in.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
 import { somethingHappens } from './people.ts';
 import { NO_FAULTS, World } from './world.ts';
@@ -41,6 +42,7 @@ const fleets = fc.record({
     controlPlane: fc.constantFrom('First', 'Last', 'AsOthers'),
     by: fc.constantFrom([], [{ criterion: 'OldestFirst' }]),
   }),
+  gates: fc.oneof({ weight: 2, arbitrary: fc.constant(GATES[0]) }, fc.constantFrom(...GATES)),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   staging: fc.record({
     mode: fc.constantFrom('Eager', 'AheadOfRollout'),
@@ -64,20 +66,16 @@ const faults: fc.Arbitrary<Rates> = fc.record({
   staleAgent: rate(0.5),
   people: rate(0.15),
   refusal: rate(0.7),
+  hookAway: rate(0.8),
 });
 
 /** With `newer`, every other node runs a newer image than the target at first. */
 function worldOf(fleet: Fleet, newer = false): World {
   const world = new World(fleet.seed);
-  const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes, order } = fleet;
-  const policy = { drain, staging, newNodes, ...calendarOf(calendar) };
-  world.addImage({
-    name: 'fleet',
-    maxUnavailable,
-    minReadySeconds,
-    rollout: { maxBlocked, order, ...failure },
-    policy,
-  });
+  const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
+  const { order, gates } = fleet;
+  const policy = { drain, staging, newNodes, health: { minReadySeconds, gates }, ...calendarOf(calendar) };
+  world.addImage({ name: 'fleet', maxUnavailable, rollout: { maxBlocked, order, ...failure }, policy });
   for (let index = 0; index < fleet.nodes; index++) {
     const architecture = fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64';
     const labels = index < fleet.controlPlane ? { [CONTROL_PLANE_LABEL]: '' } : {};

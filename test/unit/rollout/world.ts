@@ -7,6 +7,7 @@ import { toTimestamp } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type {
+  ConditionSnapshot,
   DrainSnapshot,
   DryRunSnapshot,
   ImageSnapshot,
@@ -14,6 +15,7 @@ import type {
   Snapshot,
 } from '../../../operator/rollout/snapshot.ts';
 import { agentTurn } from './agent-stand-in.ts';
+import { hookTurn } from './hook-stand-in.ts';
 import { drainTurn, mark, tryTurn } from './drain-stand-in.ts';
 import { randomFrom } from './seeded-random.ts';
 import { imageOf, manifestOf, release } from './fixtures.ts';
@@ -35,6 +37,8 @@ export interface Rates {
   readonly people: number;
   /** A PodDisruptionBudget refuses the evictions of a round. */
   readonly refusal: number;
+  /** The hook behind the gates does not answer a node's question, or says no. */
+  readonly hookAway: number;
 }
 
 export const NO_FAULTS: Rates = {
@@ -48,6 +52,7 @@ export const NO_FAULTS: Rates = {
   staleAgent: 0,
   people: 0,
   refusal: 0,
+  hookAway: 0,
 };
 
 export interface Machine {
@@ -84,6 +89,8 @@ export interface WorldNode {
   deleting: boolean;
   /** The boot of which its kubelet has told the API. */
   bootID: string;
+  /** Its conditions but Ready, which the hook sets. */
+  conditions: Record<string, ConditionSnapshot>;
   /** Kept NotReady by somebody until then. */
   brokenUntil?: number;
   machine: Machine;
@@ -153,6 +160,7 @@ export class World {
       architecture,
       deleting: false,
       bootID: machine.bootID,
+      conditions: {},
       machine,
     };
     this.nodes.set(name, node);
@@ -318,6 +326,7 @@ export class World {
       // The kubelet of a machine that comes up now reports a turn after the agent.
       if (node.machine.back === undefined) node.bootID = node.machine.bootID;
       agentTurn(this, node);
+      hookTurn(this, node);
     }
     // An answer is not believed for long.
     for (const name of this.dryRuns.keys()) if (this.chance(0.3)) this.dryRuns.delete(name);
@@ -405,6 +414,7 @@ function seenBy(node: WorldNode): NodeSnapshot {
     volumes: [],
     ready,
     bootID,
+    conditions: { ...node.conditions },
     architecture,
     deleting,
   };

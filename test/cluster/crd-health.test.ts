@@ -1,0 +1,43 @@
+/** What the API server refuses of `spec.health`: what could never come true is best never stored. */
+import assert from 'node:assert/strict';
+import type { ControlPlane } from '../../testbed/control-plane.ts';
+import { sharedControlPlane } from '../../testbed/shared-control-plane.ts';
+import { OS_IMAGES, osImage, tryCreate, type Json } from './crd-objects.ts';
+
+const gates = (...list: Json[]): Json => ({ spec: { health: { gates: list } } });
+const gate = (patch: Json = {}): Json => ({ conditionType: 'example.com/Checked', when: 'BeforeReboot', ...patch });
+
+const REFUSED: readonly (readonly [promise: string, patch: Json, message: RegExp])[] = [
+  ['a gate on Ready', gates(gate({ conditionType: 'Ready' })), /Ready is waited for in any case/],
+  ['a condition that is no type', gates(gate({ conditionType: 'is it ready?' })), /must be a condition type/],
+  ['a gate for no moment', gates({ conditionType: 'Checked' }), /gates\[0\]\.when: Required value/],
+  ['a moment that is none', gates(gate({ when: 'Later' })), /Unsupported value: "Later"/],
+  ['a gate twice', gates(gate(), gate()), /gates\[1\]: Duplicate value/],
+  ['a time for what disturbs nobody', gates(gate({ when: 'BeforeSlot', timeoutSeconds: 9 })), /BeforeSlot takes no/],
+  ['Skip after the reboot', gates(gate({ when: 'AfterReboot', timeoutAction: 'Skip' })), /Skip is for BeforeReboot/],
+  ['Fail before the reboot', gates(gate({ timeoutAction: 'Fail' })), /Fail is for AfterReboot/],
+  ['a negative time', gates(gate({ timeoutSeconds: -1 })), /greater than or equal to 0/],
+];
+
+describe('the CRD of OSImage, for health', function () {
+  this.timeout(60_000);
+  let controlPlane: ControlPlane;
+
+  before(async () => {
+    controlPlane = await sharedControlPlane();
+  });
+
+  for (const [promise, patch, message] of REFUSED) {
+    it(`refuses ${promise}`, async () => {
+      const answer = await tryCreate(controlPlane, OS_IMAGES, osImage(patch));
+      assert.equal(answer.code, 422, answer.message);
+      assert.match(answer.message, message);
+    });
+  }
+
+  it('accepts one condition at several moments', async () => {
+    const several = gates(gate(), gate({ when: 'AfterReboot', timeoutAction: 'Fail' }), gate({ when: 'BeforeSlot' }));
+    const answer = await tryCreate(controlPlane, OS_IMAGES, osImage(several));
+    assert.equal(answer.code, 201, answer.message);
+  });
+});
