@@ -11,4 +11,5 @@ export * from './os-image-status.ts';
 export * from './os-image.ts';
 export * from './release-order.ts';
 export { slotOrderSchema } from './slot-order.ts';
+export type { TopologyBudget } from './topology-budget.ts';
 export type { Freeze, MaintenanceWindow, TimedAction } from './windows.ts';

@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { intOrPercentSchema, positiveIntOrPercentSchema } from './int-or-percent.ts';
 import { slotOrderSchema } from './slot-order.ts';
+import { topologySchema } from './topology-budget.ts';
 
 const pauseRequestSchema = z.strictObject({
   name: z
@@ -39,6 +40,7 @@ export const rolloutPolicySchema = z
       .describe(
         'How many selected nodes may be unavailable at once, for any reason, as a number or as a percentage of the selected nodes, rounded down but at least 1 (default 1). A literal 0 (or "0%") grants no new slots.',
       ),
+    topology: topologySchema,
     order: slotOrderSchema,
     maxBlocked: intOrPercentSchema
       .default('10%')

@@ -38,6 +38,8 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   WindowTooShort: 'Time',
   StagingClosed: 'Person',
   OutOfTurn: 'OtherNodes',
+  DomainsInProgress: 'OtherNodes',
+  DomainBudgetSpent: 'OtherNodes',
   ControlPlaneUnavailable: 'Person',
   ControlPlaneBusy: 'OtherNodes',
   TooManyBlocked: 'Person',

@@ -149,14 +149,15 @@ const HEARD: ReadonlySet<string> = new Set<BlockerType>([
 
 function allBlockers(fleet: ImageFleet, now: Date): readonly Explanation[] {
   const written = fleet.image.object.status?.blockers ?? [];
-  const seen = obstaclesOf(fleet, now).obstacles.map((obstacle) => explanation(obstacle, written, now));
   const heard = written
-    .filter(
-      (one) =>
-        HEARD.has(one.type) &&
-        !seen.some(({ type, node, object }) => type === one.type && node === one.node && object === one.object),
-    )
+    .filter(({ type }) => HEARD.has(type))
     .map((blocker) => ({ ...blocker, actor: ACTOR_OF_BLOCKER[blocker.type as BlockerType] }));
+  // Who has heard more says it better.
+  const seen = obstaclesOf(fleet, now)
+    .obstacles.filter(
+      (one) => !heard.some(({ type, node, object }) => type === one.type && node === one.node && object === one.object),
+    )
+    .map((obstacle) => explanation(obstacle, written, now));
   const rank = ({ type }: Blocker) => BLOCKER_TYPES.findIndex((known) => known === type);
   return [...seen, ...heard].toSorted((left, right) => rank(left) - rank(right));
 }

@@ -27,6 +27,7 @@ import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
 import { mayRebootNow } from './time/time-gates.ts';
 import type { NodeTarget, TargetChoice } from './target.ts';
+import { topologiesOf } from './topology-budget.ts';
 import { inTurn, turnOf } from './turn.ts';
 
 export interface ImageFleet {
@@ -83,10 +84,12 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
       nodeOSes,
     );
     const halted = failuresAmong(members).length >= failureThreshold(image.object, members.length);
-    const turn = turnOf(image.object, choice.target?.digest ?? '');
+    const topologies = topologiesOf(image.object, members);
+    const turn = turnOf(image.object, choice.target?.digest ?? '', topologies);
     const waits = waitingRole(image, members);
     const passedOver = members.filter(isPassedOver);
-    const view = { image, choice, members, budget, halted, passedOver, turn, away, waits, snapshot, viewed, now };
+    const order = { turn, away, waits, topologies };
+    const view = { image, choice, members, budget, halted, passedOver, ...order, snapshot, viewed, now };
     const slots = grantSlots(view);
     const places = grantPlaces(view, slots);
     for (const member of [...slots.granted, ...slots.tried, ...places.granted]) decided.set(member.node.name, member);

@@ -101,6 +101,8 @@ export const BLOCKER_TYPES = [
   'WindowTooShort',
   'StagingClosed',
   'OutOfTurn',
+  'DomainsInProgress',
+  'DomainBudgetSpent',
   'ControlPlaneUnavailable',
   'ControlPlaneBusy',
   'TooManyBlocked',

@@ -24,6 +24,8 @@ import type { SlotLimit } from './slots.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
 import type { TargetChoice } from './target.ts';
+import { noRoomInDomain, withinTopology } from './topology-budget.ts';
+import type { Topology } from './topology-budget.ts';
 import { secondsPerNode } from './time/pace.ts';
 import { remainingTime } from './time/short-window.ts';
 import { mayRebootNow } from './time/time-gates.ts';
@@ -46,6 +48,8 @@ export interface GateView {
   readonly away: readonly AwayNode[];
   /** The kind of nodes that comes later. */
   readonly waits: WaitingRole | undefined;
+  /** The domains of `spec.rollout.topology`. */
+  readonly topologies: readonly Topology[];
   /** A candidate as its phase sees it. */
   readonly viewed: (candidate: Candidate) => NodeView;
   readonly now: Date;
@@ -76,6 +80,7 @@ const NODE_GATES: readonly NodeGate[] = [
   resting,
   outOfTurn,
   controlPlaneBusy,
+  noRoomInDomain,
   tooManyBlocked,
   conditionGate,
   drainWouldBeRefused,
@@ -87,8 +92,8 @@ export function closedGates(view: GateView): readonly Obstacle[] {
 }
 
 /** What bounds how many slots one plan grants. */
-export function slotLimits({ budget }: GateView): readonly SlotLimit[] {
-  return [withinBudget(budget), oneOfControlPlane()];
+export function slotLimits({ budget, topologies }: GateView): readonly SlotLimit[] {
+  return [withinBudget(budget), oneOfControlPlane(), ...topologies.map(withinTopology)];
 }
 
 export interface Passed {

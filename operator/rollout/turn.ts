@@ -3,6 +3,8 @@ import type { OSImage } from '../../api/index.ts';
 import { isControlPlane } from './control-plane-care.ts';
 import type { NodeView } from './node-view.ts';
 import { stableHash } from './stable-hash.ts';
+import { domainRank } from './topology-budget.ts';
+import type { Topology } from './topology-budget.ts';
 
 /** What tells nodes apart: the smaller number comes first. */
 export type Rank = (view: NodeView) => number;
@@ -15,14 +17,15 @@ export interface Turn {
   readonly ranks: readonly Rank[];
 }
 
-/** The order of `spec.rollout.order` for the target `digest`. */
-export function turnOf({ spec }: OSImage, digest: string): Turn {
+/** The order of `spec.rollout.order` for the target `digest`, in which domains that have begun are finished. */
+export function turnOf({ spec }: OSImage, digest: string, topologies: readonly Topology[] = []): Turn {
   const { controlPlane, by } = spec.rollout.order;
   const ranks: Rank[] = [];
   if (controlPlane === 'First') ranks.push(({ node }) => (isControlPlane(node) ? 0 : 1));
   if (controlPlane === 'Last') ranks.push(({ node }) => (isControlPlane(node) ? 1 : 0));
   // Nodes that have failed at something come last: they cost the most time.
   ranks.push(({ os }) => ((os.status?.rollout?.attempts ?? 0) > 0 ? 1 : 0));
+  ranks.push(...topologies.map(domainRank));
   for (const { criterion, label = '' } of by) {
     switch (criterion) {
       case 'OldestFirst':

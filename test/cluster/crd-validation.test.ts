@@ -99,6 +99,36 @@ const BAD_OS_IMAGES: readonly Row[] = [
     422,
     /Unsupported value: "Middle"/,
   ],
+  [
+    'a topology without a limit',
+    { rollout: { topology: [{ key: 'zone' }] } },
+    422,
+    /set maxUnavailable, maxDomainsInProgress or both/,
+  ],
+  [
+    'a topology of no node',
+    { rollout: { topology: [{ key: 'zone', maxUnavailable: 0 }] } },
+    422,
+    /1 or more, or a percentage/,
+  ],
+  [
+    'a topology by what is no label',
+    { rollout: { topology: [{ key: 'a b', maxUnavailable: 1 }] } },
+    422,
+    /topology\[0\]\.key: Invalid value/,
+  ],
+  [
+    'two budgets for one label',
+    { rollout: { topology: [1, 2].map((maxUnavailable) => ({ key: 'zone', maxUnavailable })) } },
+    422,
+    /topology\[1\]: Duplicate value/,
+  ],
+  [
+    'a budget by zone',
+    { rollout: { topology: [{ key: 'topology.kubernetes.io/zone', maxUnavailable: '20%' }] } },
+    201,
+    /^/,
+  ],
   ['a digest of another kind to release', { rollout: { releaseQuarantine: 'v3' } }, 422, /releaseQuarantine/],
   [
     'two pauses of one party',

@@ -33,6 +33,32 @@ export function sparesControlPlane(snapshot: Snapshot, made: Plan): void {
   }
 }
 
+/** With the slots of this plan, no domain has more unavailable nodes than it may, and no more domains are in progress. */
+export function staysWithinDomains(snapshot: Snapshot, image: ImageSnapshot, granted: readonly string[]): void {
+  const selected = snapshot.nodes.filter((node) => isSelected(image, node));
+  const inSlot = (node: NodeSnapshot) =>
+    granted.includes(node.name) || osOf(snapshot, node)?.status?.rollout?.slotTime !== undefined;
+  for (const { key, maxUnavailable, maxDomainsInProgress } of image.object.spec.rollout.topology) {
+    const byDomain = Map.groupBy(selected, ({ labels }) => labels[key] ?? '');
+    for (const [domain, nodes] of byDomain) {
+      if (maxUnavailable === undefined || !nodes.some(({ name }) => granted.includes(name))) continue;
+      const away = nodes.filter((node) => !node.ready || node.cordoned || node.deleting || inSlot(node)).length;
+      const most =
+        typeof maxUnavailable === 'number'
+          ? maxUnavailable
+          : Math.max(1, Math.floor((nodes.length * Number.parseInt(maxUnavailable, 10)) / 100));
+      assert.ok(away <= most, `${away} nodes of ${key} ${domain} would be unavailable, at most ${most} may be`);
+    }
+    const before = [...byDomain.values()].filter((nodes) =>
+      nodes.some((node) => inSlot(node) && !granted.includes(node.name)),
+    ).length;
+    const after = [...byDomain.values()].filter((nodes) => nodes.some(inSlot)).length;
+    // One that was in progress before the limit was set finishes.
+    if (maxDomainsInProgress !== undefined)
+      assert.ok(after <= Math.max(before, maxDomainsInProgress), `${after} domains of ${key} would be in progress`);
+  }
+}
+
 /** The kind of nodes that comes later gets no slot while one of the other kind is left. */
 export function keepsRolesInOrder(snapshot: Snapshot, image: ImageSnapshot, granted: readonly string[]): void {
   const { controlPlane } = image.object.spec.rollout.order;

@@ -95,6 +95,15 @@ const DEEDS: readonly Deed[] = [
       rollout: { ...spec.rollout, order: { ...spec.rollout.order, controlPlane } },
     }));
   },
+  function changeTopology(world) {
+    const maxUnavailable = world.pick([undefined, 1, '50%']);
+    const maxDomainsInProgress = maxUnavailable === undefined ? 1 : world.pick([undefined, 1]);
+    const topology = world.chance(0.4) ? [] : [{ key: 'zone', maxUnavailable, maxDomainsInProgress }];
+    world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, topology } }));
+  },
+  function moveToZone(world, node) {
+    node.labels['zone'] = world.pick(['a', 'b', 'c']) ?? 'a';
+  },
   function toggleControlPlane(_, node) {
     if (node.labels[CONTROL_PLANE_LABEL] === undefined) node.labels[CONTROL_PLANE_LABEL] = '';
     else delete node.labels[CONTROL_PLANE_LABEL];

@@ -11,7 +11,7 @@ import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
 import { keepsGates } from './gate-promises.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
-import { keepsRolesInOrder, sparesControlPlane } from './order-promises.ts';
+import { keepsRolesInOrder, sparesControlPlane, staysWithinDomains } from './order-promises.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
 
@@ -246,6 +246,7 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     assert.ok(!image.object.spec.rollout.paused, 'a slot is granted while paused');
     stopsAtThreshold(snapshot, image, granted);
     keepsRolesInOrder(snapshot, image, granted);
+    staysWithinDomains(snapshot, image, granted);
     const passedOver = selected.filter(({ name }) => phaseOf(snapshot, name) === 'Blocked').length;
     const { maxBlocked } = image.object.spec.rollout;
     if (granted.some((name) => phaseOf(snapshot, name) !== 'Blocked'))

@@ -43,6 +43,12 @@ const fleets = fc.record({
     by: fc.constantFrom([], [{ criterion: 'OldestFirst' }]),
   }),
   gates: fc.oneof({ weight: 2, arbitrary: fc.constant(GATES[0]) }, fc.constantFrom(...GATES)),
+  topology: fc.constantFrom(
+    [],
+    [],
+    [{ key: 'zone', maxUnavailable: 1 }],
+    [{ key: 'zone', maxUnavailable: '50%', maxDomainsInProgress: 1 }],
+  ),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   staging: fc.record({
     mode: fc.constantFrom('Eager', 'AheadOfRollout'),
@@ -73,12 +79,16 @@ const faults: fc.Arbitrary<Rates> = fc.record({
 function worldOf(fleet: Fleet, newer = false): World {
   const world = new World(fleet.seed);
   const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
-  const { order, gates } = fleet;
+  const { order, topology, gates } = fleet;
   const policy = { drain, staging, newNodes, health: { minReadySeconds, gates }, ...calendarOf(calendar) };
-  world.addImage({ name: 'fleet', maxUnavailable, rollout: { maxBlocked, order, ...failure }, policy });
+  const rollout = { maxBlocked, order, topology, ...failure };
+  world.addImage({ name: 'fleet', maxUnavailable, rollout, policy });
   for (let index = 0; index < fleet.nodes; index++) {
     const architecture = fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64';
-    const labels = index < fleet.controlPlane ? { [CONTROL_PLANE_LABEL]: '' } : {};
+    const labels = {
+      ...(index < fleet.controlPlane && { [CONTROL_PLANE_LABEL]: '' }),
+      ...(index % 3 > 0 && { zone: `zone-${index % 3}` }),
+    };
     world.addNode(`node-${index}`, labels, architecture, newer && index % 2 === 1 ? 'v3' : 'v1');
   }
   return world;
