@@ -6,6 +6,7 @@ const WHO: Readonly<Record<Actor, string>> = {
   Person: 'you',
   Time: 'nobody, it passes',
   OtherNodes: 'nobody, the nodes before it finish',
+  Maintainer: 'whoever maintains the node now',
   Agent: "the node's agent",
   Hook: 'the hook that it names',
   Operator: 'the operator',

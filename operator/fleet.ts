@@ -7,11 +7,14 @@ import {
   type NodeOS,
   type OSImage,
 } from '../api/index.ts';
-import { ObjectCache } from './kube/object-cache.ts';
+import { HOLDER, leaseNameOf } from './kube/maintenance-leases.ts';
+import type { MaintenanceLease } from './kube/maintenance-leases.ts';
+import { ObjectCache, type CachedObject } from './kube/object-cache.ts';
 import type { Node, Taint } from './kube/objects.ts';
 import type {
   DrainSnapshot,
   DryRunSnapshot,
+  LeaseSnapshot,
   NodeSnapshot,
   Resolution,
   ResolvedImage,
@@ -22,14 +25,32 @@ export interface Fleet {
   readonly nodes: ObjectCache<Node>;
   readonly nodeOSes: ObjectCache<NodeOS>;
   readonly images: ObjectCache<OSImage>;
+  /** Of the namespace `leaseNamespace`; absent where the operator takes no part in maintenance leases. */
+  readonly leases?: ObjectCache<MaintenanceLease>;
+  readonly leaseNamespace?: string;
 }
 
-export function createFleet(): Fleet {
-  return { nodes: new ObjectCache<Node>(), nodeOSes: new ObjectCache<NodeOS>(), images: new ObjectCache<OSImage>() };
+export function createFleet(leaseNamespace?: string): Fleet {
+  const ours = {
+    nodes: new ObjectCache<Node>(),
+    nodeOSes: new ObjectCache<NodeOS>(),
+    images: new ObjectCache<OSImage>(),
+  };
+  return leaseNamespace === undefined ? ours : { ...ours, leases: new ObjectCache<MaintenanceLease>(), leaseNamespace };
 }
 
 export function hasSynced(fleet: Fleet): boolean {
-  return fleet.nodes.hasSynced && fleet.nodeOSes.hasSynced && fleet.images.hasSynced;
+  return cachesOf(fleet).every(({ hasSynced }) => hasSynced);
+}
+
+/** Every cache that a plan is made on. */
+export function cachesOf({
+  images,
+  nodeOSes,
+  nodes,
+  leases,
+}: Fleet): readonly Pick<ObjectCache<CachedObject>, 'hasSynced' | 'onChange'>[] {
+  return [images, nodeOSes, nodes, ...(leases === undefined ? [] : [leases])];
 }
 
 /** Builds the planner's picture. Sorted by name, so that the same state gives the same plan after a restart. */
@@ -61,6 +82,29 @@ export function takeSnapshot(
     nodeOSes,
     drains,
     dryRuns,
+    ...(fleet.leases && { leases: leasesByNode(fleet.leases.values(), fleet.leaseNamespace ?? '') }),
+  };
+}
+
+/** By the name that each has; what is not named like the lease of a node is none. */
+function leasesByNode(leases: readonly MaintenanceLease[], namespace: string): ReadonlyMap<string, LeaseSnapshot> {
+  const prefix = leaseNameOf('');
+  const named = leases.filter(({ metadata }) => metadata.name.startsWith(prefix));
+  return new Map(named.map((lease) => [lease.metadata.name.slice(prefix.length), leaseSnapshot(lease, namespace)]));
+}
+
+function leaseSnapshot({ metadata, spec }: MaintenanceLease, namespace: string): LeaseSnapshot {
+  const { holderIdentity: holder = '', leaseDurationSeconds: durationSeconds = 0, renewTime } = spec;
+  const renewed = Date.parse(renewTime ?? '');
+  // Without a holder it is nobody's, as leader elections leave theirs.
+  const good = holder !== '' && durationSeconds > 0 && !Number.isNaN(renewed);
+  return {
+    resourceVersion: metadata.resourceVersion,
+    object: `Lease/${namespace}/${metadata.name}`,
+    holder,
+    ours: holder === HOLDER,
+    durationSeconds,
+    ...(good && { end: new Date(renewed + durationSeconds * 1000) }),
   };
 }
 

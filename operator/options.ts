@@ -16,6 +16,8 @@ export interface OperatorOptions {
   readonly health?: { readonly address: string; readonly port: number };
   /** Default true. False only where nobody else can run: two that act at once break every promise about budgets. */
   readonly leaderElection?: boolean;
+  /** Namespace of the Leases by which those who maintain nodes agree; absent: Treeline takes no part. */
+  readonly maintenanceLeases?: string;
   readonly logger: Logger;
   /** Called when the first list of every watched kind is there, with the address of the health endpoints, if any. */
   readonly onReady?: (started: { readonly healthAddress?: string }) => void;

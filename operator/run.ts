@@ -6,7 +6,7 @@ import { Drainer } from './drain/drainer.ts';
 import { Rehearsals } from './drain/rehearsals.ts';
 import { OperatorError, messageOf } from './errors.ts';
 import { Executor } from './execution/executor.ts';
-import { createFleet, drainable, hasSynced, rehearsable, takeSnapshot } from './fleet.ts';
+import { cachesOf, createFleet, drainable, hasSynced, rehearsable, takeSnapshot } from './fleet.ts';
 import { HealthEndpoints } from './health-endpoints.ts';
 import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
 import { ImageResolver } from './image-resolution/image-resolver.ts';
@@ -15,6 +15,7 @@ import { PooledConnection, loadKubeConfig, type Connection } from './kube/connec
 import { EventRecorder } from './kube/event-recorder.ts';
 import { KubeApi, NODES_PATH, NODE_OSES_PATH, OS_IMAGES_PATH } from './kube/kube-api.ts';
 import { LeaderElection } from './kube/leader-election.ts';
+import { maintenanceLeaseApi, trimMaintenanceLease } from './kube/maintenance-leases.ts';
 import { trimNode, trimNodeOS, trimOSImage } from './kube/objects.ts';
 import { SteadyWatch } from './kube/steady-watch.ts';
 import { Metrics } from './metrics.ts';
@@ -58,13 +59,18 @@ async function runOver(
 ): Promise<void> {
   const { logger, identity, namespace } = options;
   const api = new KubeApi(connection, namespace);
-  const fleet = createFleet();
+  const fleet = createFleet(options.maintenanceLeases);
+  const leases =
+    options.maintenanceLeases === undefined ? undefined : maintenanceLeaseApi(connection, options.maintenanceLeases);
   const wake = () => loop.wake();
   const watching = { connection, clock, logger, onCurrent: wake };
   const watches = [
     new SteadyWatch({ ...watching, path: OS_IMAGES_PATH, cache: fleet.images, trim: trimOSImage }),
     new SteadyWatch({ ...watching, path: NODE_OSES_PATH, cache: fleet.nodeOSes, trim: trimNodeOS }),
     new SteadyWatch({ ...watching, path: NODES_PATH, cache: fleet.nodes, trim: trimNode }),
+    ...(leases === undefined || fleet.leases === undefined
+      ? []
+      : [new SteadyWatch({ ...watching, path: leases.path, cache: fleet.leases, trim: trimMaintenanceLease })]),
   ];
   const election =
     options.leaderElection === false
@@ -108,7 +114,8 @@ async function runOver(
   });
   const pullSecretRole = new PullSecretRole(api);
   const onResult = metrics.action.bind(metrics);
-  const executor = new Executor({ api, fleet, drainer, rehearsals, recorder, assertLeading, onResult, clock, logger });
+  const acting = { api, fleet, drainer, rehearsals, recorder, assertLeading, onResult, clock, logger };
+  const executor = new Executor({ ...acting, ...(leases && { leases }) });
   const loop = new PlanningLoop({
     mayPlan: () => isLeader() && watches.every((watch) => watch.isCurrent),
     catchUp: async (signal) => {
@@ -143,7 +150,7 @@ async function runOver(
       return false;
     }
   };
-  for (const cache of [fleet.images, fleet.nodeOSes, fleet.nodes]) cache.onChange(wake);
+  for (const cache of cachesOf(fleet)) cache.onChange(wake);
 
   await using health =
     options.health === undefined
@@ -155,7 +162,10 @@ async function runOver(
               .filter((watch) => watch.ageMs > STUCK_MS)
               .map((watch) => `no answer to the watch of ${watch.path}`),
           ],
-          missing: () => (hasSynced(fleet) ? [] : ['the first list of images and nodes is not complete']),
+          missing: () =>
+            hasSynced(fleet)
+              ? []
+              : [`the first list of images, nodes${leases ? ' and maintenance leases' : ''} is not complete`],
           metrics: () => metrics.registry.metrics(),
         });
   let ready = false;
@@ -165,7 +175,7 @@ async function runOver(
     logger.info({ nodes: fleet.nodes.size, images: fleet.images.size }, 'caches synced');
     options.onReady?.(health === undefined ? {} : { healthAddress: health.url });
   };
-  for (const cache of [fleet.images, fleet.nodeOSes, fleet.nodes]) cache.onChange(tellReady);
+  for (const cache of cachesOf(fleet)) cache.onChange(tellReady);
 
   logger.info({ identity, namespace, ...(health && { health: health.url }) }, 'operator started');
   // Watches and election outlive the loop: the action under way needs them to its end.

@@ -36,6 +36,12 @@ export const operator = defineCommand({
       default: '0.0.0.0:8081',
       description: 'Where /healthz, /readyz and /metrics are served (address:port), or `off`.',
     },
+    'maintenance-leases': {
+      type: 'string',
+      value: 'NAMESPACE',
+      description:
+        'Share nodes with others who maintain them, by a Lease per node in this namespace (medik8s-leases for the operators of medik8s). Needs manifests/optional/operator-maintenance-leases.yaml. Default: off.',
+    },
     'no-leader-election': {
       type: 'boolean',
       description: 'Act without a Lease. Only where no second operator can run.',
@@ -59,6 +65,7 @@ export const operator = defineCommand({
           ? {}
           : { certificateAuthorityFile: flags['certificate-authority'] }),
         ...(health === undefined ? {} : { health }),
+        ...(flags['maintenance-leases'] === undefined ? {} : { maintenanceLeases: flags['maintenance-leases'] }),
         leaderElection: !flags['no-leader-election'],
         logger,
         onReady: (started) => logger.info(started, 'operator ready'),

@@ -12,9 +12,11 @@ import { KubeError, OperatorError, isKubeError, messageOf, retryAfterMs } from '
 import { slotOf, type Fleet } from '../fleet.ts';
 import type { EventRecorder } from '../kube/event-recorder.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
+import type { MaintenanceLeaseApi } from '../kube/maintenance-leases.ts';
 import type { CachedObject, ObjectCache } from '../kube/object-cache.ts';
 import type { Action, Plan } from '../rollout/action.ts';
 import { cordon, mark, uncordon } from './cordon.ts';
+import { giveUpLease, readLeaseAnew, takeLease } from './maintenance-leases.ts';
 import { createNodeOS, deleteNodeOS, writeOrder, writeRollout } from './node-os-writes.ts';
 
 /** A write takes some milliseconds, most of them waiting; a fleet of thousands must not wait for them one by one. */
@@ -28,6 +30,8 @@ export type ActionResult = 'done' | 'failed' | 'stale';
 export interface ExecutorOptions {
   readonly api: KubeApi;
   readonly fleet: Fleet;
+  /** Where the leases of `fleet` are written. */
+  readonly leases?: MaintenanceLeaseApi;
   readonly drainer: Drainer;
   readonly rehearsals: Rehearsals;
   readonly recorder: EventRecorder;
@@ -124,6 +128,10 @@ export class Executor {
         return uncordon({ api, nodes: fleet.nodes, assertLeading }, action.node, action.by, action.marks);
       case 'Mark':
         return mark({ api, nodes: fleet.nodes, assertLeading }, action.node, action.marks);
+      case 'TakeLease':
+        return takeLease(this.#leases(), action);
+      case 'GiveUpLease':
+        return giveUpLease(this.#leases(), action);
       case 'Drain':
         return this.#drain(action, drainer);
       case 'DryRun':
@@ -145,6 +153,12 @@ export class Executor {
         return;
       }
     }
+  }
+
+  #leases(): Parameters<typeof takeLease>[0] {
+    const { leases: api, fleet, clock } = this.#options;
+    const cache = fleet.leases;
+    return { leases: api && cache && { api, cache }, clock };
   }
 
   #drain({ node, how }: Action & { kind: 'Drain' }, drainer: Drainer): void {
@@ -179,6 +193,9 @@ export class Executor {
         case 'Mark':
         case 'Drain':
           return await refresh(fleet.nodes, action.node, (name) => api.getNode(name));
+        case 'TakeLease':
+        case 'GiveUpLease':
+          return await readLeaseAnew(this.#leases(), action.node);
         case 'WriteImageStatus':
           return await refresh(fleet.images, action.name, (name) => api.getOSImage(name));
         case 'DryRun':
@@ -220,6 +237,8 @@ function subjectOf(action: Action): string {
     case 'Cordon':
     case 'Uncordon':
     case 'Mark':
+    case 'TakeLease':
+    case 'GiveUpLease':
     case 'Drain':
     case 'DryRun':
       return `node/${action.node}`;

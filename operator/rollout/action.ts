@@ -45,6 +45,10 @@ export type Action =
   | { readonly kind: 'Uncordon'; readonly node: string; readonly by: string; readonly marks: NodeMarks }
   /** Change the marks of a Node whose cordon stays as it is. */
   | { readonly kind: 'Mark'; readonly node: string; readonly marks: NodeMarks }
+  /** Take the maintenance lease of the Node, or renew ours. Must fail if `resourceVersion` is no longer current; absent: if there is a Lease. */
+  | { readonly kind: 'TakeLease'; readonly node: string; readonly nodeUID: string; readonly resourceVersion?: string }
+  /** Delete our maintenance lease of the Node; must fail if `resourceVersion` is no longer current. */
+  | { readonly kind: 'GiveUpLease'; readonly node: string; readonly resourceVersion: string }
   /** Get pods off the node now, as `how` says, and report what is left in `Snapshot.drains`. */
   | { readonly kind: 'Drain'; readonly node: string; readonly how: DrainOrder }
   /** Ask how a drain as `how` says would go, without a pod leaving, and report it in `Snapshot.dryRuns`. */

@@ -9,6 +9,8 @@ export type Actor =
   | 'Time'
   /** The nodes that were given their slots before. */
   | 'OtherNodes'
+  /** Whoever maintains the node besides Treeline, or the end of their lease. */
+  | 'Maintainer'
   /** The agent on the node, or the machine below it. */
   | 'Agent'
   /** The hook outside of Treeline that the message names. */
@@ -43,6 +45,7 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   ControlPlaneUnavailable: 'Person',
   ControlPlaneBusy: 'OtherNodes',
   TooManyBlocked: 'Person',
+  MaintenanceLeaseHeld: 'Maintainer',
   DrainTimedOut: 'Person',
   DrainRefused: 'Person',
   DrainHeldUp: 'Person',

@@ -10,6 +10,7 @@ import { drainBlockers } from './drain-blockers.ts';
 import { failureBlockers } from './failure-blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { gateBlockers } from './gate-blockers.ts';
+import { leasesLost } from './maintenance-lease.ts';
 import { isUpdated, namesOf } from './member.ts';
 import type { Member } from './member.ts';
 import { AGENT_PATIENCE_SECONDS, after, answer, holdsSlot, passed } from './node-view.ts';
@@ -58,6 +59,7 @@ export function obstaclesOf(
           ...fleet.unstaged.filter(({ message }) => !fleet.closed.some((one) => one.message === message)),
           ...drainBlockers(fleet, now),
           ...gateBlockers(fleet, now),
+          ...leasesLost(ruled(fleet)),
           ...silentAgents(fleet, now, wakes),
           ...budget(fleet),
         ]),

@@ -145,6 +145,7 @@ const HEARD: ReadonlySet<string> = new Set<BlockerType>([
   'DrainHeldUp',
   'DrainWouldBeRefused',
   'TooManyBlocked',
+  'MaintenanceLeaseHeld',
 ]);
 
 function allBlockers(fleet: ImageFleet, now: Date): readonly Explanation[] {

@@ -13,6 +13,7 @@ import type { Member } from './member.ts';
 import { failuresAmong } from './failure.ts';
 import { failureThreshold } from './failure-threshold.ts';
 import { closedToJoining, welcomesNewNodes } from './joining.ts';
+import { standingOf } from './maintenance-lease.ts';
 import { membershipOf, rulingImages } from './membership.ts';
 import type { Membership } from './membership.ts';
 import { follow, hold } from './node-step.ts';
@@ -71,7 +72,9 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
   const undecided = snapshot.nodes.map((node) => {
     const os = nodeOSes.get(node.name);
     const drain = snapshot.drains.get(node.name);
-    return { ...decide(node, membershipOf(node, ruling), os, choices, snapshot, now), ...(drain && { drain }) };
+    const lease = standingOf(snapshot, node.name, now);
+    const decided = decide(node, membershipOf(node, ruling), os, choices, snapshot, now);
+    return { ...decided, ...(drain && { drain }), ...(lease && { lease }) };
   });
   const decided = new Map(undecided.map((member) => [member.node.name, member]));
   let away = controlPlaneAway(snapshot.nodes, nodeOSes);
@@ -173,6 +176,7 @@ export function viewOf(
 ): NodeView {
   const image = membership.kind === 'Ruled' ? membership.image.object : undefined;
   const spec = image?.spec;
+  const lease = standingOf(snapshot, node.name, now);
   const [outOfTime] = image === undefined ? [] : bindingTimes(image, mayRebootNow(image, now), os);
   return {
     node,
@@ -185,6 +189,7 @@ export function viewOf(
     gates: spec?.health.gates ?? [],
     ...(image !== undefined && welcomesNewNodes(image) && { joinsLate: true as const }),
     ...(outOfTime && { outOfTime }),
+    ...(lease && { lease }),
     now,
   };
 }

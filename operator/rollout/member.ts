@@ -1,5 +1,6 @@
 /** One node of the fleet with everything that is known and decided about it, and the questions that are asked of it. */
 import type { NodeOS } from '../../api/index.ts';
+import type { LeaseStanding } from './maintenance-lease.ts';
 import type { Membership } from './membership.ts';
 import type { Step } from './node-view.ts';
 import type { DrainSnapshot, NodeSnapshot } from './snapshot.ts';
@@ -15,6 +16,8 @@ export interface Member {
   readonly step?: Step;
   /** What the drainer last saw on the node. */
   readonly drain?: DrainSnapshot;
+  /** Whose turn the node is; absent while maintenance leases are not turned on. */
+  readonly lease?: LeaseStanding;
 }
 
 /** True when the node runs the target, has soaked, and nothing of ours is left on it. */

@@ -6,6 +6,7 @@ import type { NodeOS } from '../../api/index.ts';
 import type { Action, NodeMarks } from './action.ts';
 import type { ImageFleet } from './fleet.ts';
 import { isGated } from './joining.ts';
+import { isTheirs, mayDisturb } from './maintenance-lease.ts';
 import { isUpdated } from './member.ts';
 import type { Member } from './member.ts';
 import { bootedDigest, holdsSlot, ownsCordon } from './node-view.ts';
@@ -19,10 +20,11 @@ const TAINTS_AT_ONCE = 20;
 export function cordonActions(member: Member, os: NodeOS, step: Step, view: NodeView): readonly Action[] {
   const { node } = view;
   const by = os.metadata.uid;
-  if (step.cordon === 'Release' && ownsCordon(view) && node.ready) {
+  // Under our cordon somebody else may be at work by now.
+  if (step.cordon === 'Release' && ownsCordon(view) && node.ready && !isTheirs(view.lease)) {
     return [{ kind: 'Uncordon', node: node.name, by, marks: { ...withoutSlot(node), ...taintOf(member) } }];
   }
-  if (step.cordon !== 'Hold' || !holdsSlot(os)) return [];
+  if (step.cordon !== 'Hold' || !holdsSlot(os) || !mayDisturb(view)) return [];
   const balancers = view.drainPolicy.loadBalancerWaitSeconds > 0;
   const marks: NodeMarks = { slot: 'On', ...(balancers && { loadBalancers: true }) };
   if (!node.cordoned) return [{ kind: 'Cordon', node: node.name, by, marks }];
@@ -36,8 +38,9 @@ export function cordonActions(member: Member, os: NodeOS, step: Step, view: Node
 /** Actions for cordons whose NodeOS is gone: the mark says that they are ours, and nobody else would lift them. */
 export function forgottenCordons(members: readonly Member[], nodeOSes: readonly NodeOS[]): readonly Action[] {
   const known = new Set(nodeOSes.map((os) => os.metadata.uid));
-  return members.flatMap(({ node }): Action[] => {
+  return members.flatMap(({ node, lease }): Action[] => {
     if (node.cordonedBy === undefined || known.has(node.cordonedBy) || !node.ready || node.deleting) return [];
+    if (isTheirs(lease)) return [];
     return [{ kind: 'Uncordon', node: node.name, by: node.cordonedBy, marks: withoutSlot(node) }];
   });
 }

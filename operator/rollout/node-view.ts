@@ -1,6 +1,7 @@
 /** One node as its phase sees it: everything that the decision about this node may depend on, and nothing of the others. */
 import { toTimestamp } from '../../api/index.ts';
 import type { DrainPolicy, Gate, NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
+import type { LeaseStanding } from './maintenance-lease.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { EventReason } from './reasons.ts';
 import { sameContent } from './same-content.ts';
@@ -27,6 +28,8 @@ export interface NodeView {
   readonly joinsLate?: true;
   /** The window or freeze that forbids a new approval now. */
   readonly outOfTime?: Obstacle;
+  /** Whose turn the node is; absent while maintenance leases are not turned on. */
+  readonly lease?: LeaseStanding;
   readonly now: Date;
 }
 

@@ -5,6 +5,7 @@
 import type { Action, Plan } from './action.ts';
 import { surveyFleet, viewOf } from './fleet.ts';
 import { imageActions } from './image-status.ts';
+import { leaseActions } from './maintenance-lease.ts';
 import { nodeActions } from './node-actions.ts';
 import { forgottenCordons, looseMarks } from './node-marks.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -29,6 +30,9 @@ export function plan(snapshot: Snapshot, now: Date): Plan {
     actions.push(...nodeActions(member, view));
     if (member.step?.wake !== undefined) wakes.push(member.step.wake);
   }
+  const leases = leaseActions(fleet.members, snapshot, now);
+  actions.push(...leases.actions);
+  wakes.push(...leases.wakes);
   for (const image of fleet.images) {
     const told = imageActions(image, now);
     actions.push(...told.actions);

@@ -106,6 +106,7 @@ export const BLOCKER_TYPES = [
   'ControlPlaneUnavailable',
   'ControlPlaneBusy',
   'TooManyBlocked',
+  'MaintenanceLeaseHeld',
   'DrainTimedOut',
   'DrainRefused',
   'DrainHeldUp',

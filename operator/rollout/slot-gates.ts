@@ -14,6 +14,7 @@ import type { WaitingRole } from './control-plane-order.ts';
 import { fleetDowngrade } from './downgrade.ts';
 import { tooManyFailures } from './failure-threshold.ts';
 import { imageRefusals } from './image-refusal.ts';
+import { heldByOthers } from './maintenance-lease.ts';
 import type { Member } from './member.ts';
 import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
@@ -83,6 +84,7 @@ const NODE_GATES: readonly NodeGate[] = [
   noRoomInDomain,
   tooManyBlocked,
   conditionGate,
+  heldByOthers,
   drainWouldBeRefused,
 ];
 

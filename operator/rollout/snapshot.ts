@@ -132,8 +132,21 @@ export interface DryRunSnapshot {
   readonly holdouts?: readonly Holdout[];
 }
 
+/** The Lease by which those who maintain a node agree who may disturb it. */
+export interface LeaseSnapshot {
+  readonly resourceVersion: string;
+  /** As Kind/namespace/name. */
+  readonly object: string;
+  readonly holder: string;
+  /** Held by Treeline. */
+  readonly ours: boolean;
+  readonly durationSeconds: number;
+  /** When it runs out if nobody renews it; absent: it has never been good. */
+  readonly end?: Date;
+}
+
 /**
- * Must show every write that the operator itself has made (to NodeOSes and to Nodes): a slot or a cordon that the
+ * Must show every write that the operator itself has made (to NodeOSes, Nodes and Leases): a slot or a cordon that the
  * caches have not seen yet would be given a second time to somebody else.
  */
 export interface Snapshot {
@@ -144,4 +157,6 @@ export interface Snapshot {
   readonly drains: ReadonlyMap<string, DrainSnapshot>;
   /** By node name; absent for a node that was not tried, or whose answer is too old to be believed. */
   readonly dryRuns: ReadonlyMap<string, DryRunSnapshot>;
+  /** By node name; absent where the operator was not told to take part in maintenance leases. */
+  readonly leases?: ReadonlyMap<string, LeaseSnapshot>;
 }

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { DEFAULT_NAMESPACE, type Condition, type NodeOS, type OSImage } from '../../api/index.ts';
 import { runOperator } from '../../operator/index.ts';
+import type { OperatorOptions } from '../../operator/options.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { operatorToken } from '../../testbed/control-plane-treeline.ts';
 import { NODE_OSES, OS_IMAGES, must } from './crd-objects.ts';
@@ -15,7 +16,7 @@ export class RunningOperator implements AsyncDisposable {
   readonly #done: Promise<void>;
   readonly healthAddress: Promise<string>;
 
-  constructor(kubeconfig: string, identity: string, registryHost: string) {
+  constructor(kubeconfig: string, identity: string, registryHost: string, further: Partial<OperatorOptions> = {}) {
     const { promise, resolve } = Promise.withResolvers<string>();
     this.healthAddress = promise;
     this.#done = runOperator(
@@ -27,6 +28,7 @@ export class RunningOperator implements AsyncDisposable {
         health: { address: '127.0.0.1', port: 0 },
         logger: logger.child({ replica: identity }),
         onReady: ({ healthAddress }) => resolve(healthAddress ?? ''),
+        ...further,
       },
       this.#stop.signal,
     );
@@ -48,9 +50,10 @@ export async function startOperator(
   controlPlane: ControlPlane,
   registryHost: string,
   identity = 'operator-0',
+  further: Partial<OperatorOptions> = {},
 ): Promise<RunningOperator> {
   const kubeconfig = await controlPlane.kubeconfigFor(await operatorToken(controlPlane));
-  return new RunningOperator(kubeconfig, identity, registryHost);
+  return new RunningOperator(kubeconfig, identity, registryHost, further);
 }
 
 /** An operator in a process of its own, to be killed outright; the same identity again, as a restarted container has. */

@@ -4,13 +4,15 @@ import type { Gate, Order, RolloutStatus } from '../../../api/index.ts';
 import { drainOrder, drainTimes, isEmptied, lastLook } from '../drain-order.ts';
 import { drainMessage } from '../drain-sentences.ts';
 import { closedGatesOf, gateClause } from '../gates.ts';
-import { after, bootedDigest, enter, passed, stagedDigest } from '../node-view.ts';
+import { isTheirs, leaseMessage, mayDisturb } from '../maintenance-lease.ts';
+import { after, bootedDigest, enter, ownsCordon, passed, stagedDigest } from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
 import { settledStageOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
 import { passOver } from './blocked.ts';
 import { heldFields } from './carried.ts';
 import type { Held } from './carried.ts';
+import { giveWay } from './giving-way.ts';
 import { giveBack } from './out-of-time.ts';
 import { start } from './start.ts';
 
@@ -44,6 +46,7 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
     return start(view, target, rollout.attempts);
   }
   if (view.outOfTime !== undefined) return giveBack(view, target, rollout, view.outOfTime);
+  if (isTheirs(view.lease) && !ownsCordon(view)) return giveWay(view, target, rollout, view.lease.lease.holder);
   const order = settledStageOrder(target, rollout.attempts ?? 0, host.bootID, os.spec.order);
   const held = heldFields(rollout);
   if (!node.cordoned) {
@@ -54,11 +57,17 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
   const drainStart = rollout.drainStart ?? toTimestamp(now);
   const { evictFrom, deadline } = drainTimes(view.drainPolicy, drainStart);
   const fit = node.ready && !node.deleting && os.spec.order?.id === order.id;
-  if (passed(evictFrom, now) && isEmptied(view) && fit) return leaveEmpty(view, target, held, host.bootID, order);
+  const ours = mayDisturb(view);
+  if (passed(evictFrom, now) && isEmptied(view) && fit && ours)
+    return leaveEmpty(view, target, held, host.bootID, order);
   if (deadline !== undefined && passed(deadline, now) && view.drainPolicy.timeoutAction === 'Skip') {
     return passOver(view, target, rollout, `Was not empty by ${toTimestamp(deadline)}`, drainMessage(view));
   }
   const kept = { ...held, drainStart };
+  if (!ours) {
+    const rollout_ = enter(view, 'Draining', target.digest, leaseMessage(view), kept);
+    return { rollout: rollout_, order, cordon: 'Hold', ...(deadline && !passed(deadline, now) && { wake: deadline }) };
+  }
   if (!passed(evictFrom, now)) {
     const message = `Out of external load balancers; its pods are asked to leave from ${toTimestamp(evictFrom)} on.`;
     return { rollout: enter(view, 'Draining', target.digest, message, kept), order, cordon: 'Hold', wake: evictFrom };

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { EXCLUDE_LABEL } from '../../../api/index.ts';
 import type { Phase } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
+import { heldByUs } from './lease-stand-in.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
 import { NO_FAULTS, World } from './world.ts';
 import type { WorldNode } from './world.ts';
@@ -140,6 +141,14 @@ const EVENTS: readonly (readonly [string, Event])[] = [
     },
   ],
   [
+    'somebody else takes the node, by force',
+    (world) => {
+      const lease = { holder: 'kured', renewed: world.time, seconds: 86_400, resourceVersion: world.unique('rv') };
+      world.leases?.set(NODE, lease);
+      return () => world.leases?.delete(NODE);
+    },
+  ],
+  [
     'the registry goes away',
     (world) => {
       world.registryDown = true;
@@ -151,6 +160,7 @@ const EVENTS: readonly (readonly [string, Event])[] = [
 /** A fleet of two with the node in the phase. */
 function worldIn(phase: Phase, prepare: (world: World) => void): World {
   const world = new World(7);
+  world.leases = new Map();
   const policy = { drain: { timeoutSeconds: 15, timeoutAction: 'Skip' }, health: { minReadySeconds: 30 } };
   const rollout = { failureThreshold: 2 };
   world.addImage({ name: 'fleet', selector: { matchLabels: LABELS }, rollout, policy });
@@ -178,6 +188,7 @@ function leftBehind(world: World): readonly string[] {
     return [
       ...(cordonedBy === undefined ? [] : [`${name} is cordoned by us`]),
       ...(marked ? [`${name} wears our marks`] : []),
+      ...(heldByUs(world).includes(name) ? [`${name} is held by our lease`] : []),
       ...(os?.status?.rollout?.slotTime === undefined ? [] : [`${name} holds a slot`]),
     ];
   });

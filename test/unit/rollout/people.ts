@@ -4,6 +4,7 @@ import { unplannedReboot } from './agent-stand-in.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
 import { ARCHITECTURES, manifestOf } from './fixtures.ts';
 import { GATES } from './hook-stand-in.ts';
+import { maintainByOthers } from './lease-stand-in.ts';
 import type { World, WorldNode } from './world.ts';
 
 const VERSIONS = ['v2', 'v3', 'v4'];
@@ -135,6 +136,9 @@ const DEEDS: readonly Deed[] = [
   function pushBadImage(world) {
     const digest = manifestOf(world.pick(VERSIONS) ?? 'v2', world.pick(ARCHITECTURES) ?? 'amd64');
     if (!world.badDigests.delete(digest)) world.badDigests.add(digest);
+  },
+  function maintain(world, node) {
+    maintainByOthers(world, node.name);
   },
   function cutRegistry(world) {
     world.registryDown = !world.registryDown;

@@ -8,6 +8,8 @@ import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/ro
 import { keepsQuarantine, stopsAtThreshold } from './failure-promises.ts';
 import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
+import { keepsLeases } from './lease-promises.ts';
+import { heldByUs } from './lease-stand-in.ts';
 import { isSelected } from './selection.ts';
 import { keepsGates } from './gate-promises.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
@@ -21,7 +23,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   for (const action of made.actions) {
     keepsPreconditions(snapshot, action, world);
     const key =
-      'resourceVersion' in action
+      'resourceVersion' in action && 'name' in action
         ? `${action.kind === 'WriteImageStatus' ? 'image' : 'node'} ${action.name}`
         : undefined;
     const own = action.kind === 'Cordon' || action.kind === 'Uncordon' || action.kind === 'Mark';
@@ -39,6 +41,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   parksBadImages(snapshot, made);
   keepsQuarantine(snapshot, made);
   keepsGates(snapshot, made);
+  keepsLeases(snapshot, made, world.time);
   keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);
@@ -316,6 +319,7 @@ function nodeOSNamed(snapshot: Snapshot, name: string): NodeOS {
 export function unfinished(world: World): readonly string[] {
   const version = world.images.get('fleet')?.status?.target?.version ?? '';
   const targets = ARCHITECTURES.map((architecture) => manifestOf(version, architecture));
+  const held = heldByUs(world);
   return [...world.nodes.values()]
     .filter(({ name, machine, cordonedBy, marked, outdated, gated }) => {
       const rollout = world.nodeOSes.get(name)?.status?.rollout;
@@ -325,6 +329,7 @@ export function unfinished(world: World): readonly string[] {
         marked ||
         outdated ||
         gated ||
+        held.includes(name) ||
         rollout?.slotTime !== undefined ||
         rollout?.phase !== 'Updated'
       );

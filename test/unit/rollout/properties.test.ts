@@ -50,6 +50,7 @@ const fleets = fc.record({
     [{ key: 'zone', maxUnavailable: '50%', maxDomainsInProgress: 1 }],
   ),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
+  leases: fc.boolean(),
   staging: fc.record({
     mode: fc.constantFrom('Eager', 'AheadOfRollout'),
     lookahead: fc.constantFrom(1, 2, 5),
@@ -78,6 +79,7 @@ const faults: fc.Arbitrary<Rates> = fc.record({
 /** With `newer`, every other node runs a newer image than the target at first. */
 function worldOf(fleet: Fleet, newer = false): World {
   const world = new World(fleet.seed);
+  if (fleet.leases) world.leases = new Map();
   const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
   const { order, topology, gates } = fleet;
   const policy = { drain, staging, newNodes, health: { minReadySeconds, gates }, ...calendarOf(calendar) };

@@ -17,6 +17,8 @@ import type {
 import { agentTurn } from './agent-stand-in.ts';
 import { hookTurn } from './hook-stand-in.ts';
 import { drainTurn, mark, tryTurn } from './drain-stand-in.ts';
+import { leasesSeen, leaseTurn, leaveLeasesAlone } from './lease-stand-in.ts';
+import type { WorldLease } from './lease-stand-in.ts';
 import { randomFrom } from './seeded-random.ts';
 import { imageOf, manifestOf, release } from './fixtures.ts';
 import type { ImageOptions } from './fixtures.ts';
@@ -108,6 +110,8 @@ export class World {
   readonly nodeOSes = new Map<string, NodeOS>();
   readonly drains = new Map<string, DrainSnapshot>();
   readonly dryRuns = new Map<string, DryRunSnapshot>();
+  /** By node; undefined: the operator takes no part in maintenance leases. */
+  leases: Map<string, WorldLease> | undefined;
   readonly events: string[] = [];
   /** What a reference means; a tag that moves is set anew. */
   readonly tags = new Map<string, string>();
@@ -200,6 +204,7 @@ export class World {
       nodeOSes: [...this.nodeOSes.values()],
       drains: new Map(this.drains),
       dryRuns: new Map(this.dryRuns),
+      ...(this.leases && { leases: leasesSeen(this.leases) }),
     };
   }
 
@@ -285,6 +290,9 @@ export class World {
         if (node !== undefined) mark(node, action.marks);
         return node !== undefined;
       }
+      case 'TakeLease':
+      case 'GiveUpLease':
+        return leaseTurn(this, action);
       case 'Drain':
         drainTurn(this, action.node, action.how);
         return true;
@@ -339,6 +347,7 @@ export class World {
     this.registryDown = false;
     this.badDigests.clear();
     this.fatalDigests.clear();
+    leaveLeasesAlone(this);
     for (const node of this.nodes.values()) {
       node.brokenUntil = this.time;
       delete node.labels['treeline.dev/exclude'];
