@@ -15,6 +15,8 @@ import { fromPortable, type Job, type JobResults, type WorkerReply, type WorkerR
 
 /** More threads than this write no faster on any disk, but each takes memory. */
 const MAX_THREADS = 4;
+/** The others are for inflate and the kernel's writing, which keep up with about as many import threads. */
+const CPUS_PER_THREAD = 2;
 /** Of each thread's heap: what is large lies outside it, and with V8's default two threads take 25 MB more. */
 const WORKER_YOUNG_SPACE_MB = 8;
 
@@ -24,17 +26,16 @@ interface Waiting {
   readonly settle: PromiseWithResolvers<WorkerReply>;
 }
 
-/** One thread for each CPU, but not too many, started at once. Dispose of it to end them. */
+/** Import threads, started at once. Dispose of it to end them. */
 export class ImportPool implements AsyncDisposable {
   readonly #threads: readonly ImportThread[];
   readonly #rings: PieceRing[] = [];
   readonly #writeback: Writeback;
   #lastId = 0;
 
-  constructor(repositoryPath: string) {
+  constructor(repositoryPath: string, threads = usualThreads()) {
     this.#writeback = new Writeback(repositoryPath);
-    const length = Math.min(availableParallelism(), MAX_THREADS);
-    this.#threads = Array.from({ length }, () => new ImportThread(repositoryPath));
+    this.#threads = Array.from({ length: threads }, () => new ImportThread(repositoryPath));
   }
 
   /** Threads. */
@@ -111,6 +112,10 @@ export class ImportPool implements AsyncDisposable {
     if (first === undefined) throw new Error('an import needs at least one thread');
     return others.reduce((best, thread) => (thread.load < best.load ? thread : best), first);
   }
+}
+
+function usualThreads(): number {
+  return Math.min(Math.ceil(availableParallelism() / CPUS_PER_THREAD), MAX_THREADS);
 }
 
 class ImportThread {

@@ -4,8 +4,8 @@
  */
 import type { ReadTar } from './layer-tar.ts';
 
-/** The stream goes over in pieces of this size: few messages, and short waits for the next. */
-const PIECE_BYTES = 512 * 1024;
+/** The stream goes over in pieces of this size: a message and two switches of threads for each. */
+const PIECE_BYTES = 1024 * 1024;
 /** Filled and not yet taken in. Two would do; more rides out a slow moment of the disk. */
 const PIECES = 6;
 

@@ -52,6 +52,8 @@ export interface PullOptions {
   readonly directoryMetadata?: DirectoryMetadataRule;
   /** Is shown the image before any layer of it is fetched; what it throws ends the pull. */
   readonly accept?: (image: Pick<ResolvedImage, 'config'>) => void;
+  /** How many threads import; one for every two CPUs, and at most four, unless given. */
+  readonly threads?: number;
   /** So that a pull leaves something for others. */
   readonly limits?: PullLimits;
   readonly onProgress?: (progress: ImportProgress) => void;
@@ -109,7 +111,7 @@ async function fetchImage(
   if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
   const layout = parseLayout(name, resolved.manifest, resolved.config);
   // They take longer to start than all that comes before they are needed.
-  await using threads = new ImportPool(repository.path);
+  await using threads = new ImportPool(repository.path, options.threads);
   await foreseeSpace(options, resolved, layout);
   // From the look at what is there until it is ours, nobody may delete it.
   const claiming = await repository.lock('shared', { signal });
