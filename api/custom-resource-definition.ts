@@ -48,6 +48,12 @@ export const OS_IMAGE_KIND: Kind = {
     { name: 'Target', type: 'string', jsonPath: '.status.target.version', description: 'Version being rolled out.' },
     { name: 'Updated', type: 'string', jsonPath: '.status.nodes.updatedOfTotal', description: 'Updated nodes of all.' },
     {
+      name: 'Step',
+      type: 'string',
+      jsonPath: '.status.step.summary',
+      description: 'The canary or wave that is under way.',
+    },
+    {
       name: 'Ready',
       type: 'string',
       jsonPath: '.status.conditions[?(@.type=="Ready")].status',

@@ -10,6 +10,7 @@ export * from './object-meta.ts';
 export * from './os-image-status.ts';
 export * from './os-image.ts';
 export * from './release-order.ts';
+export type { RolloutStep, StepStatus } from './rollout-steps.ts';
 export { slotOrderSchema } from './slot-order.ts';
 export type { TopologyBudget } from './topology-budget.ts';
 export type { Freeze, MaintenanceWindow, TimedAction } from './windows.ts';

@@ -18,3 +18,11 @@ export const intOrPercentSchema = z.union([z.int().min(0), z.string().regex(/^(1
     },
   ],
 });
+
+/**
+ * As `positiveIntOrPercentSchema`, for fields of list items: a CEL rule for each would cost more than the API server allows, so
+ * the bounds are those of OpenAPI, of which `minimum` is about numbers and `pattern` about strings.
+ */
+export const listedIntOrPercentSchema = z
+  .union([z.int().min(1), z.string().regex(/^(100|[1-9][0-9]?)%$/)])
+  .meta({ minimum: 1, pattern: '^(100|[1-9][0-9]?)%$' });

@@ -1,6 +1,7 @@
 /** `status` of an OSImage: what the operator says about the rollout. */
 import * as z from 'zod';
 import { conditionsSchema } from './condition.ts';
+import { stepStatusSchema } from './rollout-steps.ts';
 
 const releaseSchema = z.strictObject({
   digest: z.string().max(128).describe('Manifest digest for which nodes are given orders.'),
@@ -127,6 +128,7 @@ export const osImageStatusSchema = z
       })
       .optional()
       .describe('How many nodes are where.'),
+    step: stepStatusSchema.optional(),
     blockers: z
       .array(blockerSchema)
       .max(20)

@@ -1,6 +1,7 @@
 /** `spec.rollout` of an OSImage: how the fleet moves. */
 import * as z from 'zod';
 import { intOrPercentSchema, positiveIntOrPercentSchema } from './int-or-percent.ts';
+import { approvedStepSchema, rolloutStepsSchema } from './rollout-steps.ts';
 import { slotOrderSchema } from './slot-order.ts';
 import { topologySchema } from './topology-budget.ts';
 
@@ -42,6 +43,8 @@ export const rolloutPolicySchema = z
       ),
     topology: topologySchema,
     order: slotOrderSchema,
+    steps: rolloutStepsSchema,
+    approvedStep: approvedStepSchema.optional(),
     maxBlocked: intOrPercentSchema
       .default('10%')
       .describe(
@@ -53,7 +56,7 @@ export const rolloutPolicySchema = z
       .max(604_800)
       .default(3600)
       .describe(
-        'For how long nothing may move forward before the rollout counts as Stalled, in seconds (default 3600, 60 to 604800). Not counted: pauses, freezes, closed windows, soaks, boots and gates within their own times. It is a message only; the rollout goes on, and the condition goes away, by themselves.',
+        'For how long nothing may move forward before the rollout counts as Stalled, in seconds (default 3600, 60 to 604800). Not counted: pauses, freezes, closed windows, awaited approvals, and soaks, boots and gates within their own times. It is a message only; the rollout goes on, and the condition goes away, by themselves.',
       ),
     failureThreshold: positiveIntOrPercentSchema
       .optional()

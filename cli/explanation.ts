@@ -52,7 +52,7 @@ export function imageText(image: ImageExplanation): string {
 }
 
 function imageRows(image: ImageExplanation): [string, string][] {
-  const { target, progress, nextWindow, holders } = image;
+  const { target, progress, step, nextWindow, holders } = image;
   const name =
     target === undefined ? 'no target yet' : `target ${target.version ?? target.reference} (${target.digest})`;
   const rows: [string, string][] = [
@@ -63,6 +63,11 @@ function imageRows(image: ImageExplanation): [string, string][] {
   const slots = holders.slice(0, MAX_NAMES).map(({ node, phase, since }) => `${node} (${phase}, since ${since})`);
   if (holders.length > MAX_NAMES) slots.push(`${holders.length - MAX_NAMES} more`);
   rows.push(['Slots', slots.length === 0 ? `none is held; ${away}` : `${slots.join(', ')}; ${away}`]);
+  if (step !== undefined) {
+    const { summary, nodesUpdated, nodesNeeded, since } = step;
+    const nodes = step.name === undefined ? '' : `, ${nodesUpdated} of the ${nodesNeeded} nodes that it needs are well`;
+    rows.push(['Step', `${summary}${nodes}, since ${since}`]);
+  }
   if (nextWindow !== undefined) {
     const { start = 'long ago', end = 'no end in sight' } = nextWindow;
     rows.push(['Window', `${nextWindow.name} (${nextWindow.actions.join(', ')}), ${start} to ${end}`]);

@@ -53,7 +53,7 @@ export function obstaclesOf(
       : [
           ...failureBlockers(ruled(fleet)),
           ...fleet.closed,
-          ...fleet.heldBack,
+          ...new Set([...fleet.heldBack, ...(fleet.steps?.obstacle ? [fleet.steps.obstacle] : [])]),
           ...(fleet.closed.some(({ type }) => type === 'DowngradeForbidden') ? [] : downgradeObstacles(ruled(fleet))),
           // A freeze closes both, and is said once.
           ...fleet.unstaged.filter(({ message }) => !fleet.closed.some((one) => one.message === message)),
@@ -64,6 +64,7 @@ export function obstaclesOf(
           ...budget(fleet),
         ]),
   ];
+  if (fleet.steps?.wake !== undefined) wakes.push(fleet.steps.wake);
   if (fleet.choice.since !== undefined) wakes.push(fleet.choice.since);
   for (const { wake } of obstacles) if (wake !== undefined) wakes.push(wake);
   const rank = (type: BlockerType) => BLOCKER_TYPES.indexOf(type);

@@ -36,6 +36,7 @@ export interface ImageExplanation {
   readonly updated: number;
   readonly total: number;
   readonly progress?: OSImageStatus['progress'];
+  readonly step?: OSImageStatus['step'];
   readonly nextWindow?: OSImageStatus['nextWindow'];
   /** How many nodes may be unavailable at once, and how many are. */
   readonly maxUnavailable: number;
@@ -121,6 +122,7 @@ function imageExplanation(fleet: ImageFleet, now: Date): ImageExplanation {
     updated: nodes.filter(isUpdated).length,
     total: nodes.length,
     ...(status?.progress && { progress: status.progress }),
+    ...(status?.step && { step: status.step }),
     ...(status?.nextWindow && { nextWindow: status.nextWindow }),
     maxUnavailable: fleet.budget.max,
     unavailable: fleet.budget.unavailable.size,

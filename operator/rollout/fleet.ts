@@ -28,6 +28,8 @@ import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
 import { mayRebootNow } from './time/time-gates.ts';
 import type { NodeTarget, TargetChoice } from './target.ts';
+import { isTaken, stepsOf } from './steps.ts';
+import type { Steps } from './steps.ts';
 import { topologiesOf } from './topology-budget.ts';
 import { inTurn, turnOf } from './turn.ts';
 
@@ -39,6 +41,8 @@ export interface ImageFleet {
   readonly budget: Budget;
   /** True when too many nodes have failed for the target: no new slots until the target changes or nodes recover. */
   readonly halted: boolean;
+  /** Where in its canaries and waves the rollout is. */
+  readonly steps: Steps | undefined;
   /** What keeps every node of the OSImage from getting a slot. */
   readonly closed: readonly Obstacle[];
   /** What keeps single nodes from getting one, while others may. */
@@ -89,9 +93,13 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     const halted = failuresAmong(members).length >= failureThreshold(image.object, members.length);
     const topologies = topologiesOf(image.object, members);
     const turn = turnOf(image.object, choice.target?.digest ?? '', topologies);
-    const waits = waitingRole(image, members);
+    const steps = stepsOf(image, choice, members, now);
+    const waits = waitingRole(
+      image,
+      members.filter(({ node }) => isTaken(steps, node)),
+    );
     const passedOver = members.filter(isPassedOver);
-    const order = { turn, away, waits, topologies };
+    const order = { turn, away, waits, steps, topologies };
     const view = { image, choice, members, budget, halted, passedOver, ...order, snapshot, viewed, now };
     const slots = grantSlots(view);
     const places = grantPlaces(view, slots);
@@ -100,7 +108,7 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     away = [...away, ...slots.granted.flatMap(({ node }) => (isControlPlane(node) ? [{ node, holds: true }] : []))];
     const { closed, heldBack } = slots;
     const queue = () => inTurn(candidatesOf(members).map(viewed), turn).map(({ node }) => node.name);
-    return { image, choice, members, budget, halted, closed, heldBack, unstaged: places.unstaged, queue };
+    return { image, choice, members, budget, halted, steps, closed, heldBack, unstaged: places.unstaged, queue };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
   return {

@@ -82,6 +82,9 @@ function ready(fleet: ImageFleet, state: State, blockers: readonly Blocker[]): V
       return no(Reason.RolloutHalted, sentence);
     case 'Paused':
       return no(Reason.Paused, sentence);
+    case 'StepSoaking':
+    case 'StepAwaitingApproval':
+      return no(Reason[state], sentence);
     case 'OutOfTime':
       return no(Reason[outOfTime(fleet) ?? 'WindowClosed'], sentence);
     case 'Conflict':

@@ -52,6 +52,7 @@ function imageStatus(fleet: ImageFleet, now: Date): { status: OSImageStatus; wak
     ...(previous && { previous }),
     ...quarantineStatus(fleet, now),
     nodes,
+    ...(fleet.steps && { step: fleet.steps.status }),
     ...(window && { nextWindow: window }),
     ...(progress && { progress: progress.progress }),
     ...(history.length > 0 && { history: [...history] }),
@@ -105,6 +106,14 @@ function imageEvents(name: string, before: OSImageStatus | undefined, after: OSI
   }
   if (after.current !== undefined && before?.current?.digest !== after.current.digest) {
     emit('Normal', 'RolloutComplete', `All nodes run ${after.current.version ?? after.current.digest}.`);
+  }
+  const { step } = after;
+  const changed = step?.digest !== before?.step?.digest || step?.name !== before?.step?.name;
+  if (step?.name !== undefined && changed) {
+    emit('Normal', 'StepStarted', `Step ${step.name} (${step.index} of ${step.total}) may begin.`);
+  }
+  if (step?.state === 'AwaitingApproval' && (changed || before?.step?.state !== step.state)) {
+    emit('Normal', 'StepAwaitingApproval', `Step ${step.name} has succeeded and waits for spec.rollout.approvedStep.`);
   }
   const became = (condition: string) => {
     const now = after.conditions?.find(({ type }) => type === condition);

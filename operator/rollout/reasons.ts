@@ -40,6 +40,8 @@ export const Reason = {
   NotPaused: 'NotPaused',
   InvalidWindow: 'InvalidWindow',
   Frozen: 'Frozen',
+  StepSoaking: 'StepSoaking',
+  StepAwaitingApproval: 'StepAwaitingApproval',
   WindowClosed: 'WindowClosed',
   WindowTooShort: 'WindowTooShort',
   ProgressDeadlineExceeded: 'ProgressDeadlineExceeded',
@@ -100,6 +102,10 @@ export const BLOCKER_TYPES = [
   'WindowClosed',
   'WindowTooShort',
   'StagingClosed',
+  'StepAwaitingApproval',
+  'StepEmpty',
+  'StepSoaking',
+  'StepIncomplete',
   'OutOfTurn',
   'DomainsInProgress',
   'DomainBudgetSpent',
@@ -124,6 +130,8 @@ export type BlockerType = (typeof BLOCKER_TYPES)[number];
 export type EventReason =
   | 'TargetChanged'
   | 'RolloutComplete'
+  | 'StepStarted'
+  | 'StepAwaitingApproval'
   | 'RolloutHalted'
   | 'ProgressDeadlineExceeded'
   | 'DigestQuarantined'

@@ -15,6 +15,8 @@ export type RolloutState =
   | 'RollingBack'
   | 'Halted'
   | 'Paused'
+  | 'StepSoaking'
+  | 'StepAwaitingApproval'
   | 'OutOfTime'
   | 'Conflict'
   | 'Moving';
@@ -31,6 +33,8 @@ export function rolloutState(fleet: ImageFleet): RolloutState {
   if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused' || type === 'DowngradeForbidden'))
     return 'Halted';
   if (whoPauses(image.object) !== undefined) return 'Paused';
+  const waits = waitsForStep(fleet);
+  if (waits !== undefined) return waits;
   if (outOfTime(fleet) !== undefined) return 'OutOfTime';
   return choice.refused === undefined ? 'Moving' : 'RollingBack';
 }
@@ -38,6 +42,19 @@ export function rolloutState(fleet: ImageFleet): RolloutState {
 /** True while nodes are brought somewhere, forward or back. */
 export function isMoving(state: RolloutState): boolean {
   return state === 'Moving' || state === 'RollingBack';
+}
+
+/** What a step waits for that only time or a person brings, if nobody holds a slot meanwhile. */
+function waitsForStep({ steps, members }: ImageFleet): 'StepSoaking' | 'StepAwaitingApproval' | undefined {
+  if (members.some(({ os }) => os !== undefined && holdsSlot(os))) return undefined;
+  switch (steps?.status.state) {
+    case 'Soaking':
+      return 'StepSoaking';
+    case 'AwaitingApproval':
+      return 'StepAwaitingApproval';
+    default:
+      return undefined;
+  }
 }
 
 const TIMES = ['InvalidWindow', 'Frozen', 'WindowClosed', 'WindowTooShort'] as const;

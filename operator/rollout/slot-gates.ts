@@ -22,6 +22,8 @@ import { whoPauses } from './pause.ts';
 import { wouldBeRefused } from './rehearsal.ts';
 import { resting } from './resting-gate.ts';
 import type { SlotLimit } from './slots.ts';
+import { stepNotOpen, withinSteps } from './steps.ts';
+import type { Steps } from './steps.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
 import type { TargetChoice } from './target.ts';
@@ -49,6 +51,8 @@ export interface GateView {
   readonly away: readonly AwayNode[];
   /** The kind of nodes that comes later. */
   readonly waits: WaitingRole | undefined;
+  /** The canaries and waves; undefined when none hold. */
+  readonly steps: Steps | undefined;
   /** The domains of `spec.rollout.topology`. */
   readonly topologies: readonly Topology[];
   /** A candidate as its phase sees it. */
@@ -79,6 +83,7 @@ const FLEET_GATES: readonly FleetGate[] = [
 /** Gates that close for one node and leave the others alone; last, what a dry run said, which may be asked again. */
 const NODE_GATES: readonly NodeGate[] = [
   resting,
+  stepNotOpen,
   outOfTurn,
   controlPlaneBusy,
   noRoomInDomain,
@@ -94,8 +99,13 @@ export function closedGates(view: GateView): readonly Obstacle[] {
 }
 
 /** What bounds how many slots one plan grants. */
-export function slotLimits({ budget, topologies }: GateView): readonly SlotLimit[] {
-  return [withinBudget(budget), oneOfControlPlane(), ...topologies.map(withinTopology)];
+export function slotLimits({ budget, steps, topologies }: GateView): readonly SlotLimit[] {
+  return [
+    withinBudget(budget),
+    oneOfControlPlane(),
+    ...(steps ? [withinSteps(steps)] : []),
+    ...topologies.map(withinTopology),
+  ];
 }
 
 export interface Passed {

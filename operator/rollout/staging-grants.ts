@@ -67,7 +67,9 @@ function witnesses(members: readonly Member[], refused: ReadonlySet<string>): re
     .map(({ node }) => node.name);
 }
 
-function isStuck({ members, budget, halted }: GateView, { granted, closed }: SlotsGranted): boolean {
-  const open = closed.length === 0 && !halted && budget.unavailable.size < budget.max;
+function isStuck({ members, budget, halted, steps }: GateView, { granted, closed }: SlotsGranted): boolean {
+  // With a step that takes no more nodes, those that hold the image are not stuck: they are what comes next.
+  const taking = steps?.open?.some(({ room }) => room > 0) ?? true;
+  const open = closed.length === 0 && !halted && taking && budget.unavailable.size < budget.max;
   return open && granted.length === 0 && !members.some(({ os }) => os !== undefined && holdsSlot(os));
 }

@@ -3,6 +3,7 @@ import type { OSImage } from '../../api/index.ts';
 import { isControlPlane } from './control-plane-care.ts';
 import type { NodeView } from './node-view.ts';
 import { stableHash } from './stable-hash.ts';
+import { stepRank } from './steps.ts';
 import { domainRank } from './topology-budget.ts';
 import type { Topology } from './topology-budget.ts';
 
@@ -18,9 +19,10 @@ export interface Turn {
 }
 
 /** The order of `spec.rollout.order` for the target `digest`, in which domains that have begun are finished. */
-export function turnOf({ spec }: OSImage, digest: string, topologies: readonly Topology[] = []): Turn {
+export function turnOf(image: OSImage, digest: string, topologies: readonly Topology[] = []): Turn {
+  const { spec } = image;
   const { controlPlane, by } = spec.rollout.order;
-  const ranks: Rank[] = [];
+  const ranks: Rank[] = spec.rollout.steps.length === 0 ? [] : [stepRank(image)];
   if (controlPlane === 'First') ranks.push(({ node }) => (isControlPlane(node) ? 0 : 1));
   if (controlPlane === 'Last') ranks.push(({ node }) => (isControlPlane(node) ? 1 : 0));
   // Nodes that have failed at something come last: they cost the most time.

@@ -145,7 +145,7 @@ describe('the two resources', () => {
       },
     });
     const images = await controlPlane.kubectl(['get', 'osi', NAME]);
-    assert.match(images, /^NAME +TARGET +UPDATED +READY +REASON +ETA +AGE\n/);
+    assert.match(images, /^NAME +TARGET +UPDATED +STEP +READY +REASON +ETA +AGE\n/);
     assert.match(images, /\ncrd-behaviour +42\.1 +7\/10 +False +RollingOut +2026-11-23T14:00:00Z +\d+s\n/);
     const wide = await controlPlane.kubectl(['get', 'osimages', NAME, '-o', 'wide']);
     assert.match(wide, new RegExp(`${digest} +waiting for worker-2`));

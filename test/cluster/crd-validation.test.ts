@@ -129,6 +129,59 @@ const BAD_OS_IMAGES: readonly Row[] = [
     201,
     /^/,
   ],
+  [
+    'two steps of one name',
+    { rollout: { steps: [{ name: 'canary' }, { name: 'canary' }] } },
+    422,
+    /steps\[1\]: Duplicate value/,
+  ],
+  [
+    'a step in capitals',
+    { rollout: { steps: [{ name: 'Canary' }] } },
+    422,
+    /must be lower case letters, digits and hyphens/,
+  ],
+  [
+    'a step that takes no node',
+    { rollout: { steps: [{ name: 'canary', limit: 0 }] } },
+    422,
+    /limit: Invalid value: .*greater than or equal to 1/s,
+  ],
+  [
+    'a step of a half',
+    { rollout: { steps: [{ name: 'canary', limit: 'half' }] } },
+    422,
+    /limit: Invalid value: .*should match/s,
+  ],
+  [
+    'a step whose selector cannot be',
+    { rollout: { steps: [{ name: 'canary', nodeSelector: { matchExpressions: [{ key: 'a', operator: 'In' }] } }] } },
+    422,
+    /In and NotIn need values/,
+  ],
+  [
+    'an approval of a tag',
+    { rollout: { approvedStep: { name: 'canary', digest: 'v2' } } },
+    422,
+    /approvedStep\.digest/,
+  ],
+  [
+    'an approval of no image',
+    { rollout: { approvedStep: { name: 'canary' } } },
+    422,
+    /approvedStep\.digest: Required value/,
+  ],
+  [
+    'canaries and an approval',
+    {
+      rollout: {
+        steps: [{ name: 'canary', nodeSelector: { matchLabels: { canary: 'true' } }, limit: '5%', approval: 'Manual' }],
+        approvedStep: { name: 'canary', digest: DIGEST },
+      },
+    },
+    201,
+    /^/,
+  ],
   ['a digest of another kind to release', { rollout: { releaseQuarantine: 'v3' } }, 422, /releaseQuarantine/],
   [
     'two pauses of one party',

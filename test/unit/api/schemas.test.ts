@@ -105,6 +105,7 @@ describe('the schemas in code', () => {
       maxUnavailable: 1,
       maxBlocked: '10%',
       onFailure: 'Halt',
+      steps: [],
       topology: [],
       order: { controlPlane: 'Last', by: [] },
       progressDeadlineSeconds: 3600,

@@ -24,8 +24,14 @@ function rawNode(node: NodeSnapshot): object {
       ...(node.outdated && { taints: [{ key: OUTDATED_TAINT, effect: 'PreferNoSchedule' }] }),
     },
     status: {
-      nodeInfo: { architecture: node.architecture },
-      conditions: [{ type: 'Ready', status: node.ready ? 'True' : 'False' }],
+      nodeInfo: { architecture: node.architecture, ...(node.bootID !== undefined && { bootID: node.bootID }) },
+      conditions: [
+        { type: 'Ready', status: node.ready ? 'True' : 'False' },
+        ...Object.entries(node.conditions ?? {}).map(([type, { status, time }]) => ({
+          ...{ type, status },
+          ...(time !== undefined && { lastTransitionTime: time }),
+        })),
+      ],
     },
   };
 }

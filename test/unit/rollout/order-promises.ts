@@ -5,6 +5,7 @@ import type { Plan } from '../../../operator/rollout/action.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { manifestOf, versionOf } from './fixtures.ts';
 import { isSelected } from './selection.ts';
+import { stepsTake } from './step-promises.ts';
 
 const isControlPlane = ({ labels }: NodeSnapshot) => 'node-role.kubernetes.io/control-plane' in labels;
 
@@ -69,12 +70,14 @@ export function keepsRolesInOrder(snapshot: Snapshot, image: ImageSnapshot, gran
       node.labels['treeline.dev/exclude'] === undefined &&
       snapshot.images.filter((one) => isSelected(one, node)).length === 1,
   );
+  const takes = stepsTake(snapshot, image, []);
   const first = controlPlane === 'First';
   const later = ruled.filter((node) => isControlPlane(node) !== first && granted.includes(node.name));
   if (later.length === 0) return;
   const version = image.object.status?.target?.version ?? '';
   for (const node of ruled) {
     if (isControlPlane(node) !== first) continue;
+    if (takes?.(node) === false) continue;
     const { rollout, host } = osOf(snapshot, node)?.status ?? {};
     const given = rollout?.phase === 'Failed' || rollout?.phase === 'Blocked' || !node.ready || node.deleting;
     if (!first && given && rollout?.slotTime === undefined) continue;

@@ -2,9 +2,10 @@
 import { CONTROL_PLANE_LABEL, EXCLUDE_LABEL, toTimestamp } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
-import { ARCHITECTURES, manifestOf } from './fixtures.ts';
+import { ARCHITECTURES, manifestOf, release } from './fixtures.ts';
 import { GATES } from './hook-stand-in.ts';
 import { maintainByOthers } from './lease-stand-in.ts';
+import { STEP_KINDS, stepsOfKind } from './step-promises.ts';
 import type { World, WorldNode } from './world.ts';
 
 const VERSIONS = ['v2', 'v3', 'v4'];
@@ -101,6 +102,23 @@ const DEEDS: readonly Deed[] = [
     const maxDomainsInProgress = maxUnavailable === undefined ? 1 : world.pick([undefined, 1]);
     const topology = world.chance(0.4) ? [] : [{ key: 'zone', maxUnavailable, maxDomainsInProgress }];
     world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, topology } }));
+  },
+  function changeSteps(world) {
+    const approval = world.chance(0.5) ? 'Automatic' : 'Manual';
+    const kind = Math.floor(world.random() * STEP_KINDS);
+    const steps = world.chance(0.4) ? [] : stepsOfKind(kind, approval);
+    world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, steps } }));
+  },
+  function approveStep(world) {
+    const { step } = world.images.get('fleet')?.status ?? {};
+    const digest = world.chance(0.8) ? step?.digest : release('v9').release.digest;
+    if (step?.name === undefined || digest === undefined) return;
+    const approvedStep = { name: step.name, digest };
+    world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, approvedStep } }));
+  },
+  function toggleCanary(_, node) {
+    if (node.labels['canary'] === undefined) node.labels['canary'] = 'true';
+    else delete node.labels['canary'];
   },
   function moveToZone(world, node) {
     node.labels['zone'] = world.pick(['a', 'b', 'c']) ?? 'a';

@@ -14,6 +14,7 @@ import { isSelected } from './selection.ts';
 import { keepsGates } from './gate-promises.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
 import { keepsRolesInOrder, sparesControlPlane, staysWithinDomains } from './order-promises.ts';
+import { keepsSteps, passesStepsInTime } from './step-promises.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
 
@@ -37,6 +38,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   }
   staysWithinBudget(snapshot, made, world.time);
   sparesControlPlane(snapshot, made);
+  passesStepsInTime(snapshot, made, world.time);
   staysWithinPlaces(snapshot, made, world.time);
   parksBadImages(snapshot, made);
   keepsQuarantine(snapshot, made);
@@ -250,6 +252,7 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     stopsAtThreshold(snapshot, image, granted);
     keepsRolesInOrder(snapshot, image, granted);
     staysWithinDomains(snapshot, image, granted);
+    keepsSteps(snapshot, image, granted);
     const passedOver = selected.filter(({ name }) => phaseOf(snapshot, name) === 'Blocked').length;
     const { maxBlocked } = image.object.spec.rollout;
     if (granted.some((name) => phaseOf(snapshot, name) !== 'Blocked'))

@@ -8,6 +8,7 @@ import { isLook } from './drain-stand-in.ts';
 import { manifestOf } from './fixtures.ts';
 import { GATES } from './hook-stand-in.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
+import { STEP_KINDS, stepsOfKind } from './step-promises.ts';
 import { somethingHappens } from './people.ts';
 import { NO_FAULTS, World } from './world.ts';
 import type { Rates } from './world.ts';
@@ -49,6 +50,7 @@ const fleets = fc.record({
     [{ key: 'zone', maxUnavailable: 1 }],
     [{ key: 'zone', maxUnavailable: '50%', maxDomainsInProgress: 1 }],
   ),
+  steps: fc.oneof({ weight: 2, arbitrary: fc.constant(-1) }, fc.nat(STEP_KINDS - 1)),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   leases: fc.boolean(),
   staging: fc.record({
@@ -83,12 +85,14 @@ function worldOf(fleet: Fleet, newer = false): World {
   const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
   const { order, topology, gates } = fleet;
   const policy = { drain, staging, newNodes, health: { minReadySeconds, gates }, ...calendarOf(calendar) };
-  const rollout = { maxBlocked, order, topology, ...failure };
+  const steps = fleet.steps < 0 || fleet.nodes === 0 ? [] : stepsOfKind(fleet.steps);
+  const rollout = { maxBlocked, order, topology, steps, ...failure };
   world.addImage({ name: 'fleet', maxUnavailable, rollout, policy });
   for (let index = 0; index < fleet.nodes; index++) {
     const architecture = fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64';
     const labels = {
       ...(index < fleet.controlPlane && { [CONTROL_PLANE_LABEL]: '' }),
+      ...(index % 4 === 0 && { canary: 'true' }),
       ...(index % 3 > 0 && { zone: `zone-${index % 3}` }),
     };
     world.addNode(`node-${index}`, labels, architecture, newer && index % 2 === 1 ? 'v3' : 'v1');
@@ -202,7 +206,13 @@ describe('The rollout planner, over random fleets', function () {
   it('keeps a foreign cordon on through a whole rollout, and updates the node below it within the budget', () => {
     fc.assert(
       fc.property(fleets, (fleet) => {
-        const world = worldOf({ ...fleet, nodes: Math.max(2, fleet.nodes), maxUnavailable: 1, controlPlane: 0 });
+        const world = worldOf({
+          ...fleet,
+          nodes: Math.max(2, fleet.nodes),
+          maxUnavailable: 1,
+          controlPlane: 0,
+          steps: -1,
+        });
         const node = world.nodes.get('node-1');
         assert.ok(node);
         node.cordoned = true;

@@ -22,6 +22,7 @@ import type { WorldLease } from './lease-stand-in.ts';
 import { randomFrom } from './seeded-random.ts';
 import { imageOf, manifestOf, release } from './fixtures.ts';
 import type { ImageOptions } from './fixtures.ts';
+import { hasLabels } from './selection.ts';
 
 export interface Rates {
   /** An action is not carried out, and neither is the rest of the plan: the operator was killed. */
@@ -361,6 +362,7 @@ export class World {
         staging: stagingWithPlaces(spec.staging),
         rollout: {
           ...spec.rollout,
+          steps: this.#passable(spec.rollout.steps),
           maxUnavailable:
             Number.parseInt(String(spec.rollout.maxUnavailable), 10) === 0 ? 1 : spec.rollout.maxUnavailable,
           paused: false,
@@ -368,6 +370,14 @@ export class World {
         },
       }));
     }
+  }
+
+  /** Nobody approves any more, and a step without a node would hold the fleet for ever. */
+  #passable(steps: OSImage['spec']['rollout']['steps']): OSImage['spec']['rollout']['steps'] {
+    const nodes = [...this.nodes.values()];
+    return steps
+      .filter(({ nodeSelector }) => nodes.some((node) => hasLabels(nodeSelector, node.labels)))
+      .map((step) => ({ ...step, approval: 'Automatic' }));
   }
 
   /** Runs on until nothing is left to do, jumping over idle time. Returns the rounds that it took. */
