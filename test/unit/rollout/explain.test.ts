@@ -28,7 +28,8 @@ function rawNode(node: NodeSnapshot): object {
       conditions: [
         { type: 'Ready', status: node.ready ? 'True' : 'False' },
         ...Object.entries(node.conditions ?? {}).map(([type, { status, time }]) => ({
-          ...{ type, status },
+          type,
+          status,
           ...(time !== undefined && { lastTransitionTime: time }),
         })),
       ],
