@@ -18,6 +18,8 @@ export interface OperatorOptions {
   readonly leaderElection?: boolean;
   /** Namespace of the Leases by which those who maintain nodes agree; absent: Treeline takes no part. */
   readonly maintenanceLeases?: string;
+  /** Whether Kubernetes' lifecycle conditions are set on Nodes in a slot, and heeded when others set them. Default false. */
+  readonly lifecycleConditions?: boolean;
   readonly logger: Logger;
   /** Called when the first list of every watched kind is there, with the address of the health endpoints, if any. */
   readonly onReady?: (started: { readonly healthAddress?: string }) => void;

@@ -127,7 +127,8 @@ async function runOver(
       resolver.follow(fleet.images.values());
       drainer.retain(drainable(fleet));
       rehearsals.retain(rehearsable(fleet));
-      return takeSnapshot(fleet, resolver, drainer, rehearsals);
+      const snapshot = takeSnapshot(fleet, resolver, drainer, rehearsals);
+      return options.lifecycleConditions === true ? { ...snapshot, lifecycle: true } : snapshot;
     },
     plan,
     execute: async (plan, signal) => {

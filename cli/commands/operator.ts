@@ -42,6 +42,11 @@ export const operator = defineCommand({
       description:
         'Share nodes with others who maintain them, by a Lease per node in this namespace (medik8s-leases for the operators of medik8s). Needs manifests/optional/operator-maintenance-leases.yaml. Default: off.',
     },
+    'lifecycle-conditions': {
+      type: 'boolean',
+      description:
+        "Say what happens to a Node in Kubernetes' own conditions (MaintenanceInProgress, DrainInProgress, Drained), and keep off Nodes that others say so of. Needs manifests/optional/operator-lifecycle-conditions.yaml.",
+    },
     'no-leader-election': {
       type: 'boolean',
       description: 'Act without a Lease. Only where no second operator can run.',
@@ -66,6 +71,7 @@ export const operator = defineCommand({
           : { certificateAuthorityFile: flags['certificate-authority'] }),
         ...(health === undefined ? {} : { health }),
         ...(flags['maintenance-leases'] === undefined ? {} : { maintenanceLeases: flags['maintenance-leases'] }),
+        lifecycleConditions: flags['lifecycle-conditions'],
         leaderElection: !flags['no-leader-election'],
         logger,
         onReady: (started) => logger.info(started, 'operator ready'),

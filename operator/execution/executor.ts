@@ -16,6 +16,7 @@ import type { MaintenanceLeaseApi } from '../kube/maintenance-leases.ts';
 import type { CachedObject, ObjectCache } from '../kube/object-cache.ts';
 import type { Action, Plan } from '../rollout/action.ts';
 import { cordon, mark, uncordon } from './cordon.ts';
+import { tellLifecycle } from './lifecycle-conditions.ts';
 import { giveUpLease, readLeaseAnew, takeLease } from './maintenance-leases.ts';
 import { createNodeOS, deleteNodeOS, writeOrder, writeRollout } from './node-os-writes.ts';
 
@@ -132,6 +133,8 @@ export class Executor {
         return takeLease(this.#leases(), action);
       case 'GiveUpLease':
         return giveUpLease(this.#leases(), action);
+      case 'TellLifecycle':
+        return tellLifecycle({ api, nodes: fleet.nodes, clock: this.#options.clock }, action);
       case 'Drain':
         return this.#drain(action, drainer);
       case 'DryRun':
@@ -191,6 +194,7 @@ export class Executor {
         case 'Cordon':
         case 'Uncordon':
         case 'Mark':
+        case 'TellLifecycle':
         case 'Drain':
           return await refresh(fleet.nodes, action.node, (name) => api.getNode(name));
         case 'TakeLease':
@@ -237,6 +241,7 @@ function subjectOf(action: Action): string {
     case 'Cordon':
     case 'Uncordon':
     case 'Mark':
+    case 'TellLifecycle':
     case 'TakeLease':
     case 'GiveUpLease':
     case 'Drain':

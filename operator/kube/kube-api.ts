@@ -19,6 +19,7 @@ export const NODES_PATH = '/api/v1/nodes';
 const EVENTS_PATH = '/apis/events.k8s.io/v1/namespaces/default/events';
 
 const MERGE_PATCH = 'application/merge-patch+json';
+const STRATEGIC_MERGE_PATCH = 'application/strategic-merge-patch+json';
 const MANAGER = { fieldManager: OPERATOR_FIELD_MANAGER };
 const PAGE_SIZE = 500;
 
@@ -49,6 +50,14 @@ export class KubeApi {
     const path = item(NODES_PATH, name);
     return trimNode(
       await this.#connection.call('PATCH', path, { body: patch, contentType: MERGE_PATCH, query: MANAGER }),
+    );
+  }
+
+  /** Strategic merge patch, which takes conditions by their type; 409 unless `metadata.resourceVersion` is current. */
+  async patchNodeStatus(name: string, patch: unknown): Promise<Node> {
+    const path = `${item(NODES_PATH, name)}/status`;
+    return trimNode(
+      await this.#connection.call('PATCH', path, { body: patch, contentType: STRATEGIC_MERGE_PATCH, query: MANAGER }),
     );
   }
 

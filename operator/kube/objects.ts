@@ -10,6 +10,7 @@ import {
   type ObjectMeta,
 } from '../../api/index.ts';
 import type { ConditionSnapshot } from '../rollout/snapshot.ts';
+import { LIFECYCLE_CONDITIONS } from '../rollout/lifecycle-conditions.ts';
 import { SLOT_ANNOTATIONS } from './slot-marks.ts';
 
 export interface NodeCondition {
@@ -17,6 +18,7 @@ export interface NodeCondition {
   readonly status: string;
   readonly lastTransitionTime?: string;
   readonly lastHeartbeatTime?: string;
+  readonly reason?: string;
 }
 
 export interface Taint {
@@ -90,6 +92,8 @@ interface RawNode {
   };
 }
 
+const LIFECYCLE_TYPES: ReadonlySet<string> = new Set(LIFECYCLE_CONDITIONS);
+
 const KEPT_ANNOTATIONS: ReadonlySet<string> = new Set([CORDONED_BY_ANNOTATION, MARKS_ANNOTATION, ...SLOT_ANNOTATIONS]);
 
 /** Cuts a Node down; heartbeats then change nothing but the resource version. */
@@ -144,9 +148,10 @@ function volumesOf(spec: RawNode['spec'], status: RawNode['status']): { readonly
 function conditionsOf(status: RawNode['status'], inSlot: boolean): Pick<Node['status'], 'conditions'> {
   const others = (status?.conditions ?? []).filter(({ type }) => type !== 'Ready');
   if (others.length === 0) return {};
-  const facts = others.map(({ type, status: value, lastTransitionTime, lastHeartbeatTime }) => {
+  const facts = others.map(({ type, status: value, lastTransitionTime, lastHeartbeatTime, reason }) => {
     const time = inSlot ? later(lastTransitionTime, lastHeartbeatTime) : lastTransitionTime;
-    return [type, { status: value, ...(time !== undefined && { time }) }] as const;
+    const said = reason !== undefined && LIFECYCLE_TYPES.has(type) ? { reason } : {};
+    return [type, { status: value, ...(time !== undefined && { time }), ...said }] as const;
   });
   return { conditions: Object.fromEntries(facts) };
 }

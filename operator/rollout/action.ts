@@ -3,6 +3,7 @@
  * any point: the next plan, made from what the API then says, asks for what is still missing.
  */
 import type { Condition, NodeOSSpec, OSImageStatus, RolloutStatus } from '../../api/index.ts';
+import type { LifecycleCondition } from './lifecycle-conditions.ts';
 import type { DrainOrder } from './snapshot.ts';
 
 export interface NodeOSStatusPart {
@@ -49,6 +50,13 @@ export type Action =
   | { readonly kind: 'TakeLease'; readonly node: string; readonly nodeUID: string; readonly resourceVersion?: string }
   /** Delete our maintenance lease of the Node; must fail if `resourceVersion` is no longer current. */
   | { readonly kind: 'GiveUpLease'; readonly node: string; readonly resourceVersion: string }
+  /** Set lifecycle conditions of the Node to True as ours, and remove others that are ours, in one write. */
+  | {
+      readonly kind: 'TellLifecycle';
+      readonly node: string;
+      readonly set: readonly LifecycleCondition[];
+      readonly remove: readonly LifecycleCondition[];
+    }
   /** Get pods off the node now, as `how` says, and report what is left in `Snapshot.drains`. */
   | { readonly kind: 'Drain'; readonly node: string; readonly how: DrainOrder }
   /** Ask how a drain as `how` says would go, without a pod leaving, and report it in `Snapshot.dryRuns`. */

@@ -50,6 +50,7 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   ControlPlaneBusy: 'OtherNodes',
   TooManyBlocked: 'Person',
   MaintenanceLeaseHeld: 'Maintainer',
+  NodeUnderMaintenance: 'Maintainer',
   DrainTimedOut: 'Person',
   DrainRefused: 'Person',
   DrainHeldUp: 'Person',

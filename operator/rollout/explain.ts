@@ -148,6 +148,7 @@ const HEARD: ReadonlySet<string> = new Set<BlockerType>([
   'DrainWouldBeRefused',
   'TooManyBlocked',
   'MaintenanceLeaseHeld',
+  'NodeUnderMaintenance',
 ]);
 
 function allBlockers(fleet: ImageFleet, now: Date): readonly Explanation[] {

@@ -5,6 +5,7 @@
 import type { Action, Plan } from './action.ts';
 import { surveyFleet, viewOf } from './fleet.ts';
 import { imageActions } from './image-status.ts';
+import { lifecycleActions } from './lifecycle-conditions.ts';
 import { leaseActions } from './maintenance-lease.ts';
 import { nodeActions } from './node-actions.ts';
 import { forgottenCordons, looseMarks } from './node-marks.ts';
@@ -31,7 +32,7 @@ export function plan(snapshot: Snapshot, now: Date): Plan {
     if (member.step?.wake !== undefined) wakes.push(member.step.wake);
   }
   const leases = leaseActions(fleet.members, snapshot, now);
-  actions.push(...leases.actions);
+  actions.push(...leases.actions, ...lifecycleActions(fleet.members, snapshot));
   wakes.push(...leases.wakes);
   for (const image of fleet.images) {
     const told = imageActions(image, now);

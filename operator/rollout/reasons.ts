@@ -113,6 +113,7 @@ export const BLOCKER_TYPES = [
   'ControlPlaneBusy',
   'TooManyBlocked',
   'MaintenanceLeaseHeld',
+  'NodeUnderMaintenance',
   'DrainTimedOut',
   'DrainRefused',
   'DrainHeldUp',

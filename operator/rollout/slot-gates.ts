@@ -14,6 +14,7 @@ import type { WaitingRole } from './control-plane-order.ts';
 import { fleetDowngrade } from './downgrade.ts';
 import { tooManyFailures } from './failure-threshold.ts';
 import { imageRefusals } from './image-refusal.ts';
+import { underMaintenance } from './lifecycle-conditions.ts';
 import { heldByOthers } from './maintenance-lease.ts';
 import type { Member } from './member.ts';
 import type { NodeView } from './node-view.ts';
@@ -90,6 +91,7 @@ const NODE_GATES: readonly NodeGate[] = [
   tooManyBlocked,
   conditionGate,
   heldByOthers,
+  underMaintenance,
   drainWouldBeRefused,
 ];
 

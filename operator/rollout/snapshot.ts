@@ -9,6 +9,8 @@ export interface ConditionSnapshot {
   readonly status: string;
   /** Its lastTransitionTime or, on a Node that is cordoned or wears marks of ours, its lastHeartbeatTime if that is later. */
   readonly time?: string;
+  /** Kept of lifecycle conditions only. */
+  readonly reason?: string;
 }
 
 /** A Node, cut down to what a rollout depends on. */
@@ -159,4 +161,6 @@ export interface Snapshot {
   readonly dryRuns: ReadonlyMap<string, DryRunSnapshot>;
   /** By node name; absent where the operator was not told to take part in maintenance leases. */
   readonly leases?: ReadonlyMap<string, LeaseSnapshot>;
+  /** The operator was told to take part in the lifecycle conditions of Nodes. */
+  readonly lifecycle?: true;
 }

@@ -149,6 +149,13 @@ const EVENTS: readonly (readonly [string, Event])[] = [
     },
   ],
   [
+    'somebody says that they drain it',
+    (_, node) => {
+      node.conditions['DrainInProgress'] = { status: 'True', reason: 'KubectlDrainStarted' };
+      return () => void delete node.conditions['DrainInProgress'];
+    },
+  ],
+  [
     'the registry goes away',
     (world) => {
       world.registryDown = true;
@@ -161,6 +168,7 @@ const EVENTS: readonly (readonly [string, Event])[] = [
 function worldIn(phase: Phase, prepare: (world: World) => void): World {
   const world = new World(7);
   world.leases = new Map();
+  world.lifecycle = true;
   const policy = { drain: { timeoutSeconds: 15, timeoutAction: 'Skip' }, health: { minReadySeconds: 30 } };
   const rollout = { failureThreshold: 2 };
   world.addImage({ name: 'fleet', selector: { matchLabels: LABELS }, rollout, policy });

@@ -67,6 +67,7 @@ describe('An explanation', () => {
     for (let seed = 1; seed <= 60; seed++) {
       const world = new World(seed);
       if (seed % 2 === 0) world.leases = new Map();
+      world.lifecycle = seed % 3 === 0;
       world.rates = { ...NO_FAULTS, stageFails: 0.3, rollsBack: 0.1, refusal: 0.4, agentAway: 0.2 };
       world.addImage({ name: 'fleet', maxUnavailable: 1 + (seed % 3), policy: calendarOf(seed % CALENDARS) });
       for (let index = 0; index < 5; index++) world.addNode(`node-${index}`, {}, index === 1 ? 'arm64' : 'amd64');

@@ -41,8 +41,9 @@ export function maintainByOthers(world: World, node: string): void {
   const good = held !== undefined && held.renewed + held.seconds * 1000 > world.time;
   if (good && held.holder === OURS) {
     // By hand; nobody who keeps to the convention does so.
-    if (world.chance(0.3)) leases.delete(node);
-    return;
+    if (!world.chance(0.3)) return;
+    leases.delete(node);
+    if (world.chance(0.5)) return;
   }
   if (good && world.chance(0.4)) return void leases.delete(node);
   const seconds = world.pick([30, 120, 900, 3600]) ?? 30;

@@ -6,6 +6,7 @@ import { ARCHITECTURES, manifestOf, release } from './fixtures.ts';
 import { GATES } from './hook-stand-in.ts';
 import { maintainByOthers } from './lease-stand-in.ts';
 import { STEP_KINDS, stepsOfKind } from './step-promises.ts';
+import { workByOthers } from './lifecycle-stand-in.ts';
 import type { World, WorldNode } from './world.ts';
 
 const VERSIONS = ['v2', 'v3', 'v4'];
@@ -157,6 +158,9 @@ const DEEDS: readonly Deed[] = [
   },
   function maintain(world, node) {
     maintainByOthers(world, node.name);
+  },
+  function work(world, node) {
+    workByOthers(world, node);
   },
   function cutRegistry(world) {
     world.registryDown = !world.registryDown;

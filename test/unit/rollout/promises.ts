@@ -10,6 +10,7 @@ import { mayReboot } from './calendars.ts';
 import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { keepsLeases } from './lease-promises.ts';
 import { heldByUs } from './lease-stand-in.ts';
+import { isTold, keepsLifecycle } from './lifecycle-stand-in.ts';
 import { isSelected } from './selection.ts';
 import { keepsGates } from './gate-promises.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
@@ -44,6 +45,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   keepsQuarantine(snapshot, made);
   keepsGates(snapshot, made);
   keepsLeases(snapshot, made, world.time);
+  keepsLifecycle(snapshot, made);
   keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);
@@ -324,7 +326,8 @@ export function unfinished(world: World): readonly string[] {
   const targets = ARCHITECTURES.map((architecture) => manifestOf(version, architecture));
   const held = heldByUs(world);
   return [...world.nodes.values()]
-    .filter(({ name, machine, cordonedBy, marked, outdated, gated }) => {
+    .filter((node) => {
+      const { name, machine, cordonedBy, marked, outdated, gated } = node;
       const rollout = world.nodeOSes.get(name)?.status?.rollout;
       return (
         !targets.includes(machine.booted) ||
@@ -333,6 +336,7 @@ export function unfinished(world: World): readonly string[] {
         outdated ||
         gated ||
         held.includes(name) ||
+        isTold(node) ||
         rollout?.slotTime !== undefined ||
         rollout?.phase !== 'Updated'
       );

@@ -53,6 +53,7 @@ const fleets = fc.record({
   steps: fc.oneof({ weight: 2, arbitrary: fc.constant(-1) }, fc.nat(STEP_KINDS - 1)),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   leases: fc.boolean(),
+  lifecycle: fc.boolean(),
   staging: fc.record({
     mode: fc.constantFrom('Eager', 'AheadOfRollout'),
     lookahead: fc.constantFrom(1, 2, 5),
@@ -82,6 +83,7 @@ const faults: fc.Arbitrary<Rates> = fc.record({
 function worldOf(fleet: Fleet, newer = false): World {
   const world = new World(fleet.seed);
   if (fleet.leases) world.leases = new Map();
+  world.lifecycle = fleet.lifecycle;
   const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
   const { order, topology, gates } = fleet;
   const policy = { drain, staging, newNodes, health: { minReadySeconds, gates }, ...calendarOf(calendar) };
@@ -115,7 +117,7 @@ function comesToRest(world: World): void {
 }
 
 describe('The rollout planner, over random fleets', function () {
-  this.timeout(60_000);
+  this.timeout(Math.max(60_000, RUNS * 1500));
 
   it('brings every fleet without faults to the target, with no cordon of ours left behind', () => {
     fc.assert(

@@ -18,6 +18,7 @@ import { agentTurn } from './agent-stand-in.ts';
 import { hookTurn } from './hook-stand-in.ts';
 import { drainTurn, mark, tryTurn } from './drain-stand-in.ts';
 import { leasesSeen, leaseTurn, leaveLeasesAlone } from './lease-stand-in.ts';
+import { leaveNodesAlone, tellTurn } from './lifecycle-stand-in.ts';
 import type { WorldLease } from './lease-stand-in.ts';
 import { randomFrom } from './seeded-random.ts';
 import { imageOf, manifestOf, release } from './fixtures.ts';
@@ -113,6 +114,8 @@ export class World {
   readonly dryRuns = new Map<string, DryRunSnapshot>();
   /** By node; undefined: the operator takes no part in maintenance leases. */
   leases: Map<string, WorldLease> | undefined;
+  /** The operator takes part in lifecycle conditions. */
+  lifecycle = false;
   readonly events: string[] = [];
   /** What a reference means; a tag that moves is set anew. */
   readonly tags = new Map<string, string>();
@@ -205,6 +208,7 @@ export class World {
       nodeOSes: [...this.nodeOSes.values()],
       drains: new Map(this.drains),
       dryRuns: new Map(this.dryRuns),
+      ...(this.lifecycle && { lifecycle: true }),
       ...(this.leases && { leases: leasesSeen(this.leases) }),
     };
   }
@@ -291,6 +295,8 @@ export class World {
         if (node !== undefined) mark(node, action.marks);
         return node !== undefined;
       }
+      case 'TellLifecycle':
+        return tellTurn(this, action);
       case 'TakeLease':
       case 'GiveUpLease':
         return leaseTurn(this, action);
@@ -349,6 +355,7 @@ export class World {
     this.badDigests.clear();
     this.fatalDigests.clear();
     leaveLeasesAlone(this);
+    leaveNodesAlone(this);
     for (const node of this.nodes.values()) {
       node.brokenUntil = this.time;
       delete node.labels['treeline.dev/exclude'];
