@@ -1,5 +1,6 @@
 /** `spec.health` of an OSImage: when a node, or the fleet, counts as healthy. */
 import * as z from 'zod';
+import { healthCheckSchema } from './health-check.ts';
 
 /** How long a node waits for a gate whose `timeoutSeconds` is not given, in seconds. */
 export const GATE_TIMEOUT_SECONDS = 3600;
@@ -74,6 +75,12 @@ export const healthPolicySchema = z
       .max(86_400)
       .default(0)
       .describe('How long a node must stay Ready on the new image before its slot is freed, in seconds (default 0).'),
+    checks: z
+      .array(healthCheckSchema)
+      .max(16)
+      .default([])
+      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
+      .describe('What must be true of other objects in the cluster, at most 16 checks. Default: none.'),
     gates: z
       .array(gateSchema)
       .max(16)

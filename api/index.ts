@@ -2,6 +2,8 @@ export * from './condition.ts';
 export * from './constants.ts';
 export * from './custom-resource-definition.ts';
 export * from './drain-policy.ts';
+export { CHECK_TIMEOUT_SECONDS } from './health-check.ts';
+export type { HealthCheck } from './health-check.ts';
 export { GATE_TIMEOUT_SECONDS } from './health-policy.ts';
 export type { Gate } from './health-policy.ts';
 export * from './label-selector.ts';

@@ -56,7 +56,7 @@ export const rolloutPolicySchema = z
       .max(604_800)
       .default(3600)
       .describe(
-        'For how long nothing may move forward before the rollout counts as Stalled, in seconds (default 3600, 60 to 604800). Not counted: pauses, freezes, closed windows, awaited approvals, and soaks, boots and gates within their own times. It is a message only; the rollout goes on, and the condition goes away, by themselves.',
+        'For how long nothing may move forward before the rollout counts as Stalled, in seconds (default 3600, 60 to 604800). Not counted: pauses, freezes, closed windows, awaited approvals, and soaks, boots, gates and checks within their own times. It is a message only; the rollout goes on, and the condition goes away, by themselves.',
       ),
     failureThreshold: positiveIntOrPercentSchema
       .optional()

@@ -12,6 +12,7 @@ import type { MaintenanceLease } from './kube/maintenance-leases.ts';
 import { ObjectCache, type CachedObject } from './kube/object-cache.ts';
 import type { Node, Taint } from './kube/objects.ts';
 import type {
+  CheckSnapshot,
   DrainSnapshot,
   DryRunSnapshot,
   LeaseSnapshot,
@@ -62,6 +63,7 @@ export function takeSnapshot(
   },
   drainer: { readonly report: (node: string, slot: string) => DrainSnapshot | undefined },
   rehearsals: { readonly report: (node: string, candidate: string) => DryRunSnapshot | undefined },
+  checks: { readonly report: () => ReadonlyMap<string, CheckSnapshot> },
 ): Snapshot {
   const nodeOSes = byName(fleet.nodeOSes.values());
   const drains = new Map<string, DrainSnapshot>();
@@ -83,6 +85,7 @@ export function takeSnapshot(
     drains,
     dryRuns,
     ...(fleet.leases && { leases: leasesByNode(fleet.leases.values(), fleet.leaseNamespace ?? '') }),
+    checks: checks.report(),
   };
 }
 

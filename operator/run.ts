@@ -7,6 +7,8 @@ import { Rehearsals } from './drain/rehearsals.ts';
 import { OperatorError, messageOf } from './errors.ts';
 import { Executor } from './execution/executor.ts';
 import { cachesOf, createFleet, drainable, hasSynced, rehearsable, takeSnapshot } from './fleet.ts';
+import { CheckReader } from './health-checks/check-reader.ts';
+import { CheckedObjects } from './health-checks/checked-objects.ts';
 import { HealthEndpoints } from './health-endpoints.ts';
 import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
 import { ImageResolver } from './image-resolution/image-resolver.ts';
@@ -105,6 +107,13 @@ async function runOver(
     clock,
     logger,
   });
+  const objects = new CheckedObjects(connection, namespace);
+  const checks = new CheckReader({
+    read: (object, signal) => objects.read(object, signal),
+    onReport: wake,
+    clock,
+    logger,
+  });
   const lookup: ImageLookupOptions = { ...lookups, namespace, readSecret: (name) => api.getSecret(name) };
   const resolver = new ImageResolver({
     lookUp: (request, signal) => lookUpImage(lookup, request, signal),
@@ -114,12 +123,12 @@ async function runOver(
   });
   const pullSecretRole = new PullSecretRole(api);
   const onResult = metrics.action.bind(metrics);
-  const acting = { api, fleet, drainer, rehearsals, recorder, assertLeading, onResult, clock, logger };
+  const acting = { api, fleet, drainer, rehearsals, checks, recorder, assertLeading, onResult, clock, logger };
   const executor = new Executor({ ...acting, ...(leases && { leases }) });
   const loop = new PlanningLoop({
     mayPlan: () => isLeader() && watches.every((watch) => watch.isCurrent),
     catchUp: async (signal) => {
-      await Promise.all([drainer.stop(), rehearsals.stop()]);
+      await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop()]);
       pullSecretRole.forget();
       await Promise.all(watches.map((watch) => watch.refresh(signal)));
     },
@@ -127,7 +136,7 @@ async function runOver(
       resolver.follow(fleet.images.values());
       drainer.retain(drainable(fleet));
       rehearsals.retain(rehearsable(fleet));
-      const snapshot = takeSnapshot(fleet, resolver, drainer, rehearsals);
+      const snapshot = takeSnapshot(fleet, resolver, drainer, rehearsals, checks);
       return options.lifecycleConditions === true ? { ...snapshot, lifecycle: true } : snapshot;
     },
     plan,
@@ -184,7 +193,7 @@ async function runOver(
   const background = watches.map((watch) => watch.run(rest.signal));
   if (election !== undefined) background.push(election.run(rest.signal));
   await loop.run(signal);
-  await Promise.all([drainer.stop(), rehearsals.stop(), resolver.stop()]);
+  await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop(), resolver.stop()]);
   rest.abort();
   await Promise.all(background);
   await election?.release();

@@ -25,6 +25,7 @@ export interface Layout {
 
 /** What a cluster has that the tests depend on. Not the node lifecycle: nobody renews the leases of simulated nodes. */
 const CONTROLLERS = [
+  'clusterrole-aggregation-controller',
   'daemonset-controller',
   'deployment-controller',
   'disruption-controller',

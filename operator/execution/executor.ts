@@ -10,11 +10,13 @@ import type { Drainer } from '../drain/drainer.ts';
 import type { Rehearsals } from '../drain/rehearsals.ts';
 import { KubeError, OperatorError, isKubeError, messageOf, retryAfterMs } from '../errors.ts';
 import { slotOf, type Fleet } from '../fleet.ts';
+import type { CheckReader } from '../health-checks/check-reader.ts';
 import type { EventRecorder } from '../kube/event-recorder.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
 import type { MaintenanceLeaseApi } from '../kube/maintenance-leases.ts';
 import type { CachedObject, ObjectCache } from '../kube/object-cache.ts';
 import type { Action, Plan } from '../rollout/action.ts';
+import { checkKey } from '../rollout/checks.ts';
 import { cordon, mark, uncordon } from './cordon.ts';
 import { tellLifecycle } from './lifecycle-conditions.ts';
 import { giveUpLease, readLeaseAnew, takeLease } from './maintenance-leases.ts';
@@ -35,6 +37,7 @@ export interface ExecutorOptions {
   readonly leases?: MaintenanceLeaseApi;
   readonly drainer: Drainer;
   readonly rehearsals: Rehearsals;
+  readonly checks: CheckReader;
   readonly recorder: EventRecorder;
   /** Throws `OperatorError` `LeadershipLost` unless this replica may write now. */
   readonly assertLeading: () => void;
@@ -139,6 +142,8 @@ export class Executor {
         return this.#drain(action, drainer);
       case 'DryRun':
         return this.#rehearse(action);
+      case 'Check':
+        return this.#options.checks.request(action);
       case 'WriteImageStatus': {
         const held = fleet.images.get(action.name);
         if (held?.metadata.resourceVersion !== action.resourceVersion)
@@ -203,6 +208,7 @@ export class Executor {
         case 'WriteImageStatus':
           return await refresh(fleet.images, action.name, (name) => api.getOSImage(name));
         case 'DryRun':
+        case 'Check':
         case 'Emit':
           return;
       }
@@ -251,6 +257,8 @@ function subjectOf(action: Action): string {
     case 'WriteOrder':
     case 'WriteRollout':
       return `node/${action.name}`;
+    case 'Check':
+      return `check/${checkKey(action.image, action.check.name, action.about?.name)}`;
     case 'WriteImageStatus':
       return `osimage/${action.name}`;
     case 'Emit':

@@ -30,6 +30,8 @@ export interface CallOptions {
   readonly contentType?: string;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
+  /** A longer answer is not taken; absent: any. */
+  readonly maxBytes?: number;
 }
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -106,7 +108,7 @@ export class PooledConnection implements Connection {
     });
     let text;
     try {
-      text = await response.body.text();
+      text = await textOf(response.body, options.maxBytes ?? Infinity);
     } catch (error) {
       throw unreachable(`${method} ${path}`, error, timeout.aborted);
     }
@@ -204,6 +206,19 @@ export class PooledConnection implements Connection {
     }
     return this.#agent.agent;
   }
+}
+
+/** Throws, and lets go of the connection, as soon as the answer is longer than `maxBytes`. */
+async function textOf(body: AsyncIterable<Buffer> & { text(): Promise<string> }, maxBytes: number): Promise<string> {
+  if (maxBytes === Infinity) return body.text();
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new Error(`the answer is longer than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function isTimeout(reason: unknown): boolean {

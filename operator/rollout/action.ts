@@ -2,7 +2,7 @@
  * What the planner wants done. Each action is safe to repeat, is carried out on its own, and may be lost to a crash at
  * any point: the next plan, made from what the API then says, asks for what is still missing.
  */
-import type { Condition, NodeOSSpec, OSImageStatus, RolloutStatus } from '../../api/index.ts';
+import type { Condition, HealthCheck, NodeOSSpec, OSImageStatus, RolloutStatus } from '../../api/index.ts';
 import type { LifecycleCondition } from './lifecycle-conditions.ts';
 import type { DrainOrder } from './snapshot.ts';
 
@@ -24,6 +24,12 @@ export interface NodeMarks {
   readonly outdated?: boolean;
   /** Whether the Node wears our taint for nodes that have joined and are not on their target. */
   readonly gated?: boolean;
+}
+
+/** The node that a check may speak of. */
+export interface CheckedNode {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 export type Action =
@@ -61,6 +67,15 @@ export type Action =
   | { readonly kind: 'Drain'; readonly node: string; readonly how: DrainOrder }
   /** Ask how a drain as `how` says would go, without a pod leaving, and report it in `Snapshot.dryRuns`. */
   | { readonly kind: 'DryRun'; readonly node: string; readonly how: DrainOrder }
+  /** Find out whether `check` of the OSImage `image` is true, `about` a node where one is named, and report it in `Snapshot.checks`. */
+  | {
+      readonly kind: 'Check';
+      readonly image: string;
+      readonly check: HealthCheck;
+      readonly about?: CheckedNode;
+      /** An older answer does not do. */
+      readonly since?: string;
+    }
   | {
       readonly kind: 'WriteImageStatus';
       readonly name: string;

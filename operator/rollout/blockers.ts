@@ -60,6 +60,7 @@ export function obstaclesOf(
           ...drainBlockers(fleet, now),
           ...gateBlockers(fleet, now),
           ...leasesLost(ruled(fleet)),
+          ...fleet.unproven,
           ...silentAgents(fleet, now, wakes),
           ...budget(fleet),
         ]),

@@ -149,6 +149,8 @@ const HEARD: ReadonlySet<string> = new Set<BlockerType>([
   'TooManyBlocked',
   'MaintenanceLeaseHeld',
   'NodeUnderMaintenance',
+  'CheckForbidden',
+  'CheckFailed',
 ]);
 
 function allBlockers(fleet: ImageFleet, now: Date): readonly Explanation[] {

@@ -3,9 +3,10 @@
  * actions and the explanations are made from it, so that what is done and what is said cannot differ.
  */
 import { drainPolicySchema } from '../../api/index.ts';
-import type { NodeOS, OSImage, Phase } from '../../api/index.ts';
+import type { HealthCheck, NodeOS, OSImage, Phase } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
+import { answerTo, checkBlockers, checksAsked } from './checks.ts';
 import { controlPlaneAway, isControlPlane } from './control-plane-care.ts';
 import { waitingRole } from './control-plane-order.ts';
 import { isPassedOver } from './member.ts';
@@ -49,6 +50,10 @@ export interface ImageFleet {
   readonly heldBack: readonly Obstacle[];
   /** What keeps nodes from beginning to fetch the image. */
   readonly unstaged: readonly Obstacle[];
+  /** What keeps nodes that are back from being healthy, as far as objects of the cluster tell. */
+  readonly unproven: readonly Obstacle[];
+  /** Checks to be asked now, since nothing else keeps a node from a slot. */
+  readonly asked: readonly HealthCheck[];
   /** Names of the nodes that wait for a slot, in the order in which they get it. Worked out when it is asked for. */
   readonly queue: () => readonly string[];
 }
@@ -106,9 +111,11 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     for (const member of [...slots.granted, ...slots.tried, ...places.granted]) decided.set(member.node.name, member);
     // The next OSImage must know.
     away = [...away, ...slots.granted.flatMap(({ node }) => (isControlPlane(node) ? [{ node, holds: true }] : []))];
-    const { closed, heldBack } = slots;
+    const { closed, heldBack, asked } = slots;
+    const unproven = checkBlockers(members, image.object, snapshot.checks);
     const queue = () => inTurn(candidatesOf(members).map(viewed), turn).map(({ node }) => node.name);
-    return { image, choice, members, budget, halted, steps, closed, heldBack, unstaged: places.unstaged, queue };
+    const { unstaged } = places;
+    return { image, choice, members, budget, halted, steps, closed, heldBack, unstaged, unproven, asked, queue };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
   return {
@@ -195,11 +202,33 @@ export function viewOf(
     rebootTimeoutSeconds: spec?.reboot.timeoutSeconds ?? 0,
     minReadySeconds: spec?.health.minReadySeconds ?? 0,
     gates: spec?.health.gates ?? [],
+    ...(image === undefined ? UNCHECKED : checking(image, node.name, snapshot)),
     ...(image !== undefined && welcomesNewNodes(image) && { joinsLate: true as const }),
     ...(outOfTime && { outOfTime }),
     ...(lease && { lease }),
     now,
   };
+}
+
+/** Made once for each spec and status that is held: every node asks. */
+const afterNode = new WeakMap<OSImage, readonly HealthCheck[]>();
+
+/** Most fleets ask nothing, and each of their nodes is viewed in each plan. */
+const UNCHECKED: Pick<NodeView, 'checks' | 'answerTo'> = { checks: [], answerTo: () => undefined };
+
+function checking(image: OSImage, node: string, { checks: answers }: Snapshot): Pick<NodeView, 'checks' | 'answerTo'> {
+  const checks = checksAfterNode(image);
+  if (checks.length === 0) return UNCHECKED;
+  return { checks, answerTo: (check, since) => answerTo(answers, image.metadata.name, check, node, since) };
+}
+
+function checksAfterNode(image: OSImage): readonly HealthCheck[] {
+  let checks = afterNode.get(image);
+  if (checks === undefined) {
+    checks = checksAsked(image).filter(({ when }) => when.includes('AfterNode'));
+    afterNode.set(image, checks);
+  }
+  return checks;
 }
 
 /** The policy of nodes that are not drained. */

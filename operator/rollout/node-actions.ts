@@ -26,8 +26,23 @@ export function nodeActions(member: Member, view: NodeView | undefined): readonl
   return [
     ...writes(member, os, step, view),
     ...cordonActions(member, os, step, view),
+    ...checkActions(member, step),
     ...(step.rehearse === undefined ? [] : [{ kind: 'DryRun', node: node.name, how: step.rehearse } as const]),
   ];
+}
+
+function checkActions({ node, membership, os }: Member, { checks = [] }: Step): readonly Action[] {
+  if (membership.kind !== 'Ruled') return [];
+  const image = membership.image.object.metadata.name;
+  const { name, labels } = node;
+  const since = os?.status?.rollout?.backTime;
+  return checks.map((check) => ({
+    kind: 'Check',
+    image,
+    check,
+    about: { name, labels },
+    ...(since !== undefined && { since }),
+  }));
 }
 
 function writes(member: Member, os: NodeOS, step: Step, view: NodeView): readonly Action[] {

@@ -1,11 +1,11 @@
 /** One node as its phase sees it: everything that the decision about this node may depend on, and nothing of the others. */
 import { toTimestamp } from '../../api/index.ts';
-import type { DrainPolicy, Gate, NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
+import type { DrainPolicy, Gate, HealthCheck, NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
 import type { LeaseStanding } from './maintenance-lease.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { EventReason } from './reasons.ts';
 import { sameContent } from './same-content.ts';
-import type { DrainOrder, DrainSnapshot, NodeSnapshot } from './snapshot.ts';
+import type { CheckSnapshot, DrainOrder, DrainSnapshot, NodeSnapshot } from './snapshot.ts';
 
 /** Seconds without a word from the agent after which people are told: longer than an agent's restart, shorter than a pull may take. */
 export const AGENT_PATIENCE_SECONDS = 300;
@@ -24,6 +24,10 @@ export interface NodeView {
   readonly minReadySeconds: number;
   /** `spec.health.gates` of the OSImage. */
   readonly gates: readonly Gate[];
+  /** What `spec.health.checks` of the OSImage asks of the node after its reboot. */
+  readonly checks: readonly HealthCheck[];
+  /** The answer to one of `checks` that was read since then. */
+  readonly answerTo: (check: HealthCheck, since: string) => CheckSnapshot | undefined;
   /** A node that is new now has joined after all others were brought to the target. */
   readonly joinsLate?: true;
   /** The window or freeze that forbids a new approval now. */
@@ -51,6 +55,8 @@ export interface Step {
   readonly drain?: DrainOrder;
   /** Find out how the drain of the node would go. */
   readonly rehearse?: DrainOrder;
+  /** To be found out about the node now. */
+  readonly checks?: readonly HealthCheck[];
   /** The node could take a slot in this moment, if the fleet can spare it. */
   readonly awaitsSlot?: true;
   /** The node needs the image and could fetch it in this moment, if the fleet has a staging place for it. */

@@ -1,7 +1,8 @@
 /** How far a rollout has come, when it last moved, and when it will be done. */
 import { toTimestamp } from '../../api/index.ts';
-import type { Gate, OSImageStatus } from '../../api/index.ts';
+import type { Gate, HealthCheck, OSImageStatus } from '../../api/index.ts';
 import { ruled } from './blockers.ts';
+import { checkDeadline } from './checks.ts';
 import type { ImageFleet } from './fleet.ts';
 import { gateDeadline } from './gates.ts';
 import { broughtToStandstill, isMoving, rolloutState } from './rollout-state.ts';
@@ -69,7 +70,7 @@ function forward(before: Counts, counts: Counts): boolean {
   return counts.updated > before.updated || counts.updating > before.updating || holding(counts) > holding(before);
 }
 
-/** A soak, a boot and a gate have ends of their own, which may be later. */
+/** A soak, a boot, a gate and a check have ends of their own, which may be later. */
 function deadlineOf(fleet: ImageFleet, lastProgressTime: string): Date {
   const { rollout, health } = fleet.image.object.spec;
   const ends = ruled(fleet).flatMap(({ os }): number[] => {
@@ -78,7 +79,7 @@ function deadlineOf(fleet: ImageFleet, lastProgressTime: string): Date {
     if (phase === 'Rebooting' && rebootDeadline !== undefined) return [Date.parse(rebootDeadline)];
     const asked = phase === 'AwaitingGate' ? gateTime : phase === 'Verifying' ? backTime : undefined;
     const when = phase === 'AwaitingGate' ? 'BeforeReboot' : 'AfterReboot';
-    if (asked !== undefined) return gateEnds(health.gates, when, asked);
+    if (asked !== undefined) return [...gateEnds(health.gates, when, asked), ...checkEnds(health.checks, backTime)];
     return [];
   });
   return after(toTimestamp(new Date(Math.max(Date.parse(lastProgressTime), ...ends))), rollout.progressDeadlineSeconds);
@@ -86,6 +87,13 @@ function deadlineOf(fleet: ImageFleet, lastProgressTime: string): Date {
 
 function gateEnds(gates: readonly Gate[], when: Gate['when'], asked: string): number[] {
   return gates.flatMap((gate) => (gate.when === when ? (gateDeadline(gate, asked)?.getTime() ?? []) : []));
+}
+
+function checkEnds(checks: readonly HealthCheck[], backTime: string | undefined): number[] {
+  if (backTime === undefined) return [];
+  return checks.flatMap((check) =>
+    check.when.includes('AfterNode') ? (checkDeadline(check, backTime)?.getTime() ?? []) : [],
+  );
 }
 
 function estimate(fleet: ImageFleet, pace: number, lastProgressTime: string, now: Date): Date | undefined {

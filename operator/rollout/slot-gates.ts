@@ -6,6 +6,7 @@
 import type { NodeOS } from '../../api/index.ts';
 import { withinBudget } from './budget.ts';
 import type { Budget } from './budget.ts';
+import { invalidCheck } from './checks.ts';
 import { conditionGate } from './condition-gate.ts';
 import { controlPlaneBusy, oneOfControlPlane } from './control-plane-care.ts';
 import type { AwayNode } from './control-plane-care.ts';
@@ -79,6 +80,7 @@ const FLEET_GATES: readonly FleetGate[] = [
   outOfTime,
   windowTooShort,
   budgetOfZero,
+  invalidCheck,
 ];
 
 /** Gates that close for one node and leave the others alone; last, what a dry run said, which may be asked again. */

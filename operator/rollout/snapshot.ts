@@ -2,7 +2,7 @@
  * What the planner sees: one consistent picture of the API, with everything it may decide on and nothing else.
  * The shell in `operator/` builds it from its caches; tests build it by hand.
  */
-import type { LabelSelector, NodeOS, OSImage, Release } from '../../api/index.ts';
+import type { HealthCheck, LabelSelector, NodeOS, OSImage, Release } from '../../api/index.ts';
 
 /** A condition of a Node other than `Ready`. */
 export interface ConditionSnapshot {
@@ -147,6 +147,18 @@ export interface LeaseSnapshot {
   readonly end?: Date;
 }
 
+/** What a check of `spec.health.checks` came to. */
+export interface CheckSnapshot {
+  /** The check that was asked; one that was changed since has not been. */
+  readonly check: HealthCheck;
+  /** When the reading of its objects began. */
+  readonly readTime: Date;
+  /** `Readable`: its objects could be read, and no node was named to ask about. `Unreadable`: they could not. */
+  readonly verdict: 'True' | 'False' | 'Readable' | 'Forbidden' | 'Unreadable';
+  /** What stands in the way, and what to do, in sentences; may be empty. */
+  readonly message: string;
+}
+
 /**
  * Must show every write that the operator itself has made (to NodeOSes, Nodes and Leases): a slot or a cordon that the
  * caches have not seen yet would be given a second time to somebody else.
@@ -163,4 +175,6 @@ export interface Snapshot {
   readonly leases?: ReadonlyMap<string, LeaseSnapshot>;
   /** The operator was told to take part in the lifecycle conditions of Nodes. */
   readonly lifecycle?: true;
+  /** By `checkKey`; absent for what was not asked, or whose answer is too old to be believed. */
+  readonly checks: ReadonlyMap<string, CheckSnapshot>;
 }

@@ -23,7 +23,7 @@ import { bootOrder, discardOrder, observeOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
 import { flight, heldFields } from './carried.ts';
 import { grounded } from './leaving.ts';
-import { isProven, prove } from './proving.ts';
+import { proofOf, prove } from './proving.ts';
 import { UPDATED_MESSAGE, start, startAfterRest } from './start.ts';
 
 /** Rebooting: deadline and boot ID are durable; the approval is out, or goes out now. */
@@ -87,8 +87,8 @@ export function failedBoot(view: NodeView, target: NodeTarget, rollout: RolloutS
 export function verifying(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
   const { os, now } = view;
   if (bootedDigest(os) !== target.digest) return rolledBack(view, target, rollout);
-  if (isBack(view, rollout) && !isProven(view, rollout)) return prove(view, target, rollout);
   if (isBack(view, rollout)) {
+    if (proofOf(view, rollout) !== 'Proven') return prove(view, target, rollout);
     return {
       rollout: enter(view, 'Soaking', target.digest, soakMessage(view), {
         ...flight(rollout),
@@ -125,14 +125,17 @@ export function soaking(view: NodeView, target: NodeTarget, rollout: RolloutStat
       cordon: 'Leave',
     };
   }
-  if (!isProven(view, rollout)) return prove(view, target, rollout);
+  const proof = proofOf(view, rollout);
+  if (proof === 'Disproven') return prove(view, target, rollout);
   const since = rollout.healthySince ?? toTimestamp(now);
   const end = after(since, view.minReadySeconds);
   const rollout_ = enter(view, 'Soaking', target.digest, soakMessage(view), {
     ...flight(rollout),
     healthySince: since,
   });
-  if (!passed(end, now)) return { rollout: rollout_, order, cordon: 'Leave', wake: end };
+  const checks = view.checks.length > 0 && { checks: view.checks };
+  if (!passed(end, now)) return { rollout: rollout_, order, cordon: 'Leave', wake: end, ...checks };
+  if (proof === 'Unknown') return { rollout: rollout_, order, cordon: 'Leave', ...checks };
   if (ownsCordon(view)) return { rollout: rollout_, order, cordon: 'Release' };
   return {
     rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, {

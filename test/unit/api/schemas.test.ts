@@ -111,7 +111,7 @@ describe('the schemas in code', () => {
       progressDeadlineSeconds: 3600,
     });
     assert.deepEqual(spec.reboot, { timeoutSeconds: 900 });
-    assert.deepEqual(spec.health, { minReadySeconds: 0, gates: [] });
+    assert.deepEqual(spec.health, { minReadySeconds: 0, checks: [], gates: [] });
     assert.equal(spec.image.updatePolicy, 'Manual');
   });
 

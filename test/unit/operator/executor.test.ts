@@ -9,6 +9,7 @@ import { Executor } from '../../../operator/execution/executor.ts';
 import { rolloutPatch } from '../../../operator/execution/node-os-writes.ts';
 import { createFleet, type Fleet } from '../../../operator/fleet.ts';
 import type { CallOptions, Connection, Method } from '../../../operator/kube/connection.ts';
+import { CheckReader } from '../../../operator/health-checks/check-reader.ts';
 import { EventRecorder } from '../../../operator/kube/event-recorder.ts';
 import { KubeApi } from '../../../operator/kube/kube-api.ts';
 import { trimNode } from '../../../operator/kube/objects.ts';
@@ -86,6 +87,12 @@ describe('the executor', () => {
       rehearsals: new Rehearsals({
         listPods: async () => [],
         tryEvict: async () => undefined,
+        onReport: () => undefined,
+        clock,
+        logger,
+      }),
+      checks: new CheckReader({
+        read: async () => ({ objects: [] }),
         onReport: () => undefined,
         clock,
         logger,

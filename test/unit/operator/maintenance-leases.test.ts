@@ -139,7 +139,7 @@ describe('the picture of maintenance leases', () => {
       leaseOf({ ...spec, holderIdentity: 'x' }, '5', 'pod-e'),
     ];
     fleet.leases?.replace(raw.map(trimMaintenanceLease), '5');
-    const { leases } = takeSnapshot(fleet, images, nothing, nothing);
+    const { leases } = takeSnapshot(fleet, images, nothing, nothing, { report: () => new Map() });
     const end = new Date('2026-01-01T00:01:00Z');
     assert.deepEqual(
       [...(leases ?? [])].map(([node, lease]) => [node, lease.holder, lease.ours, lease.end]),
@@ -154,6 +154,6 @@ describe('the picture of maintenance leases', () => {
   });
 
   it('is absent where the operator takes no part in them', () => {
-    assert.equal('leases' in takeSnapshot(createFleet(), images, nothing, nothing), false);
+    assert.equal('leases' in takeSnapshot(createFleet(), images, nothing, nothing, { report: () => new Map() }), false);
   });
 });

@@ -7,7 +7,14 @@ import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { FakeClock } from './fake-clock.ts';
 
 const logger = pino({ level: 'silent' });
-const EMPTY: Snapshot = { images: [], nodes: [], nodeOSes: [], drains: new Map(), dryRuns: new Map() };
+const EMPTY: Snapshot = {
+  images: [],
+  nodes: [],
+  nodeOSes: [],
+  drains: new Map(),
+  dryRuns: new Map(),
+  checks: new Map(),
+};
 
 describe('the planning loop', () => {
   let clock: FakeClock;

@@ -27,6 +27,8 @@ const PHASES: readonly (readonly [string, Phase, (world: World) => void])[] = [
   ['Verifying', 'Verifying', () => undefined],
   ['waiting for a gate in Verifying', 'Verifying', (world) => withGate(world, 'AfterReboot')],
   ['Failed by a gate', 'Failed', (world) => withGate(world, 'AfterReboot', 'Fail')],
+  ['waiting for a check in Verifying', 'Verifying', (world) => withCheck(world, 0)],
+  ['Failed by a check', 'Failed', (world) => withCheck(world, 20)],
   ['Soaking', 'Soaking', () => undefined],
   ['Updated', 'Updated', () => undefined],
 ];
@@ -41,6 +43,18 @@ function withGate(world: World, when: 'BeforeReboot' | 'AfterReboot', timeoutAct
     rollout: { ...spec.rollout, maxUnavailable: 2 },
   }));
   world.rates = { ...NO_FAULTS, hookAway: 1 };
+}
+
+/** What a check reads is not so, but can be read. */
+function withCheck(world: World, timeoutSeconds: number): void {
+  const object = { apiVersion: 'apps/v1', kind: 'Deployment', namespace: 'shop', name: 'store' };
+  const check = { name: 'store', when: ['AfterNode' as const], object, expression: 'object.ok', timeoutSeconds };
+  world.edit('fleet', (spec) => ({
+    ...spec,
+    health: { ...spec.health, checks: [check] },
+    rollout: { ...spec.rollout, maxUnavailable: 2 },
+  }));
+  world.checkedFrom = (node) => (node === undefined ? 'Readable' : 'False');
 }
 
 type Event = (world: World, node: WorldNode) => (() => void) | void;
@@ -211,6 +225,7 @@ for (const [moment, phase, prepare] of PHASES) {
         const undo = happen(world, node);
         run(world, 20);
         world.rates = NO_FAULTS;
+        delete world.checkedFrom;
         run(world, 20);
         undo?.();
         world.settle(keepsItsPromises, 1500);
@@ -240,6 +255,7 @@ describe('A fleet whose OSImage is deleted', () => {
       world.images.delete('fleet');
       run(world, 30);
       world.rates = NO_FAULTS;
+      delete world.checkedFrom;
       world.settle(keepsItsPromises, 1500);
       assert.deepEqual([...world.nodeOSes.keys()], []);
       assert.deepEqual(leftBehind(world), []);

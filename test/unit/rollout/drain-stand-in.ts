@@ -28,9 +28,9 @@ export function tryTurn(world: World, name: string, how: DrainOrder): void {
   world.dryRuns.set(name, { how, refusals });
 }
 
-/** True for what only looks at pods: a plan of such actions changes nothing in the API but pods. */
+/** True for what only looks at pods and other objects: a plan of such actions changes nothing in the API but pods. */
 export function isLook({ kind }: Action): boolean {
-  return kind === 'Drain' || kind === 'DryRun';
+  return kind === 'Drain' || kind === 'DryRun' || kind === 'Check';
 }
 
 /** Puts on a Node, or takes off, what a write of ours says. */

@@ -7,6 +7,7 @@ import { stageOrder } from '../../../operator/rollout/order.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
+import { isLook } from './drain-stand-in.ts';
 import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf } from './fixtures.ts';
 import { somethingHappens } from './people.ts';
 import { NO_FAULTS, World } from './world.ts';
@@ -46,7 +47,7 @@ function recorded({ images, nodes, nodeOSes }: Pick<Snapshot, 'images' | 'nodes'
 function written(image: OSImage, nodes: readonly NodeSnapshot[], nodeOSes: readonly NodeOS[]): Snapshot {
   const resolved = imageOf();
   const given = { ...resolved, object: image };
-  const snapshot = { images: [given], nodes, nodeOSes, drains: new Map(), dryRuns: new Map() };
+  const snapshot = { images: [given], nodes, nodeOSes, drains: new Map(), dryRuns: new Map(), checks: new Map() };
   const write = plan(snapshot, NOW).actions.find((action) => action.kind === 'WriteImageStatus');
   const object = write === undefined ? image : { ...image, status: write.status };
   return recorded({ images: [{ ...given, object }], nodes, nodeOSes });
@@ -80,7 +81,7 @@ describe('An explanation', () => {
       for (let round = 0; round < 60; round++)
         for (const action of plan(world.snapshot(), world.now).actions) world.execute(action);
       const snapshot = world.snapshot();
-      const spoken = plan(snapshot, world.now).actions.every(({ kind }) => kind === 'Drain' || kind === 'DryRun');
+      const spoken = plan(snapshot, world.now).actions.every(isLook);
       assert.ok(spoken, `seed ${seed} does not come to rest`);
       const explained = explainImage(recorded(snapshot), 'fleet', world.now);
       const said = world.images.get('fleet')?.status?.blockers ?? [];

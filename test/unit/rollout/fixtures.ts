@@ -143,5 +143,5 @@ export const EXCLUDED = { labels: { [EXCLUDE_LABEL]: '' } } as const;
 export function snapshotOf(parts: Partial<Snapshot>): Snapshot {
   const { nodes = [] } = parts;
   const dryRuns = new Map(nodes.map(({ name }) => [name, { refusals: [] }]));
-  return { images: [imageOf()], nodes, nodeOSes: [], drains: new Map(), dryRuns, ...parts };
+  return { images: [imageOf()], nodes, nodeOSes: [], drains: new Map(), dryRuns, checks: new Map(), ...parts };
 }

@@ -116,7 +116,8 @@ describe('Slots', () => {
       names.map((name) => {
         const os = nodeOSOf(name, { rollout: { attempts: attempts(name) } });
         const policy = { drainPolicy: drainPolicySchema.parse({}), rebootTimeoutSeconds: 1, minReadySeconds: 0 };
-        return { node: nodeOf(name), os, drain: undefined, alone: false, ...policy, gates: [], now: NOW };
+        const health = { gates: [], checks: [], answerTo: () => undefined };
+        return { node: nodeOf(name), os, drain: undefined, alone: false, ...policy, ...health, now: NOW };
       });
     const all = [withinBudget({ max: 100, unavailable: new Set<string>() })];
     const turn = turnOf(imageOf().object, digestOf('v2'));

@@ -2,6 +2,7 @@
 import { CONTROL_PLANE_LABEL, EXCLUDE_LABEL, toTimestamp } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
+import { CHECKS } from './check-stand-in.ts';
 import { ARCHITECTURES, manifestOf, release } from './fixtures.ts';
 import { GATES } from './hook-stand-in.ts';
 import { maintainByOthers } from './lease-stand-in.ts';
@@ -135,6 +136,10 @@ const DEEDS: readonly Deed[] = [
   function changeGates(world) {
     const gates = [...(world.pick(GATES) ?? [])];
     world.edit('fleet', (spec) => ({ ...spec, health: { ...spec.health, gates } }));
+  },
+  function changeChecks(world) {
+    const checks = [...(world.pick(CHECKS) ?? [])];
+    world.edit('fleet', (spec) => ({ ...spec, health: { ...spec.health, checks } }));
   },
   function freeze(world) {
     const start = world.time + Math.floor(world.random() * 600) * 1000;

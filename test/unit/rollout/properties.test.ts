@@ -6,6 +6,7 @@ import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
 import { isLook } from './drain-stand-in.ts';
 import { manifestOf } from './fixtures.ts';
+import { CHECKS } from './check-stand-in.ts';
 import { GATES } from './hook-stand-in.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
 import { STEP_KINDS, stepsOfKind } from './step-promises.ts';
@@ -51,6 +52,7 @@ const fleets = fc.record({
     [{ key: 'zone', maxUnavailable: '50%', maxDomainsInProgress: 1 }],
   ),
   steps: fc.oneof({ weight: 2, arbitrary: fc.constant(-1) }, fc.nat(STEP_KINDS - 1)),
+  checks: fc.oneof({ weight: 2, arbitrary: fc.constant(CHECKS[0]) }, fc.constantFrom(...CHECKS)),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   leases: fc.boolean(),
   lifecycle: fc.boolean(),
@@ -77,6 +79,7 @@ const faults: fc.Arbitrary<Rates> = fc.record({
   people: rate(0.15),
   refusal: rate(0.7),
   hookAway: rate(0.8),
+  checkFails: rate(0.8),
 });
 
 /** With `newer`, every other node runs a newer image than the target at first. */
@@ -85,8 +88,8 @@ function worldOf(fleet: Fleet, newer = false): World {
   if (fleet.leases) world.leases = new Map();
   world.lifecycle = fleet.lifecycle;
   const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
-  const { order, topology, gates } = fleet;
-  const policy = { drain, staging, newNodes, health: { minReadySeconds, gates }, ...calendarOf(calendar) };
+  const { order, topology, gates, checks } = fleet;
+  const policy = { drain, staging, newNodes, health: { minReadySeconds, gates, checks }, ...calendarOf(calendar) };
   const steps = fleet.steps < 0 || fleet.nodes === 0 ? [] : stepsOfKind(fleet.steps);
   const rollout = { maxBlocked, order, topology, steps, ...failure };
   world.addImage({ name: 'fleet', maxUnavailable, rollout, policy });

@@ -7,6 +7,7 @@ import { toTimestamp } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type {
+  CheckSnapshot,
   ConditionSnapshot,
   DrainSnapshot,
   DryRunSnapshot,
@@ -15,6 +16,7 @@ import type {
   Snapshot,
 } from '../../../operator/rollout/snapshot.ts';
 import { agentTurn } from './agent-stand-in.ts';
+import { checkTurn } from './check-stand-in.ts';
 import { hookTurn } from './hook-stand-in.ts';
 import { drainTurn, mark, tryTurn } from './drain-stand-in.ts';
 import { leasesSeen, leaseTurn, leaveLeasesAlone } from './lease-stand-in.ts';
@@ -43,6 +45,8 @@ export interface Rates {
   readonly refusal: number;
   /** The hook behind the gates does not answer a node's question, or says no. */
   readonly hookAway: number;
+  /** A check is read and is not true, or cannot be read. */
+  readonly checkFails: number;
 }
 
 export const NO_FAULTS: Rates = {
@@ -57,6 +61,7 @@ export const NO_FAULTS: Rates = {
   people: 0,
   refusal: 0,
   hookAway: 0,
+  checkFails: 0,
 };
 
 export interface Machine {
@@ -116,10 +121,13 @@ export class World {
   leases: Map<string, WorldLease> | undefined;
   /** The operator takes part in lifecycle conditions. */
   lifecycle = false;
+  readonly checks = new Map<string, CheckSnapshot>();
   readonly events: string[] = [];
   /** What a reference means; a tag that moves is set anew. */
   readonly tags = new Map<string, string>();
   registryDown = false;
+  /** What every check comes to, about a node or about none; absent: what the dice say. */
+  checkedFrom?: (node: string | undefined) => CheckSnapshot['verdict'];
   /** Manifest digests of images that no node can stage. */
   readonly badDigests = new Set<string>();
   /** Manifest digests of images that every host falls back from. */
@@ -210,6 +218,7 @@ export class World {
       dryRuns: new Map(this.dryRuns),
       ...(this.lifecycle && { lifecycle: true }),
       ...(this.leases && { leases: leasesSeen(this.leases) }),
+      checks: new Map(this.checks),
     };
   }
 
@@ -306,6 +315,9 @@ export class World {
       case 'DryRun':
         tryTurn(this, action.node, action.how);
         return true;
+      case 'Check':
+        checkTurn(this, action);
+        return true;
       case 'Emit':
         this.events.push(`${action.regarding.name} ${action.reason}`);
         return true;
@@ -345,6 +357,7 @@ export class World {
     }
     // An answer is not believed for long.
     for (const name of this.dryRuns.keys()) if (this.chance(0.3)) this.dryRuns.delete(name);
+    for (const key of this.checks.keys()) if (this.chance(0.3)) this.checks.delete(key);
     for (const name of this.drains.keys()) if (!this.nodes.has(name)) this.drains.delete(name);
   }
 

@@ -1,0 +1,53 @@
+/**
+ * The expressions of `spec.health.checks`, compiled and checked for their types. What is no expression, or names what is not
+ * there, is known before anything is read.
+ */
+import { Environment } from '@marcbachmann/cel-js';
+import type { HealthCheck } from '../../api/index.ts';
+
+/** Some five times what a person would write; what is longer is refused. */
+const LIMITS = { maxAstNodes: 500, maxDepth: 40, maxListElements: 100, maxMapEntries: 100, maxCallArguments: 16 };
+
+export type CompiledCheck =
+  | { readonly evaluate: (variables: Readonly<Record<string, unknown>>) => unknown }
+  /** Why it cannot be used, as a sentence without its full stop. */
+  | { readonly invalid: string };
+
+/** Compiled once for each check of a spec that is held. */
+const compiled = new WeakMap<HealthCheck, CompiledCheck>();
+
+/** The expression of `check`, ready to be evaluated, or why it cannot be. */
+export function compileCheck(check: HealthCheck): CompiledCheck {
+  let known = compiled.get(check);
+  if (known === undefined) {
+    known = compile(check);
+    compiled.set(check, known);
+  }
+  return known;
+}
+
+/** True when the expression may speak of the node that has just been rebooted. */
+export function isAboutNode({ when }: HealthCheck): boolean {
+  return when.every((moment) => moment === 'AfterNode');
+}
+
+function compile(check: HealthCheck): CompiledCheck {
+  const environment = new Environment({ limits: LIMITS }).registerVariable('objects', 'list<dyn>');
+  if (check.object.name !== undefined) environment.registerVariable('object', 'dyn');
+  if (isAboutNode(check)) environment.registerVariable('node', 'map<string, dyn>');
+  try {
+    const { valid, type, error } = environment.check(check.expression);
+    if (!valid) return { invalid: sentence(error) };
+    if (type !== 'bool' && type !== 'dyn') return { invalid: `it is of type ${type}, and must be bool` };
+    const evaluate = environment.parse(check.expression);
+    return { evaluate: (variables) => evaluate({ ...variables }) };
+  } catch (error) {
+    return { invalid: sentence(error) };
+  }
+}
+
+/** The first line: the others draw the place. */
+function sentence(error: unknown): string {
+  const [first = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+  return first.slice(0, 300);
+}
