@@ -12,10 +12,10 @@ export type Rank = (view: NodeView) => number;
 
 /** How the nodes of one OSImage are put in order for one target. */
 export interface Turn {
-  /** Of the target. */
-  readonly digest: string;
   /** Most important first. */
   readonly ranks: readonly Rank[];
+  /** Where no rank tells nodes apart; worked out once for each node, however often a plan asks. */
+  readonly place: Rank;
 }
 
 /** The order of `spec.rollout.order` for the target `digest`, in which domains that have begun are finished. */
@@ -40,7 +40,7 @@ export function turnOf(image: OSImage, digest: string, topologies: readonly Topo
         ranks.push(({ node }) => -wholeNumber(node.labels[label]));
     }
   }
-  return { digest, ranks };
+  return { ranks, place: placeFor(digest) };
 }
 
 /**
@@ -48,13 +48,24 @@ export function turnOf(image: OSImage, digest: string, topologies: readonly Topo
  * after the other and always try a new image on the same machine first. The order is fixed for one digest, so that a
  * restarted operator goes on with it, and another for the next.
  */
-export function inTurn(candidates: readonly NodeView[], { digest, ranks }: Turn): readonly NodeView[] {
+export function inTurn(candidates: readonly NodeView[], { ranks, place }: Turn): readonly NodeView[] {
   const keyed = candidates.map((view) => ({
     view,
-    key: [...ranks.map((rank) => rank(view)), stableHash(`${view.node.uid} ${digest}`)],
+    key: [...ranks.map((rank) => rank(view)), place(view)],
   }));
   keyed.sort((left, right) => compare(left.key, right.key) || (left.view.node.name < right.view.node.name ? -1 : 1));
   return keyed.map(({ view }) => view);
+}
+
+function placeFor(digest: string): Rank {
+  const places = new Map<string, number>();
+  return ({ node }) => {
+    const known = places.get(node.uid);
+    if (known !== undefined) return known;
+    const place = stableHash(`${node.uid} ${digest}`);
+    places.set(node.uid, place);
+    return place;
+  };
 }
 
 function compare(left: readonly number[], right: readonly number[]): number {
