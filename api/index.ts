@@ -13,6 +13,7 @@ export * from './os-image-status.ts';
 export * from './os-image.ts';
 export * from './release-order.ts';
 export type { RolloutStep, StepStatus } from './rollout-steps.ts';
+export type { SlotGrowth } from './slot-growth.ts';
 export { slotOrderSchema } from './slot-order.ts';
 export type { TopologyBudget } from './topology-budget.ts';
 export type { Freeze, MaintenanceWindow, TimedAction } from './windows.ts';

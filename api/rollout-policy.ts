@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { intOrPercentSchema, positiveIntOrPercentSchema } from './int-or-percent.ts';
 import { approvedStepSchema, rolloutStepsSchema } from './rollout-steps.ts';
 import { slotOrderSchema } from './slot-order.ts';
+import { slotGrowthSchema } from './slot-growth.ts';
 import { topologySchema } from './topology-budget.ts';
 
 const pauseRequestSchema = z.strictObject({
@@ -45,6 +46,7 @@ export const rolloutPolicySchema = z
     order: slotOrderSchema,
     steps: rolloutStepsSchema,
     approvedStep: approvedStepSchema.optional(),
+    growth: slotGrowthSchema.optional(),
     maxBlocked: intOrPercentSchema
       .default('10%')
       .describe(

@@ -44,6 +44,7 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   StepSoaking: 'Time',
   StepIncomplete: 'OtherNodes',
   OutOfTurn: 'OtherNodes',
+  GrowthSpent: 'OtherNodes',
   DomainsInProgress: 'OtherNodes',
   DomainBudgetSpent: 'OtherNodes',
   ControlPlaneUnavailable: 'Person',

@@ -8,11 +8,11 @@ import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
 import { answerTo, checkBlockers, checksAsked } from './checks.ts';
 import { controlPlaneAway, isControlPlane } from './control-plane-care.ts';
-import { waitingRole } from './control-plane-order.ts';
 import { isPassedOver } from './member.ts';
 import type { Member } from './member.ts';
 import { failuresAmong } from './failure.ts';
 import { failureThreshold } from './failure-threshold.ts';
+import type { Growth } from './growth.ts';
 import { closedToJoining, welcomesNewNodes } from './joining.ts';
 import { standingOf } from './maintenance-lease.ts';
 import { membershipOf, rulingImages } from './membership.ts';
@@ -21,6 +21,7 @@ import { follow, hold } from './node-step.ts';
 import type { NodeView } from './node-view.ts';
 import { leave } from './phases/leaving.ts';
 import type { Obstacle } from './obstacle.ts';
+import { orderingOf } from './ordering.ts';
 import { hasRefuge } from './refuge.ts';
 import type { Candidate } from './slot-gates.ts';
 import { candidatesOf, grantSlots } from './slot-grants.ts';
@@ -29,10 +30,8 @@ import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
 import { mayRebootNow } from './time/time-gates.ts';
 import type { NodeTarget, TargetChoice } from './target.ts';
-import { isTaken, stepsOf } from './steps.ts';
 import type { Steps } from './steps.ts';
-import { topologiesOf } from './topology-budget.ts';
-import { inTurn, turnOf } from './turn.ts';
+import { inTurn } from './turn.ts';
 
 export interface ImageFleet {
   readonly image: ImageSnapshot;
@@ -44,6 +43,8 @@ export interface ImageFleet {
   readonly halted: boolean;
   /** Where in its canaries and waves the rollout is. */
   readonly steps: Steps | undefined;
+  /** How many slots there may be at once, besides the budgets. */
+  readonly growth: Growth | undefined;
   /** What keeps every node of the OSImage from getting a slot. */
   readonly closed: readonly Obstacle[];
   /** What keeps single nodes from getting one, while others may. */
@@ -96,16 +97,9 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
       nodeOSes,
     );
     const halted = failuresAmong(members).length >= failureThreshold(image.object, members.length);
-    const topologies = topologiesOf(image.object, members);
-    const turn = turnOf(image.object, choice.target?.digest ?? '', topologies);
-    const steps = stepsOf(image, choice, members, now);
-    const waits = waitingRole(
-      image,
-      members.filter(({ node }) => isTaken(steps, node)),
-    );
+    const ordering = orderingOf(image, choice, members, away, now);
     const passedOver = members.filter(isPassedOver);
-    const order = { turn, away, waits, steps, topologies };
-    const view = { image, choice, members, budget, halted, passedOver, ...order, snapshot, viewed, now };
+    const view = { image, choice, members, budget, halted, passedOver, ...ordering, snapshot, viewed, now };
     const slots = grantSlots(view);
     const places = grantPlaces(view, slots);
     for (const member of [...slots.granted, ...slots.tried, ...places.granted]) decided.set(member.node.name, member);
@@ -113,9 +107,11 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     away = [...away, ...slots.granted.flatMap(({ node }) => (isControlPlane(node) ? [{ node, holds: true }] : []))];
     const { closed, heldBack, asked } = slots;
     const unproven = checkBlockers(members, image.object, snapshot.checks);
-    const queue = () => inTurn(candidatesOf(members).map(viewed), turn).map(({ node }) => node.name);
+    const queue = () => inTurn(candidatesOf(members).map(viewed), ordering.turn).map(({ node }) => node.name);
     const { unstaged } = places;
-    return { image, choice, members, budget, halted, steps, closed, heldBack, unstaged, unproven, asked, queue };
+    const { steps, growth } = ordering;
+    const bounds = { budget, steps, growth };
+    return { image, choice, members, ...bounds, halted, closed, heldBack, unstaged, unproven, asked, queue };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
   return {

@@ -97,14 +97,14 @@ function checkEnds(checks: readonly HealthCheck[], backTime: string | undefined)
 }
 
 function estimate(fleet: ImageFleet, pace: number, lastProgressTime: string, now: Date): Date | undefined {
-  const { members, budget, image } = fleet;
+  const { members, budget, growth, image } = fleet;
   const remaining = ruled(fleet).filter((member) => !isUpdated(member)).length;
   const slots = members.flatMap(({ os }) => {
     const slotTime = os !== undefined && holdsSlot(os) ? os.status?.rollout?.slotTime : undefined;
     return slotTime === undefined ? [] : [Date.parse(slotTime)];
   });
   const others = budget.unavailable.size - slots.length;
-  const atOnce = Math.max(1, budget.max - others);
+  const atOnce = Math.max(1, Math.min(budget.max - others, growth?.slots ?? Infinity));
   const since = slots.length === 0 ? new Date(lastProgressTime) : new Date(Math.min(...slots));
   return estimatedEnd(image.object, { remaining, atOnce, pace, since }, now);
 }

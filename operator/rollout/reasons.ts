@@ -107,6 +107,7 @@ export const BLOCKER_TYPES = [
   'StepSoaking',
   'StepIncomplete',
   'OutOfTurn',
+  'GrowthSpent',
   'DomainsInProgress',
   'DomainBudgetSpent',
   'ControlPlaneUnavailable',

@@ -9,35 +9,32 @@ import type { Budget } from './budget.ts';
 import { invalidCheck } from './checks.ts';
 import { conditionGate } from './condition-gate.ts';
 import { controlPlaneBusy, oneOfControlPlane } from './control-plane-care.ts';
-import type { AwayNode } from './control-plane-care.ts';
 import { outOfTurn } from './control-plane-order.ts';
-import type { WaitingRole } from './control-plane-order.ts';
 import { fleetDowngrade } from './downgrade.ts';
 import { tooManyFailures } from './failure-threshold.ts';
+import { growthSpent, withinGrowth } from './growth.ts';
 import { imageRefusals } from './image-refusal.ts';
 import { underMaintenance } from './lifecycle-conditions.ts';
 import { heldByOthers } from './maintenance-lease.ts';
 import type { Member } from './member.ts';
 import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
+import type { Ordering } from './ordering.ts';
 import { whoPauses } from './pause.ts';
 import { wouldBeRefused } from './rehearsal.ts';
 import { resting } from './resting-gate.ts';
 import type { SlotLimit } from './slots.ts';
 import { stepNotOpen, withinSteps } from './steps.ts';
-import type { Steps } from './steps.ts';
 import { tooManyBlocked } from './too-many-blocked.ts';
 import type { ImageSnapshot, Snapshot } from './snapshot.ts';
 import type { TargetChoice } from './target.ts';
 import { noRoomInDomain, withinTopology } from './topology-budget.ts';
-import type { Topology } from './topology-budget.ts';
 import { secondsPerNode } from './time/pace.ts';
 import { remainingTime } from './time/short-window.ts';
 import { mayRebootNow } from './time/time-gates.ts';
-import type { Turn } from './turn.ts';
 
 /** What a gate may look at: one OSImage with its nodes, before any slot of this plan is granted. */
-export interface GateView {
+export interface GateView extends Ordering {
   readonly image: ImageSnapshot;
   readonly choice: TargetChoice;
   readonly members: readonly Member[];
@@ -47,16 +44,6 @@ export interface GateView {
   /** Those of `members` that were passed over: counted once, not by the gate of each candidate. */
   readonly passedOver: readonly Member[];
   readonly snapshot: Snapshot;
-  /** In which order nodes are asked. */
-  readonly turn: Turn;
-  /** Control-plane nodes of the cluster that are unavailable, or get a slot of another OSImage in this plan. */
-  readonly away: readonly AwayNode[];
-  /** The kind of nodes that comes later. */
-  readonly waits: WaitingRole | undefined;
-  /** The canaries and waves; undefined when none hold. */
-  readonly steps: Steps | undefined;
-  /** The domains of `spec.rollout.topology`. */
-  readonly topologies: readonly Topology[];
   /** A candidate as its phase sees it. */
   readonly viewed: (candidate: Candidate) => NodeView;
   readonly now: Date;
@@ -90,6 +77,7 @@ const NODE_GATES: readonly NodeGate[] = [
   outOfTurn,
   controlPlaneBusy,
   noRoomInDomain,
+  growthSpent,
   tooManyBlocked,
   conditionGate,
   heldByOthers,
@@ -103,11 +91,12 @@ export function closedGates(view: GateView): readonly Obstacle[] {
 }
 
 /** What bounds how many slots one plan grants. */
-export function slotLimits({ budget, steps, topologies }: GateView): readonly SlotLimit[] {
+export function slotLimits({ budget, steps, growth, topologies }: GateView): readonly SlotLimit[] {
   return [
     withinBudget(budget),
     oneOfControlPlane(),
     ...(steps ? [withinSteps(steps)] : []),
+    ...(growth ? [withinGrowth(growth)] : []),
     ...topologies.map(withinTopology),
   ];
 }

@@ -182,6 +182,14 @@ const BAD_OS_IMAGES: readonly Row[] = [
     201,
     /^/,
   ],
+  [
+    'a growth by one',
+    { rollout: { growth: { factor: 1 } } },
+    422,
+    /factor: Invalid value: .*greater than or equal to 2/s,
+  ],
+  ['a growth from nothing', { rollout: { growth: { initial: 0 } } }, 422, /1 or more, or a percentage/],
+  ['a growth', { rollout: { growth: { initial: '1%', factor: 3, max: 50 } } }, 201, /^/],
   ['a digest of another kind to release', { rollout: { releaseQuarantine: 'v3' } }, 422, /releaseQuarantine/],
   [
     'two pauses of one party',

@@ -60,6 +60,33 @@ export function staysWithinDomains(snapshot: Snapshot, image: ImageSnapshot, gra
   }
 }
 
+/** Slots at once: at first as many as `initial`, more with each batch of as many that was updated since the last failure. */
+export function staysWithinGrowth(snapshot: Snapshot, image: ImageSnapshot, granted: readonly string[]): void {
+  const { growth } = image.object.spec.rollout;
+  if (growth === undefined) return;
+  const selected = snapshot.nodes.filter((node) => isSelected(image, node));
+  const facts = selected.map((node) => {
+    const { rollout, host } = osOf(snapshot, node)?.status ?? {};
+    const target = manifestOf(image.object.status?.target?.version ?? '', node.architecture);
+    const onTarget = rollout?.digest === target;
+    return {
+      time: Date.parse(rollout?.phaseTime ?? ''),
+      failed: onTarget && rollout.phase === 'Failed' && rollout.preBootID !== undefined,
+      updated: onTarget && rollout.phase === 'Updated' && host?.booted?.digest === target,
+      inSlot: granted.includes(node.name) || rollout?.slotTime !== undefined,
+    };
+  });
+  const share = (value: number | string) =>
+    typeof value === 'number' ? value : Math.max(1, Math.floor((selected.length * Number.parseInt(value, 10)) / 100));
+  const last = Math.max(...facts.filter(({ failed }) => failed).map(({ time }) => time), 0);
+  const updated = facts.filter((one) => one.updated && one.time > last).length;
+  let most = share(growth.initial);
+  for (let batch = most; batch <= updated; batch += most) most *= growth.factor;
+  if (growth.max !== undefined) most = Math.min(most, share(growth.max));
+  const slots = facts.filter(({ inSlot, failed }) => inSlot && !failed).length;
+  assert.ok(slots <= most, `${slots} nodes would hold slots after ${updated} that were well, at most ${most} may`);
+}
+
 /** The kind of nodes that comes later gets no slot while one of the other kind is left. */
 export function keepsRolesInOrder(snapshot: Snapshot, image: ImageSnapshot, granted: readonly string[]): void {
   const { controlPlane } = image.object.spec.rollout.order;
@@ -79,8 +106,9 @@ export function keepsRolesInOrder(snapshot: Snapshot, image: ImageSnapshot, gran
     if (isControlPlane(node) !== first) continue;
     if (takes?.(node) === false) continue;
     const { rollout, host } = osOf(snapshot, node)?.status ?? {};
-    const given = rollout?.phase === 'Failed' || rollout?.phase === 'Blocked' || !node.ready || node.deleting;
-    if (!first && given && rollout?.slotTime === undefined) continue;
+    const given = rollout?.phase === 'Failed' || rollout?.phase === 'Blocked';
+    const away = (!node.ready || node.deleting) && rollout?.slotTime === undefined;
+    if (!first && (given || away)) continue;
     const newer = (versionOf(host?.booted?.digest ?? '') ?? '') > version;
     if (newer && image.object.spec.image.downgradePolicy === 'Forbid') continue;
     assert.equal(

@@ -122,6 +122,13 @@ const DEEDS: readonly Deed[] = [
     if (node.labels['canary'] === undefined) node.labels['canary'] = 'true';
     else delete node.labels['canary'];
   },
+  function changeGrowth(world) {
+    const growth = { initial: world.pick([1, 2, '50%']) ?? 1, factor: 2 };
+    world.edit('fleet', ({ rollout, ...spec }) => {
+      const { growth: _, ...rest } = rollout;
+      return { ...spec, rollout: { ...rest, ...(world.chance(0.5) && { growth }) } };
+    });
+  },
   function moveToZone(world, node) {
     node.labels['zone'] = world.pick(['a', 'b', 'c']) ?? 'a';
   },

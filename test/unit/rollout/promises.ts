@@ -15,7 +15,7 @@ import { isSelected } from './selection.ts';
 import { keepsChecks } from './check-promises.ts';
 import { keepsGates } from './gate-promises.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
-import { keepsRolesInOrder, sparesControlPlane, staysWithinDomains } from './order-promises.ts';
+import { keepsRolesInOrder, sparesControlPlane, staysWithinDomains, staysWithinGrowth } from './order-promises.ts';
 import { keepsSteps, passesStepsInTime } from './step-promises.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
@@ -256,6 +256,7 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     stopsAtThreshold(snapshot, image, granted);
     keepsRolesInOrder(snapshot, image, granted);
     staysWithinDomains(snapshot, image, granted);
+    staysWithinGrowth(snapshot, image, granted);
     keepsSteps(snapshot, image, granted);
     const passedOver = selected.filter(({ name }) => phaseOf(snapshot, name) === 'Blocked').length;
     const { maxBlocked } = image.object.spec.rollout;

@@ -54,6 +54,7 @@ const fleets = fc.record({
   ),
   steps: fc.oneof({ weight: 2, arbitrary: fc.constant(-1) }, fc.nat(STEP_KINDS - 1)),
   checks: fc.oneof({ weight: 2, arbitrary: fc.constant(CHECKS[0]) }, fc.constantFrom(...CHECKS)),
+  growth: fc.constantFrom(undefined, undefined, { initial: 1 }, { initial: 2, factor: 3, max: '50%' }),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   leases: fc.boolean(),
   lifecycle: fc.boolean(),
@@ -92,7 +93,7 @@ function worldOf(fleet: Fleet, newer = false): World {
   const { order, topology, gates, checks } = fleet;
   const policy = { drain, staging, newNodes, health: { minReadySeconds, gates, checks }, ...calendarOf(calendar) };
   const steps = fleet.steps < 0 || fleet.nodes === 0 ? [] : stepsOfKind(fleet.steps);
-  const rollout = { maxBlocked, order, topology, steps, ...failure };
+  const rollout = { maxBlocked, order, topology, steps, growth: fleet.growth, ...failure };
   world.addImage({ name: 'fleet', maxUnavailable, rollout, policy });
   for (let index = 0; index < fleet.nodes; index++) {
     const architecture = fleet.armed && index % 3 === 0 ? 'arm64' : 'amd64';
