@@ -5,9 +5,11 @@
  *   --nodes N[,N…]          sizes of fleet (default 1000,5000)
  *   --max-unavailable V     of the OSImage (default 10%)
  *   --idle-seconds S        how long the steady state is watched (default 60)
+ *   --sharing               with --maintenance-leases and --lifecycle-conditions
  *   --output json
  */
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startControlPlane, type ControlPlane } from '../testbed/control-plane.ts';
@@ -44,6 +46,10 @@ interface Result {
   readonly startMB: number;
 }
 
+const LEASE_NAMESPACE = 'medik8s-leases';
+const SHARING = ['--maintenance-leases', LEASE_NAMESPACE, '--lifecycle-conditions'];
+const MANIFESTS = join(import.meta.dirname, '..', 'manifests', 'optional');
+
 const WRITES = new Set(['POST', 'PUT', 'PATCH', 'DELETE', 'APPLY']);
 const MB = 1e6;
 
@@ -53,6 +59,7 @@ async function main(): Promise<void> {
       nodes: { type: 'string', default: '1000,5000' },
       'max-unavailable': { type: 'string', default: '10%' },
       'idle-seconds': { type: 'string', default: '60' },
+      sharing: { type: 'boolean', default: false },
       output: { type: 'string', default: 'table' },
     },
   });
@@ -60,13 +67,22 @@ async function main(): Promise<void> {
   await using shipped = await makeShippedBundle();
   const budget = values['max-unavailable'];
   const maxUnavailable = /^\d+$/.test(budget) ? Number(budget) : budget;
+  const flags = values.sharing ? SHARING : [];
   const results: Result[] = [];
   for (const count of values.nodes.split(',').map(Number)) {
-    results.push(await measureFleet(shipped.entry, count, maxUnavailable, Number(values['idle-seconds'])));
+    results.push(await measureFleet(shipped.entry, count, maxUnavailable, Number(values['idle-seconds']), flags));
   }
   process.stdout.write(
     values.output === 'json' ? `${JSON.stringify({ maxUnavailable, results }, undefined, 2)}\n` : tableOf(results),
   );
+}
+
+/** What the operator needs for `SHARING`. */
+async function allowSharing(controlPlane: ControlPlane): Promise<void> {
+  await controlPlane.kubectl(['create', 'namespace', LEASE_NAMESPACE]);
+  for (const name of ['operator-maintenance-leases', 'operator-lifecycle-conditions']) {
+    await controlPlane.kubectl(['apply', '-f', join(MANIFESTS, `${name}.yaml`)]);
+  }
 }
 
 async function measureFleet(
@@ -74,16 +90,18 @@ async function measureFleet(
   count: number,
   maxUnavailable: number | string,
   idleSeconds: number,
+  flags: readonly string[],
 ): Promise<Result> {
   await using controlPlane = await startControlPlane();
   await installTreeline(controlPlane);
+  if (flags === SHARING) await allowSharing(controlPlane);
   await using registry = await new SimulatedRegistry().start();
   const first = registry.push('os', 'v1', '1');
   const second = registry.push('os', 'v2', '2');
   say(`${count} nodes: creating them`);
   await using fleet = await SimulatedFleet.start(controlPlane, count, first);
   const port = await freePort();
-  let operator = await OperatorProcess.start(controlPlane, entry, registry.host, port);
+  let operator = await OperatorProcess.start(controlPlane, entry, registry.host, port, flags);
   try {
     say(`${count} nodes: the first image is what they run already`);
     await must(controlPlane, {
@@ -100,7 +118,7 @@ async function measureFleet(
     // A fresh operator: its memory and CPU time are those of a rollout over a fleet that exists.
     await operator[Symbol.asyncDispose]();
     const beforeStart = await apiMetrics(controlPlane);
-    operator = await OperatorProcess.start(controlPlane, entry, registry.host, port);
+    operator = await OperatorProcess.start(controlPlane, entry, registry.host, port, flags);
     const started = await apiMetrics(controlPlane);
     await sleep(2000);
     fleet.reactionsMs.length = 0;
@@ -170,6 +188,8 @@ async function apiMetrics(controlPlane: ControlPlane): Promise<readonly Sample[]
 /** What the API server does for itself is left out: its loopback clients, health and metrics. */
 const counted = ({ labels }: Sample): boolean => {
   const resource = labels['resource'] ?? '';
+  // The leader election renews its own.
+  if (resource === 'leases') return labels['verb'] === 'POST' || labels['verb'] === 'DELETE';
   return (
     ['nodeoses', 'osimages', 'nodes', 'pods', 'events', 'secrets'].includes(resource) ||
     (resource === 'roles' && labels['verb'] !== 'WATCH' && labels['verb'] !== 'LIST')

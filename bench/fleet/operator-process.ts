@@ -26,10 +26,21 @@ export class OperatorProcess implements AsyncDisposable {
     entry: string,
     registryHost: string,
     port: number,
+    further: readonly string[] = [],
   ): Promise<OperatorProcess> {
     const kubeconfig = await controlPlane.kubeconfigFor(await operatorToken(controlPlane));
     const health = `127.0.0.1:${port}`;
-    const flags = ['--kubeconfig', kubeconfig, '--health', health, '--plain-http', registryHost, '--log-level', 'warn'];
+    const flags = [
+      '--kubeconfig',
+      kubeconfig,
+      '--health',
+      health,
+      '--plain-http',
+      registryHost,
+      '--log-level',
+      'warn',
+      ...further,
+    ];
     const child = spawn(process.execPath, [entry, 'operator', ...flags], { stdio: ['ignore', 'ignore', 'inherit'] });
     const operator = new OperatorProcess(child, `http://${health}`);
     for (let attempt = 1; ; attempt++) {

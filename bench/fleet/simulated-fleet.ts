@@ -113,18 +113,23 @@ export class SimulatedFleet implements AsyncDisposable {
 
   async #setReady(name: string, ready: boolean): Promise<void> {
     const condition = { type: 'Ready', status: ready ? 'True' : 'False', reason: 'Simulated', message: '' };
-    await this.#call('PATCH', `/api/v1/nodes/${name}/status`, {
-      status: {
-        nodeInfo: { architecture: 'amd64', operatingSystem: 'linux' },
-        conditions: [{ ...condition, lastTransitionTime: toTimestamp(new Date()) }],
-      },
-    });
+    const status = {
+      nodeInfo: { architecture: 'amd64', operatingSystem: 'linux' },
+      conditions: [{ ...condition, lastTransitionTime: toTimestamp(new Date()) }],
+    };
+    // As a kubelet: the conditions of others stay.
+    await this.#call('PATCH', `/api/v1/nodes/${name}/status`, { status }, 'application/strategic-merge-patch+json');
     this.traffic.nodeWrites += 1;
   }
 
-  async #call(method: 'POST' | 'PATCH', path: string, body: object): Promise<Readonly<Record<string, unknown>>> {
+  async #call(
+    method: 'POST' | 'PATCH',
+    path: string,
+    body: object,
+    contentType?: string,
+  ): Promise<Readonly<Record<string, unknown>>> {
     this.traffic.requests += 1;
-    const answer = await this.#controlPlane.call({ method, path, body });
+    const answer = await this.#controlPlane.call({ method, path, body, ...(contentType && { contentType }) });
     if (answer.code >= 300) throw new Error(`${method} ${path}: ${answer.code} ${answer.message}`);
     return answer.body;
   }

@@ -1,5 +1,6 @@
 /** Sharing nodes with others who maintain them, with real Leases and the rights of the optional manifest. */
 import assert from 'node:assert/strict';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CORDONED_BY_ANNOTATION } from '../../api/index.ts';
@@ -8,7 +9,7 @@ import { operatorToken } from '../../testbed/control-plane-treeline.ts';
 import type { ApiCall } from '../../testbed/control-plane-client.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { must, NODE_OSES, OS_IMAGES } from './crd-objects.ts';
 import { eventually, readOSImage, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -201,6 +202,22 @@ describe('maintenance leases', function () {
       assert.deepEqual(first?.boots, [digest]);
     });
 
+    it('an operator that may not read them disturbs no node, and says what it lacks', async () => {
+      await register('m1');
+      const port = await freePort();
+      const further = { maintenanceLeases: 'default', health: { address: '127.0.0.1', port } };
+      keep(await startOperator(controlPlane, registry.host, 'operator-0', further));
+      await apply();
+      const said = await eventually('it says so', async () => {
+        const answer = await fetch(`http://127.0.0.1:${port}/readyz`);
+        return answer.status === 503 && answer.text();
+      });
+      assert.match(said, /maintenance leases is not complete/);
+      await delay(2000);
+      const { code } = await controlPlane.call({ path: `${NODE_OSES}/m1` });
+      assert.equal(code, 404, 'the node is not even taken note of');
+    });
+
     it('one that has run out is taken over, and a restarted operator goes on with what it holds', async () => {
       const [node] = await register('m1', 'm2');
       await must(controlPlane, { method: 'POST', path: LEASES, body: leaseOf('m1', 'gone', 60, Date.now() - 120_000) });
@@ -215,6 +232,14 @@ describe('maintenance leases', function () {
     });
   });
 });
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
 
 /**
  * Does what NodeHealthCheck does for nodes that are down, without its patience: it remediates only what it gets the lease

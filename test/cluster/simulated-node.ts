@@ -75,6 +75,8 @@ export class SimulatedNode implements AsyncDisposable {
     await this.#controlPlane.call({
       method: 'PATCH',
       path: `/api/v1/nodes/${this.name}/status`,
+      // As a kubelet: the conditions of others stay.
+      contentType: 'application/strategic-merge-patch+json',
       body: {
         status: {
           nodeInfo: { architecture: 'amd64', operatingSystem: 'linux' },
