@@ -1,5 +1,6 @@
 /** `spec.health` of an OSImage: when a node, or the fleet, counts as healthy. */
 import * as z from 'zod';
+import { alertPolicySchema } from './alert-policy.ts';
 import { healthCheckSchema } from './health-check.ts';
 
 /** How long a node waits for a gate whose `timeoutSeconds` is not given, in seconds. */
@@ -81,6 +82,7 @@ export const healthPolicySchema = z
       .default([])
       .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
       .describe('What must be true of other objects in the cluster, at most 16 checks. Default: none.'),
+    alerts: alertPolicySchema.optional(),
     gates: z
       .array(gateSchema)
       .max(16)

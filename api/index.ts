@@ -1,3 +1,5 @@
+export { PROMETHEUS_SECRET_TYPE } from './alert-policy.ts';
+export type { AlertPolicy } from './alert-policy.ts';
 export * from './condition.ts';
 export * from './constants.ts';
 export * from './custom-resource-definition.ts';

@@ -12,6 +12,7 @@ import type { MaintenanceLease } from './kube/maintenance-leases.ts';
 import { ObjectCache, type CachedObject } from './kube/object-cache.ts';
 import type { Node, Taint } from './kube/objects.ts';
 import type {
+  AlertsSnapshot,
   CheckSnapshot,
   DrainSnapshot,
   DryRunSnapshot,
@@ -64,6 +65,7 @@ export function takeSnapshot(
   drainer: { readonly report: (node: string, slot: string) => DrainSnapshot | undefined },
   rehearsals: { readonly report: (node: string, candidate: string) => DryRunSnapshot | undefined },
   checks: { readonly report: () => ReadonlyMap<string, CheckSnapshot> },
+  alerts: { readonly report: () => ReadonlyMap<string, AlertsSnapshot> },
 ): Snapshot {
   const nodeOSes = byName(fleet.nodeOSes.values());
   const drains = new Map<string, DrainSnapshot>();
@@ -86,6 +88,7 @@ export function takeSnapshot(
     dryRuns,
     ...(fleet.leases && { leases: leasesByNode(fleet.leases.values(), fleet.leaseNamespace ?? '') }),
     checks: checks.report(),
+    alerts: alerts.report(),
   };
 }
 

@@ -13,7 +13,7 @@ export interface RecordedObjects {
 
 /**
  * Builds a snapshot. What an image means on each architecture is read from what its nodes are after; what is left
- * on a node that is being drained, from its NodeOS. Nothing is known of dry runs and checks, nor of what a registry says now.
+ * on a node that is being drained, from its NodeOS. Nothing is known of dry runs, checks and alerts, nor of what a registry says now.
  */
 export function recordedSnapshot({ images, nodes, nodeOSes }: RecordedObjects): Snapshot {
   const fleet = createFleet();
@@ -36,6 +36,7 @@ export function recordedSnapshot({ images, nodes, nodeOSes }: RecordedObjects): 
       },
     },
     { report: () => undefined },
+    { report: () => new Map() },
     { report: () => new Map() },
   );
 }

@@ -7,8 +7,10 @@ import { Rehearsals } from './drain/rehearsals.ts';
 import { OperatorError, messageOf } from './errors.ts';
 import { Executor } from './execution/executor.ts';
 import { cachesOf, createFleet, drainable, hasSynced, rehearsable, takeSnapshot } from './fleet.ts';
+import { AlertReader } from './health-checks/alert-reader.ts';
 import { CheckReader } from './health-checks/check-reader.ts';
 import { CheckedObjects } from './health-checks/checked-objects.ts';
+import { readAlerts } from './health-checks/prometheus.ts';
 import { HealthEndpoints } from './health-endpoints.ts';
 import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
 import { ImageResolver } from './image-resolution/image-resolver.ts';
@@ -114,6 +116,13 @@ async function runOver(
     clock,
     logger,
   });
+  const prometheus = { readSecret: (name: string) => api.getSecret(name) };
+  const alerts = new AlertReader({
+    read: (policy, signal) => readAlerts(policy, prometheus, signal),
+    onReport: wake,
+    clock,
+    logger,
+  });
   const lookup: ImageLookupOptions = { ...lookups, namespace, readSecret: (name) => api.getSecret(name) };
   const resolver = new ImageResolver({
     lookUp: (request, signal) => lookUpImage(lookup, request, signal),
@@ -123,12 +132,12 @@ async function runOver(
   });
   const pullSecretRole = new PullSecretRole(api);
   const onResult = metrics.action.bind(metrics);
-  const acting = { api, fleet, drainer, rehearsals, checks, recorder, assertLeading, onResult, clock, logger };
+  const acting = { api, fleet, drainer, rehearsals, checks, alerts, recorder, assertLeading, onResult, clock, logger };
   const executor = new Executor({ ...acting, ...(leases && { leases }) });
   const loop = new PlanningLoop({
     mayPlan: () => isLeader() && watches.every((watch) => watch.isCurrent),
     catchUp: async (signal) => {
-      await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop()]);
+      await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop(), alerts.stop()]);
       pullSecretRole.forget();
       await Promise.all(watches.map((watch) => watch.refresh(signal)));
     },
@@ -136,7 +145,7 @@ async function runOver(
       resolver.follow(fleet.images.values());
       drainer.retain(drainable(fleet));
       rehearsals.retain(rehearsable(fleet));
-      const snapshot = takeSnapshot(fleet, resolver, drainer, rehearsals, checks);
+      const snapshot = takeSnapshot(fleet, resolver, drainer, rehearsals, checks, alerts);
       return options.lifecycleConditions === true ? { ...snapshot, lifecycle: true } : snapshot;
     },
     plan,
@@ -193,7 +202,7 @@ async function runOver(
   const background = watches.map((watch) => watch.run(rest.signal));
   if (election !== undefined) background.push(election.run(rest.signal));
   await loop.run(signal);
-  await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop(), resolver.stop()]);
+  await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop(), alerts.stop(), resolver.stop()]);
   rest.abort();
   await Promise.all(background);
   await election?.release();

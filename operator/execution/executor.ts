@@ -10,6 +10,7 @@ import type { Drainer } from '../drain/drainer.ts';
 import type { Rehearsals } from '../drain/rehearsals.ts';
 import { KubeError, OperatorError, isKubeError, messageOf, retryAfterMs } from '../errors.ts';
 import { slotOf, type Fleet } from '../fleet.ts';
+import type { AlertReader } from '../health-checks/alert-reader.ts';
 import type { CheckReader } from '../health-checks/check-reader.ts';
 import type { EventRecorder } from '../kube/event-recorder.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
@@ -38,6 +39,7 @@ export interface ExecutorOptions {
   readonly drainer: Drainer;
   readonly rehearsals: Rehearsals;
   readonly checks: CheckReader;
+  readonly alerts: AlertReader;
   readonly recorder: EventRecorder;
   /** Throws `OperatorError` `LeadershipLost` unless this replica may write now. */
   readonly assertLeading: () => void;
@@ -144,6 +146,8 @@ export class Executor {
         return this.#rehearse(action);
       case 'Check':
         return this.#options.checks.request(action);
+      case 'Alerts':
+        return this.#options.alerts.request(action.image, action.policy);
       case 'WriteImageStatus': {
         const held = fleet.images.get(action.name);
         if (held?.metadata.resourceVersion !== action.resourceVersion)
@@ -209,6 +213,7 @@ export class Executor {
           return await refresh(fleet.images, action.name, (name) => api.getOSImage(name));
         case 'DryRun':
         case 'Check':
+        case 'Alerts':
         case 'Emit':
           return;
       }
@@ -259,6 +264,8 @@ function subjectOf(action: Action): string {
       return `node/${action.name}`;
     case 'Check':
       return `check/${checkKey(action.image, action.check.name, action.about?.name)}`;
+    case 'Alerts':
+      return `alerts/${action.image}`;
     case 'WriteImageStatus':
       return `osimage/${action.name}`;
     case 'Emit':

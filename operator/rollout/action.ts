@@ -2,7 +2,7 @@
  * What the planner wants done. Each action is safe to repeat, is carried out on its own, and may be lost to a crash at
  * any point: the next plan, made from what the API then says, asks for what is still missing.
  */
-import type { Condition, HealthCheck, NodeOSSpec, OSImageStatus, RolloutStatus } from '../../api/index.ts';
+import type { AlertPolicy, Condition, HealthCheck, NodeOSSpec, OSImageStatus, RolloutStatus } from '../../api/index.ts';
 import type { LifecycleCondition } from './lifecycle-conditions.ts';
 import type { DrainOrder } from './snapshot.ts';
 
@@ -76,6 +76,8 @@ export type Action =
       /** An older answer does not do. */
       readonly since?: string;
     }
+  /** Find out which alerts of `policy` fire, and report it in `Snapshot.alerts` for the OSImage `image`. */
+  | { readonly kind: 'Alerts'; readonly image: string; readonly policy: AlertPolicy }
   | {
       readonly kind: 'WriteImageStatus';
       readonly name: string;

@@ -56,6 +56,8 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   DrainRefused: 'Person',
   DrainHeldUp: 'Person',
   DrainWouldBeRefused: 'Person',
+  AlertsFiring: 'Person',
+  AlertsUnreachable: 'Person',
   CheckInvalid: 'Person',
   CheckForbidden: 'Person',
   CheckFailed: 'Person',

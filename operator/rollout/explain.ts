@@ -149,6 +149,8 @@ const HEARD: ReadonlySet<string> = new Set<BlockerType>([
   'TooManyBlocked',
   'MaintenanceLeaseHeld',
   'NodeUnderMaintenance',
+  'AlertsFiring',
+  'AlertsUnreachable',
   'CheckForbidden',
   'CheckFailed',
 ]);

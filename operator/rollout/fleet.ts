@@ -19,6 +19,7 @@ import { membershipOf, rulingImages } from './membership.ts';
 import type { Membership } from './membership.ts';
 import { follow, hold } from './node-step.ts';
 import type { NodeView } from './node-view.ts';
+import type { Look } from './health-gate.ts';
 import { leave } from './phases/leaving.ts';
 import type { Obstacle } from './obstacle.ts';
 import { orderingOf } from './ordering.ts';
@@ -53,8 +54,8 @@ export interface ImageFleet {
   readonly unstaged: readonly Obstacle[];
   /** What keeps nodes that are back from being healthy, as far as objects of the cluster tell. */
   readonly unproven: readonly Obstacle[];
-  /** Checks to be asked now, since nothing else keeps a node from a slot. */
-  readonly asked: readonly HealthCheck[];
+  /** What is to be asked now, since nothing else keeps a node from a slot. */
+  readonly looks: readonly Look[];
   /** Names of the nodes that wait for a slot, in the order in which they get it. Worked out when it is asked for. */
   readonly queue: () => readonly string[];
 }
@@ -105,13 +106,13 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     for (const member of [...slots.granted, ...slots.tried, ...places.granted]) decided.set(member.node.name, member);
     // The next OSImage must know.
     away = [...away, ...slots.granted.flatMap(({ node }) => (isControlPlane(node) ? [{ node, holds: true }] : []))];
-    const { closed, heldBack, asked } = slots;
+    const { closed, heldBack, looks } = slots;
     const unproven = checkBlockers(members, image.object, snapshot.checks);
     const queue = () => inTurn(candidatesOf(members).map(viewed), ordering.turn).map(({ node }) => node.name);
     const { unstaged } = places;
     const { steps, growth } = ordering;
     const bounds = { budget, steps, growth };
-    return { image, choice, members, ...bounds, halted, closed, heldBack, unstaged, unproven, asked, queue };
+    return { image, choice, members, ...bounds, halted, closed, heldBack, unstaged, unproven, looks, queue };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
   return {

@@ -14,7 +14,7 @@ import { nextChange } from './time/calendar.ts';
 
 /**
  * Says what is to be done about `snapshot` at `now`, and when to ask again. Carrying the plan out and planning again
- * leads, within a few rounds and without any outside change, to a plan without actions other than looks: `Drain`, `DryRun`, `Check`.
+ * leads, within a few rounds and without any outside change, to a plan without actions other than looks: `Drain`, `DryRun`, `Check`, `Alerts`.
  */
 export function plan(snapshot: Snapshot, now: Date): Plan {
   const fleet = surveyFleet(snapshot, now);
@@ -37,8 +37,7 @@ export function plan(snapshot: Snapshot, now: Date): Plan {
   for (const image of fleet.images) {
     const told = imageActions(image, now);
     actions.push(...told.actions);
-    const { name } = image.image.object.metadata;
-    actions.push(...image.asked.map((check) => ({ kind: 'Check', image: name, check }) as const));
+    actions.push(...image.looks);
     wakes.push(...told.wakes);
     const change = nextChange(image.image.object, now);
     if (change !== undefined) wakes.push(change);

@@ -119,6 +119,8 @@ export const BLOCKER_TYPES = [
   'DrainRefused',
   'DrainHeldUp',
   'DrainWouldBeRefused',
+  'AlertsFiring',
+  'AlertsUnreachable',
   'CheckInvalid',
   'CheckForbidden',
   'CheckFailed',

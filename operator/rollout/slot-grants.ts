@@ -1,6 +1,6 @@
 /** Grants slots to the nodes of one OSImage, and says what keeps it from doing so. */
-import type { HealthCheck } from '../../api/index.ts';
-import { checksBeforeSlot } from './checks.ts';
+import { healthGate } from './health-gate.ts';
+import type { Look } from './health-gate.ts';
 import { closedToAny, closedToJoining, isJoining } from './joining.ts';
 import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
@@ -16,8 +16,8 @@ export interface Granting {
   readonly tried: readonly Member[];
   readonly closed: readonly Obstacle[];
   readonly heldBack: readonly Obstacle[];
-  /** Checks that are to be asked, since a node could have a slot otherwise. */
-  readonly asked: readonly HealthCheck[];
+  /** What is to be asked, since a node could have a slot otherwise. */
+  readonly looks: readonly Look[];
 }
 
 /** The members that could take a slot in this moment. */
@@ -33,12 +33,12 @@ export function grantSlots(fleet: GateView): Granting {
   const closed = closedToAny(closedGates(fleet), members);
   const candidates = candidatesOf(members).filter(({ member }) => closed.length === 0 || isJoining(member));
   if (closedToJoining(closed).length > 0 || halted || choice.target === undefined)
-    return { granted: [], tried: [], closed, heldBack: [], asked: [] };
+    return { granted: [], tried: [], closed, heldBack: [], looks: [] };
   const passed = passGates(candidates, fleet);
   const { ready, untried } = rehearse(passed, fleet);
-  const checks = checksBeforeSlot(fleet);
-  const asked = ready.length + untried.length > 0 ? checks.asked : [];
-  const granted = (checks.open ? ready : []).flatMap((candidate): Member[] => {
+  const health = healthGate(fleet);
+  const looks = ready.length + untried.length > 0 ? health.looks : [];
+  const granted = (health.open ? ready : []).flatMap((candidate): Member[] => {
     const { member, os } = candidate;
     const rollout = os.status?.rollout;
     if (rollout === undefined || member.target === undefined) return [];
@@ -51,5 +51,5 @@ export function grantSlots(fleet: GateView): Granting {
       ? []
       : [{ ...member, step: { ...member.step, rehearse: order } }];
   });
-  return { granted, tried, closed: [...closed, ...checks.obstacles], heldBack: passed.heldBack, asked };
+  return { granted, tried, closed: [...closed, ...health.obstacles], heldBack: passed.heldBack, looks };
 }

@@ -2,7 +2,7 @@
  * What the planner sees: one consistent picture of the API, with everything it may decide on and nothing else.
  * The shell in `operator/` builds it from its caches; tests build it by hand.
  */
-import type { HealthCheck, LabelSelector, NodeOS, OSImage, Release } from '../../api/index.ts';
+import type { AlertPolicy, HealthCheck, LabelSelector, NodeOS, OSImage, Release } from '../../api/index.ts';
 
 /** A condition of a Node other than `Ready`. */
 export interface ConditionSnapshot {
@@ -159,6 +159,16 @@ export interface CheckSnapshot {
   readonly message: string;
 }
 
+/** What a Prometheus said about the alerts of one OSImage. */
+export interface AlertsSnapshot {
+  /** As which policy it was asked. */
+  readonly policy: AlertPolicy;
+  /** Names of the alerts that fire and count, sorted. */
+  readonly firing: readonly string[];
+  /** Why that cannot be told, in sentences. */
+  readonly unreachable?: string;
+}
+
 /**
  * Must show every write that the operator itself has made (to NodeOSes, Nodes and Leases): a slot or a cordon that the
  * caches have not seen yet would be given a second time to somebody else.
@@ -177,4 +187,6 @@ export interface Snapshot {
   readonly lifecycle?: true;
   /** By `checkKey`; absent for what was not asked, or whose answer is too old to be believed. */
   readonly checks: ReadonlyMap<string, CheckSnapshot>;
+  /** By name of the OSImage; absent for one that was not asked for, or whose answer is too old to be believed. */
+  readonly alerts: ReadonlyMap<string, AlertsSnapshot>;
 }

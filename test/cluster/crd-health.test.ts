@@ -17,6 +17,11 @@ const check = (patch: Json = {}): Json => ({
   ...patch,
 });
 
+const alerts = (prometheusURL: string, patch: Json = {}): Json => ({
+  spec: { health: { alerts: { prometheusURL, ...patch } } },
+});
+const URL_REFUSED = /prometheusURL: Invalid value: .*must be an http or https URL without credentials/s;
+
 const REFUSED: readonly (readonly [promise: string, patch: Json, message: RegExp])[] = [
   ['a gate on Ready', gates(gate({ conditionType: 'Ready' })), /Ready is waited for in any case/],
   ['a condition that is no type', gates(gate({ conditionType: 'is it ready?' })), /must be a condition type/],
@@ -38,6 +43,15 @@ const REFUSED: readonly (readonly [promise: string, patch: Json, message: RegExp
   ['a check without an expression', checks(check({ expression: '' })), /expression: Invalid value/],
   ['a check twice', checks(check(), check()), /checks\[1\]: Duplicate value/],
   ['a time for a check that disturbs nobody', checks(check({ timeoutSeconds: 9 })), /timeoutSeconds is for AfterNode/],
+  ['a Prometheus that is no URL', alerts('prometheus'), URL_REFUSED],
+  ['a Prometheus behind a file', alerts('file:///etc/passwd'), URL_REFUSED],
+  ['a Prometheus with credentials', alerts('http://me:secret@prometheus'), URL_REFUSED],
+  ['a Prometheus with a query', alerts('http://prometheus/?a=b'), URL_REFUSED],
+  [
+    'alerts that are neither held nor ignored',
+    alerts('http://p', { onUnreachable: 'Guess' }),
+    /Unsupported value: "Guess"/,
+  ],
   ['a negative time', gates(gate({ timeoutSeconds: -1 })), /greater than or equal to 0/],
 ];
 
@@ -60,6 +74,15 @@ describe('the CRD of OSImage, for health', function () {
   it('accepts a check at several moments', async () => {
     const several = checks(check({ when: ['BeforeRollout', 'BeforeNode', 'AfterNode'], timeoutSeconds: 0 }));
     const answer = await tryCreate(controlPlane, OS_IMAGES, osImage(several));
+    assert.equal(answer.code, 201, answer.message);
+  });
+
+  it('accepts a Prometheus at a port, below a path', async () => {
+    const answer = await tryCreate(
+      controlPlane,
+      OS_IMAGES,
+      osImage(alerts('https://prometheus.monitoring.svc:9090/p')),
+    );
     assert.equal(answer.code, 201, answer.message);
   });
 

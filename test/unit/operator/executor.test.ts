@@ -9,6 +9,7 @@ import { Executor } from '../../../operator/execution/executor.ts';
 import { rolloutPatch } from '../../../operator/execution/node-os-writes.ts';
 import { createFleet, type Fleet } from '../../../operator/fleet.ts';
 import type { CallOptions, Connection, Method } from '../../../operator/kube/connection.ts';
+import { AlertReader } from '../../../operator/health-checks/alert-reader.ts';
 import { CheckReader } from '../../../operator/health-checks/check-reader.ts';
 import { EventRecorder } from '../../../operator/kube/event-recorder.ts';
 import { KubeApi } from '../../../operator/kube/kube-api.ts';
@@ -87,6 +88,12 @@ describe('the executor', () => {
       rehearsals: new Rehearsals({
         listPods: async () => [],
         tryEvict: async () => undefined,
+        onReport: () => undefined,
+        clock,
+        logger,
+      }),
+      alerts: new AlertReader({
+        read: async () => ({ firing: [] }),
         onReport: () => undefined,
         clock,
         logger,

@@ -126,6 +126,7 @@ describe('the maintenance lease of a node', () => {
 
 describe('the picture of maintenance leases', () => {
   const images = { resolution: () => ({ state: 'Pending' as const }), target: () => undefined };
+  const unasked = { report: () => new Map() };
   const nothing = { report: () => undefined };
 
   it('shows whose each is and until when, and leaves out what is no lease of a node', () => {
@@ -139,7 +140,7 @@ describe('the picture of maintenance leases', () => {
       leaseOf({ ...spec, holderIdentity: 'x' }, '5', 'pod-e'),
     ];
     fleet.leases?.replace(raw.map(trimMaintenanceLease), '5');
-    const { leases } = takeSnapshot(fleet, images, nothing, nothing, { report: () => new Map() });
+    const { leases } = takeSnapshot(fleet, images, nothing, nothing, unasked, unasked);
     const end = new Date('2026-01-01T00:01:00Z');
     assert.deepEqual(
       [...(leases ?? [])].map(([node, lease]) => [node, lease.holder, lease.ours, lease.end]),
@@ -154,6 +155,6 @@ describe('the picture of maintenance leases', () => {
   });
 
   it('is absent where the operator takes no part in them', () => {
-    assert.equal('leases' in takeSnapshot(createFleet(), images, nothing, nothing, { report: () => new Map() }), false);
+    assert.equal('leases' in takeSnapshot(createFleet(), images, nothing, nothing, unasked, unasked), false);
   });
 });

@@ -14,6 +14,7 @@ const EMPTY: Snapshot = {
   drains: new Map(),
   dryRuns: new Map(),
   checks: new Map(),
+  alerts: new Map(),
 };
 
 describe('the planning loop', () => {

@@ -30,7 +30,7 @@ export function tryTurn(world: World, name: string, how: DrainOrder): void {
 
 /** True for what only looks at pods and other objects: a plan of such actions changes nothing in the API but pods. */
 export function isLook({ kind }: Action): boolean {
-  return kind === 'Drain' || kind === 'DryRun' || kind === 'Check';
+  return kind === 'Drain' || kind === 'DryRun' || kind === 'Check' || kind === 'Alerts';
 }
 
 /** Puts on a Node, or takes off, what a write of ours says. */

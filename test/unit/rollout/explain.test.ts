@@ -47,7 +47,15 @@ function recorded({ images, nodes, nodeOSes }: Pick<Snapshot, 'images' | 'nodes'
 function written(image: OSImage, nodes: readonly NodeSnapshot[], nodeOSes: readonly NodeOS[]): Snapshot {
   const resolved = imageOf();
   const given = { ...resolved, object: image };
-  const snapshot = { images: [given], nodes, nodeOSes, drains: new Map(), dryRuns: new Map(), checks: new Map() };
+  const snapshot = {
+    images: [given],
+    nodes,
+    nodeOSes,
+    drains: new Map(),
+    dryRuns: new Map(),
+    checks: new Map(),
+    alerts: new Map(),
+  };
   const write = plan(snapshot, NOW).actions.find((action) => action.kind === 'WriteImageStatus');
   const object = write === undefined ? image : { ...image, status: write.status };
   return recorded({ images: [{ ...given, object }], nodes, nodeOSes });

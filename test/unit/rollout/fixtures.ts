@@ -143,5 +143,14 @@ export const EXCLUDED = { labels: { [EXCLUDE_LABEL]: '' } } as const;
 export function snapshotOf(parts: Partial<Snapshot>): Snapshot {
   const { nodes = [] } = parts;
   const dryRuns = new Map(nodes.map(({ name }) => [name, { refusals: [] }]));
-  return { images: [imageOf()], nodes, nodeOSes: [], drains: new Map(), dryRuns, checks: new Map(), ...parts };
+  return {
+    images: [imageOf()],
+    nodes,
+    nodeOSes: [],
+    drains: new Map(),
+    dryRuns,
+    checks: new Map(),
+    alerts: new Map(),
+    ...parts,
+  };
 }

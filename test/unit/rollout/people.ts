@@ -2,6 +2,7 @@
 import { CONTROL_PLANE_LABEL, EXCLUDE_LABEL, toTimestamp } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
+import { ALERTS } from './alert-stand-in.ts';
 import { CHECKS } from './check-stand-in.ts';
 import { ARCHITECTURES, manifestOf, release } from './fixtures.ts';
 import { GATES } from './hook-stand-in.ts';
@@ -147,6 +148,13 @@ const DEEDS: readonly Deed[] = [
   function changeChecks(world) {
     const checks = [...(world.pick(CHECKS) ?? [])];
     world.edit('fleet', (spec) => ({ ...spec, health: { ...spec.health, checks } }));
+  },
+  function changeAlerts(world) {
+    const policy = world.pick(ALERTS);
+    world.edit('fleet', (spec) => {
+      const { alerts: _, ...health } = spec.health;
+      return { ...spec, health: { ...health, ...(policy && { alerts: policy }) } };
+    });
   },
   function freeze(world) {
     const start = world.time + Math.floor(world.random() * 600) * 1000;

@@ -12,6 +12,7 @@ import { keepsLeases } from './lease-promises.ts';
 import { heldByUs } from './lease-stand-in.ts';
 import { isTold, keepsLifecycle } from './lifecycle-stand-in.ts';
 import { isSelected } from './selection.ts';
+import { keepsQuietForAlerts } from './alert-stand-in.ts';
 import { keepsChecks } from './check-promises.ts';
 import { keepsGates } from './gate-promises.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
@@ -48,6 +49,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   keepsLeases(snapshot, made, world.time);
   keepsLifecycle(snapshot, made);
   keepsChecks(snapshot, made);
+  keepsQuietForAlerts(snapshot, made);
   keepsSlotsOfBoots(snapshot, world);
   if (made.nextTime !== undefined) assert.ok(made.nextTime > world.now, 'nextTime is in the future');
   assert.deepEqual(world.broken, []);

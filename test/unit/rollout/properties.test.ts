@@ -6,6 +6,7 @@ import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
 import { isLook } from './drain-stand-in.ts';
 import { manifestOf } from './fixtures.ts';
+import { ALERTS } from './alert-stand-in.ts';
 import { CHECKS } from './check-stand-in.ts';
 import { GATES } from './hook-stand-in.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
@@ -55,6 +56,7 @@ const fleets = fc.record({
   steps: fc.oneof({ weight: 2, arbitrary: fc.constant(-1) }, fc.nat(STEP_KINDS - 1)),
   checks: fc.oneof({ weight: 2, arbitrary: fc.constant(CHECKS[0]) }, fc.constantFrom(...CHECKS)),
   growth: fc.constantFrom(undefined, undefined, { initial: 1 }, { initial: 2, factor: 3, max: '50%' }),
+  alerts: fc.oneof({ weight: 2, arbitrary: fc.constant(ALERTS[0]) }, fc.constantFrom(...ALERTS)),
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   leases: fc.boolean(),
   lifecycle: fc.boolean(),
@@ -82,6 +84,7 @@ const faults: fc.Arbitrary<Rates> = fc.record({
   refusal: rate(0.7),
   hookAway: rate(0.8),
   checkFails: rate(0.8),
+  alarm: rate(0.8),
 });
 
 /** With `newer`, every other node runs a newer image than the target at first. */
@@ -90,8 +93,14 @@ function worldOf(fleet: Fleet, newer = false): World {
   if (fleet.leases) world.leases = new Map();
   world.lifecycle = fleet.lifecycle;
   const { maxUnavailable, minReadySeconds, drain, maxBlocked, staging, calendar, failure, newNodes } = fleet;
-  const { order, topology, gates, checks } = fleet;
-  const policy = { drain, staging, newNodes, health: { minReadySeconds, gates, checks }, ...calendarOf(calendar) };
+  const { order, topology, gates, checks, alerts } = fleet;
+  const policy = {
+    drain,
+    staging,
+    newNodes,
+    health: { minReadySeconds, gates, checks, alerts },
+    ...calendarOf(calendar),
+  };
   const steps = fleet.steps < 0 || fleet.nodes === 0 ? [] : stepsOfKind(fleet.steps);
   const rollout = { maxBlocked, order, topology, steps, growth: fleet.growth, ...failure };
   world.addImage({ name: 'fleet', maxUnavailable, rollout, policy });

@@ -7,6 +7,7 @@ import { toTimestamp } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type {
+  AlertsSnapshot,
   CheckSnapshot,
   ConditionSnapshot,
   DrainSnapshot,
@@ -16,6 +17,7 @@ import type {
   Snapshot,
 } from '../../../operator/rollout/snapshot.ts';
 import { agentTurn } from './agent-stand-in.ts';
+import { alertsTurn } from './alert-stand-in.ts';
 import { checkTurn } from './check-stand-in.ts';
 import { hookTurn } from './hook-stand-in.ts';
 import { drainTurn, mark, tryTurn } from './drain-stand-in.ts';
@@ -47,6 +49,8 @@ export interface Rates {
   readonly hookAway: number;
   /** A check is read and is not true, or cannot be read. */
   readonly checkFails: number;
+  /** An alert fires, or the Prometheus does not answer. */
+  readonly alarm: number;
 }
 
 export const NO_FAULTS: Rates = {
@@ -62,6 +66,7 @@ export const NO_FAULTS: Rates = {
   refusal: 0,
   hookAway: 0,
   checkFails: 0,
+  alarm: 0,
 };
 
 export interface Machine {
@@ -122,6 +127,7 @@ export class World {
   /** The operator takes part in lifecycle conditions. */
   lifecycle = false;
   readonly checks = new Map<string, CheckSnapshot>();
+  readonly alerts = new Map<string, AlertsSnapshot>();
   readonly events: string[] = [];
   /** What a reference means; a tag that moves is set anew. */
   readonly tags = new Map<string, string>();
@@ -219,6 +225,7 @@ export class World {
       ...(this.lifecycle && { lifecycle: true }),
       ...(this.leases && { leases: leasesSeen(this.leases) }),
       checks: new Map(this.checks),
+      alerts: new Map(this.alerts),
     };
   }
 
@@ -318,6 +325,9 @@ export class World {
       case 'Check':
         checkTurn(this, action);
         return true;
+      case 'Alerts':
+        alertsTurn(this, action);
+        return true;
       case 'Emit':
         this.events.push(`${action.regarding.name} ${action.reason}`);
         return true;
@@ -357,6 +367,7 @@ export class World {
     }
     // An answer is not believed for long.
     for (const name of this.dryRuns.keys()) if (this.chance(0.3)) this.dryRuns.delete(name);
+    for (const name of this.alerts.keys()) if (this.chance(0.3)) this.alerts.delete(name);
     for (const key of this.checks.keys()) if (this.chance(0.3)) this.checks.delete(key);
     for (const name of this.drains.keys()) if (!this.nodes.has(name)) this.drains.delete(name);
   }
