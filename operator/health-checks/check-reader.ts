@@ -2,6 +2,7 @@
  * Answers the checks that the planner asks for, and only while it does. Objects are read once for all checks that speak of
  * them, at a bounded rate: soon at first while a check is not true, then less often.
  */
+import { setImmediate as immediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { HealthCheck } from '../../api/index.ts';
 import { BackOff, jittered } from '../back-off.ts';
@@ -11,7 +12,8 @@ import type { CheckedNode } from '../rollout/action.ts';
 import { checkKey } from '../rollout/checks.ts';
 import type { CheckSnapshot } from '../rollout/snapshot.ts';
 import type { ReadObjects } from './checked-objects.ts';
-import { evaluateCheck } from './evaluate.ts';
+import { TOO_SLOW, evaluateCheck } from './evaluate.ts';
+import type { Outcome } from './evaluate.ts';
 
 /** What is true is looked at again after this, if it is still asked for. */
 const TRUE_PACE_MS = 15_000;
@@ -52,7 +54,15 @@ interface Source {
   readonly pace: BackOff;
   running: boolean;
   dueMs: number;
-  last?: { readonly time: Date; readonly ms: number; readonly found: ReadObjects };
+  last?: Reading;
+}
+
+interface Reading {
+  readonly time: Date;
+  readonly ms: number;
+  readonly found: ReadObjects;
+  /** Expressions that took too long over these objects: they would again, for each node, while nothing else is done. */
+  readonly tooSlow: Set<string>;
 }
 
 export class CheckReader {
@@ -78,7 +88,7 @@ export class CheckReader {
     this.#questions.set(key, question);
     const known = this.#sourceOf(question);
     if (question.answer === undefined && known.last !== undefined && this.#isBelieved(known.last.ms)) {
-      answer(question, known.last.time, known.last.found);
+      answer(question, known.last);
       onReport();
     }
     const old = known.last !== undefined && +known.last.time < Date.parse(request.since ?? '');
@@ -147,25 +157,40 @@ export class CheckReader {
       if (!signal.aborted) logger.warn({ error: messageOf(error) }, 'a check could not be read');
       return;
     }
-    source.running = false;
-    source.last = { time, ms, found };
+    const reading: Reading = { time, ms, found, tooSlow: new Set() };
+    source.last = reading;
     const asked = [...this.#questions.values()].filter((question) => question.source === key);
     let changed = false;
     for (const question of asked) {
       const before = question.answer?.verdict;
-      answer(question, time, found);
+      answer(question, reading);
+      // Leadership is renewed between two of them.
+      await immediate();
       changed ||= question.answer?.verdict !== before;
     }
     if (changed) source.pace.reset();
     const wrong = asked.some(({ answer }) => answer?.verdict !== 'True' && answer?.verdict !== 'Readable');
     const waitMs = wrong ? source.pace.next() : jittered(TRUE_PACE_MS, 0.2, () => clock.random());
     source.dueMs = clock.monotonicMs() + waitMs;
+    source.running = false;
     void clock.sleep(waitMs, signal).then(onReport);
   }
 }
 
-function answer(question: Question, readTime: Date, found: ReadObjects): void {
+function answer(question: Question, { time, found, tooSlow }: Reading): void {
   const { check, about } = question;
-  const outcome = 'objects' in found ? evaluateCheck(check, found.objects, about) : found;
-  question.answer = { check, readTime, ...outcome };
+  question.answer = { check, readTime: time, ...outcomeOf(check, about, found, tooSlow) };
+}
+
+function outcomeOf(
+  check: HealthCheck,
+  about: CheckedNode | undefined,
+  found: ReadObjects,
+  tooSlow: Set<string>,
+): Outcome {
+  if (!('objects' in found)) return found;
+  if (tooSlow.has(check.expression)) return TOO_SLOW;
+  const outcome = evaluateCheck(check, found.objects, about);
+  if (outcome === TOO_SLOW) tooSlow.add(check.expression);
+  return outcome;
 }

@@ -9,11 +9,16 @@ import type { CheckSnapshot } from '../rollout/snapshot.ts';
 /** All that is planned waits meanwhile. Two loops over 500 objects, one within the other, take about half of it. */
 const EVALUATION_MS = 250;
 
-type Outcome = Pick<CheckSnapshot, 'verdict' | 'message'>;
+export type Outcome = Pick<CheckSnapshot, 'verdict' | 'message'>;
 
 /** Only the time limit of `vm` is wanted: it ends also what regular expressions and loops do. */
 const sandbox: { run: () => unknown } = { run: () => undefined };
 const context = createContext(sandbox);
+
+export const TOO_SLOW: Outcome = {
+  verdict: 'Unreadable',
+  message: `Its expression takes longer than ${EVALUATION_MS} ms.`,
+};
 
 /** What `check` comes to over `objects`, about `node` if there is one. Never throws. */
 export function evaluateCheck(check: HealthCheck, objects: readonly unknown[], node?: CheckedNode): Outcome {
@@ -33,13 +38,13 @@ export function evaluateCheck(check: HealthCheck, objects: readonly unknown[], n
     if (value === false) return { verdict: 'False', message: '' };
     return { verdict: 'Unreadable', message: 'Its expression does not come to true or false.' };
   } catch (error) {
-    const [first = ''] = messageOf(error).split('\n');
     // An error of another context is no Error of this one.
-    const late = Object(error).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
-    const why = late
-      ? `takes longer than ${EVALUATION_MS} ms`
-      : `fails (${first.slice(0, 300)}); has() tells what is there`;
-    return { verdict: 'Unreadable', message: `Its expression ${why}.` };
+    if (Object(error).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return TOO_SLOW;
+    const [first = ''] = messageOf(error).split('\n');
+    return {
+      verdict: 'Unreadable',
+      message: `Its expression fails (${first.slice(0, 300)}); has() tells what is there.`,
+    };
   } finally {
     sandbox.run = () => undefined;
   }

@@ -37,13 +37,21 @@ function compile(check: HealthCheck): CompiledCheck {
   if (isAboutNode(check)) environment.registerVariable('node', 'map<string, dyn>');
   try {
     const { valid, type, error } = environment.check(check.expression);
-    if (!valid) return { invalid: sentence(error) };
+    if (!valid) return { invalid: `${sentence(error)}${hint(check)}` };
     if (type !== 'bool' && type !== 'dyn') return { invalid: `it is of type ${type}, and must be bool` };
     const evaluate = environment.parse(check.expression);
     return { evaluate: (variables) => evaluate({ ...variables }) };
   } catch (error) {
     return { invalid: sentence(error) };
   }
+}
+
+/** What is not there for this check, in case it is what was meant. */
+function hint(check: HealthCheck): string {
+  const names = (variable: string) => new RegExp(`\\b${variable}\\b`).test(check.expression);
+  if (check.object.name === undefined && names('object')) return '; `object` is there with object.name only';
+  if (!isAboutNode(check) && names('node')) return '; `node` is there with when: [AfterNode] alone';
+  return '';
 }
 
 /** The first line: the others draw the place. */

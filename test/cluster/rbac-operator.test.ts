@@ -51,6 +51,7 @@ const ALLOWED: readonly Row[] = [
     200,
   ],
   ['delete a NodeOS', { method: 'DELETE', path: `${NODE_OSES}/${NODE}` }, 200],
+  ['ask what kinds are served', { path: '/apis/apps/v1' }, 200],
   ['list Nodes', { path: '/api/v1/nodes' }, 200],
   ['list Pods everywhere', { path: '/api/v1/pods' }, 200],
   [
@@ -81,6 +82,8 @@ const REFUSED: readonly Row[] = [
   ['create a Pod', { method: 'POST', path: PODS, body: {} }, 403, rbac],
   ['run a command in a Pod', { method: 'POST', path: `${PODS}/${POD}/exec?command=id` }, 403, rbac],
   ['list the Secrets of its own namespace', { path: SECRETS }, 403, rbac],
+  ['read what a check might ask for, before anybody binds it', { path: '/apis/apps/v1/deployments' }, 403, rbac],
+  ['read the configuration of others', { path: '/api/v1/namespaces/default/configmaps' }, 403, rbac],
   ['read a Secret of another namespace', { path: '/api/v1/namespaces/default/secrets/x' }, 403, rbac],
   ['take over a Lease that is not its own', patch(`${LEASES}/another`, { spec: {} }), 403, rbac],
   [

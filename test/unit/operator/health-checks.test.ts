@@ -24,7 +24,7 @@ describe('The expression of a check', () => {
   for (const [what, expression, says] of [
     ['is none', 'object.status.readyReplicas >=', /^Unexpected token/],
     ['names what is not there', 'deployment.status.readyReplicas > 1', /^Unknown variable: deployment$/],
-    ['speaks of a node where there is none', 'node.name == "a"', /^Unknown variable: node$/],
+    ['speaks of a node where there is none', 'node.name == "a"', /^Unknown variable: node; `node` is there with when/],
     ['compares what cannot be compared', '"three" + 1 == "x"', /no such overload/],
     ['is no question', '"true"', /^it is of type string, and must be bool$/],
     ['is out of all proportion', `${'true && '.repeat(300)}true`, /./],
@@ -35,6 +35,15 @@ describe('The expression of a check', () => {
       assert.ok('invalid' in compiled);
       assert.match(compiled.invalid, says);
     });
+
+  it('that names the one object where a list is read is told what is missing', () => {
+    const { name: _, ...object } = WEB;
+    const compiled = compileCheck(check('object.spec.replicas > 0', { object }));
+    assert.match(
+      'invalid' in compiled ? compiled.invalid : '',
+      /^Unknown variable: object; `object` is there with object\.name only$/,
+    );
+  });
 
   it('is true or false of what was read, with whole numbers as int', () => {
     const three = check('object.status.readyReplicas + 1 > object.spec.replicas && size(objects) == 1');
@@ -219,6 +228,22 @@ describe('The reader of checks', () => {
     reader.request({ ...ask, check: changed });
     const answer = reader.report().get('fleet/web');
     assert.deepEqual([answer?.check, answer?.verdict], [changed, 'False'], 'what was read serves it too');
+  });
+
+  it('evaluates what takes too long once over the same objects, not for each node', async () => {
+    const { clock, reader, is } = scene();
+    is({ objects: Array.from({ length: 500 }, (_, n) => ({ n: BigInt(n) })) });
+    const slow = check('objects.all(a, objects.all(b, objects.all(c, a.n + b.n + c.n >= 0))) && node.name != ""', {
+      when: ['AfterNode'],
+    });
+    const startMs = performance.now();
+    for (let node = 0; node < 50; node++)
+      reader.request({ image: 'fleet', check: slow, about: { name: `node-${node}`, labels: {} } });
+    for (let turn = 0; turn < 20; turn++) await clock.advance(0);
+    const answers = [...reader.report().values()];
+    assert.equal(answers.length, 50);
+    assert.ok(answers.every(({ verdict, message }) => verdict === 'Unreadable' && message.includes('takes longer')));
+    assert.ok(performance.now() - startMs < 5000, 'fifty times 250 ms would be more');
   });
 
   it('forgets everything when it is stopped', async () => {
