@@ -9,6 +9,8 @@ import {
 } from '../api/index.ts';
 import { HOLDER, leaseNameOf } from './kube/maintenance-leases.ts';
 import type { MaintenanceLease } from './kube/maintenance-leases.ts';
+import { apiServersByNode } from './kube/api-server-pods.ts';
+import type { ApiServerPod } from './kube/api-server-pods.ts';
 import { ObjectCache, type CachedObject } from './kube/object-cache.ts';
 import type { Node, Taint } from './kube/objects.ts';
 import type {
@@ -24,6 +26,8 @@ import type {
 } from './rollout/snapshot.ts';
 
 export interface Fleet {
+  /** Those that run as pods. */
+  readonly apiServers: ObjectCache<ApiServerPod>;
   readonly nodes: ObjectCache<Node>;
   readonly nodeOSes: ObjectCache<NodeOS>;
   readonly images: ObjectCache<OSImage>;
@@ -34,6 +38,7 @@ export interface Fleet {
 
 export function createFleet(leaseNamespace?: string): Fleet {
   const ours = {
+    apiServers: new ObjectCache<ApiServerPod>(),
     nodes: new ObjectCache<Node>(),
     nodeOSes: new ObjectCache<NodeOS>(),
     images: new ObjectCache<OSImage>(),
@@ -47,12 +52,13 @@ export function hasSynced(fleet: Fleet): boolean {
 
 /** Every cache that a plan is made on. */
 export function cachesOf({
+  apiServers,
   images,
   nodeOSes,
   nodes,
   leases,
 }: Fleet): readonly Pick<ObjectCache<CachedObject>, 'hasSynced' | 'onChange'>[] {
-  return [images, nodeOSes, nodes, ...(leases === undefined ? [] : [leases])];
+  return [apiServers, images, nodeOSes, nodes, ...(leases === undefined ? [] : [leases])];
 }
 
 /** Builds the planner's picture. Sorted by name, so that the same state gives the same plan after a restart. */
@@ -68,6 +74,7 @@ export function takeSnapshot(
   alerts: { readonly report: () => ReadonlyMap<string, AlertsSnapshot> },
 ): Snapshot {
   const nodeOSes = byName(fleet.nodeOSes.values());
+  const apiServers = apiServersByNode(fleet.apiServers.values());
   const drains = new Map<string, DrainSnapshot>();
   const dryRuns = new Map<string, DryRunSnapshot>();
   for (const nodeOS of nodeOSes) {
@@ -82,7 +89,7 @@ export function takeSnapshot(
       const target = images.target(object);
       return { object, resolution: images.resolution(object), ...(target === undefined ? {} : { target }) };
     }),
-    nodes: byName(fleet.nodes.values()).map(nodeSnapshot),
+    nodes: byName(fleet.nodes.values()).map((node) => nodeSnapshot(node, apiServers.get(node.metadata.name))),
     nodeOSes,
     drains,
     dryRuns,
@@ -135,7 +142,7 @@ export function slotOf(nodeOS: NodeOS): string | undefined {
   return slotTime === undefined ? undefined : `${nodeOS.metadata.uid} ${slotTime}`;
 }
 
-function nodeSnapshot(node: Node): NodeSnapshot {
+function nodeSnapshot(node: Node, apiServerReady: boolean | undefined): NodeSnapshot {
   const { metadata, spec, status } = node;
   const cordonedBy = metadata.annotations?.[CORDONED_BY_ANNOTATION];
   const readySince = status.ready?.lastTransitionTime;
@@ -155,6 +162,7 @@ function nodeSnapshot(node: Node): NodeSnapshot {
     volumes: status.volumes ?? [],
     ...(status.conditions && { conditions: status.conditions }),
     ready: status.ready?.status === 'True',
+    ...(apiServerReady !== undefined && { apiServerReady }),
     ...(readySince === undefined ? {} : { readySince: new Date(readySince) }),
     ...(status.bootID === undefined ? {} : { bootID: status.bootID }),
     architecture: status.architecture,

@@ -15,6 +15,7 @@ import { HealthEndpoints } from './health-endpoints.ts';
 import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
 import { ImageResolver } from './image-resolution/image-resolver.ts';
 import { PullSecretRole } from './image-resolution/pull-secret-role.ts';
+import { API_SERVER_PODS_PATH, API_SERVER_PODS_SELECTOR, trimApiServerPod } from './kube/api-server-pods.ts';
 import { PooledConnection, loadKubeConfig, type Connection } from './kube/connection.ts';
 import { EventRecorder } from './kube/event-recorder.ts';
 import { KubeApi, NODES_PATH, NODE_OSES_PATH, OS_IMAGES_PATH } from './kube/kube-api.ts';
@@ -72,6 +73,13 @@ async function runOver(
     new SteadyWatch({ ...watching, path: OS_IMAGES_PATH, cache: fleet.images, trim: trimOSImage }),
     new SteadyWatch({ ...watching, path: NODE_OSES_PATH, cache: fleet.nodeOSes, trim: trimNodeOS }),
     new SteadyWatch({ ...watching, path: NODES_PATH, cache: fleet.nodes, trim: trimNode }),
+    new SteadyWatch({
+      ...watching,
+      path: API_SERVER_PODS_PATH,
+      labelSelector: API_SERVER_PODS_SELECTOR,
+      cache: fleet.apiServers,
+      trim: trimApiServerPod,
+    }),
     ...(leases === undefined || fleet.leases === undefined
       ? []
       : [new SteadyWatch({ ...watching, path: leases.path, cache: fleet.leases, trim: trimMaintenanceLease })]),

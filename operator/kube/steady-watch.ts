@@ -24,6 +24,8 @@ export interface SteadyWatchOptions<T extends CachedObject> {
   readonly connection: Connection;
   /** API path of the collection. */
   readonly path: string;
+  /** Which objects of the collection, by their labels; absent: all. */
+  readonly labelSelector?: string;
   readonly cache: ObjectCache<T>;
   /** Reduces an object as it came to what the cache keeps. */
   readonly trim: (raw: unknown) => T;
@@ -135,7 +137,7 @@ export class SteadyWatch<T extends CachedObject> {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { connection, path, cache, trim } = this.#options;
+    const { connection, path, labelSelector, cache, trim } = this.#options;
     const finished = this.#refreshes;
     this.#refreshes = [];
     try {
@@ -144,7 +146,7 @@ export class SteadyWatch<T extends CachedObject> {
       let version = '';
       do {
         const page = (await connection.call('GET', path, {
-          query: { limit: PAGE_SIZE, continue: next },
+          query: { labelSelector, limit: PAGE_SIZE, continue: next },
           signal,
           timeoutMs: LIST_TIMEOUT_MS,
         })) as RawList;
@@ -165,9 +167,10 @@ export class SteadyWatch<T extends CachedObject> {
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
-    const { connection, path, clock } = this.#options;
+    const { connection, path, labelSelector, clock } = this.#options;
     const startMs = clock.monotonicMs();
     const query = {
+      labelSelector,
       resourceVersion: this.#version,
       allowWatchBookmarks: true,
       timeoutSeconds: Math.round(WATCH_TIMEOUT_SECONDS * (1 + clock.random())),

@@ -23,7 +23,7 @@ export function isControlPlane({ labels }: NodeSnapshot): boolean {
   return labels[CONTROL_PLANE_LABEL] !== undefined;
 }
 
-/** The control-plane nodes among `nodes` that are unavailable, for any reason. */
+/** The control-plane nodes among `nodes` that are unavailable for any reason, or whose API server is not Ready. */
 export function controlPlaneAway(
   nodes: readonly NodeSnapshot[],
   nodeOSes: ReadonlyMap<string, NodeOS>,
@@ -31,7 +31,9 @@ export function controlPlaneAway(
   return nodes.flatMap((node): AwayNode[] => {
     if (!isControlPlane(node)) return [];
     const os = nodeOSes.get(node.name);
-    return isUnavailable(node, os) ? [{ node, holds: os !== undefined && holdsSlot(os) }] : [];
+    return isUnavailable(node, os) || node.apiServerReady === false
+      ? [{ node, holds: os !== undefined && holdsSlot(os) }]
+      : [];
   });
 }
 
@@ -42,7 +44,11 @@ export function controlPlaneBusy({ member: { node } }: Candidate, { away }: Gate
   const rule = 'Control-plane nodes are updated one at a time, and only while all others are available';
   const broken = others.filter(({ holds }) => !holds);
   if (broken.length > 0) {
-    const message = `${rule}: ${namesOf(broken)} NotReady, cordoned or being deleted; see to that first.`;
+    const mute = broken.filter(({ node: { ready, cordoned, deleting } }) => ready && !cordoned && !deleting);
+    const message =
+      mute.length === broken.length
+        ? `${rule}: the API server on ${names(mute)} is not Ready; see to its pod first.`
+        : `${rule}: ${namesOf(broken)} NotReady, cordoned or being deleted; see to that first.`;
     return { type: 'ControlPlaneUnavailable', message };
   }
   if (others.length === 0) return undefined;
@@ -61,6 +67,12 @@ export function oneOfControlPlane(): SlotLimit {
 }
 
 function namesOf(away: readonly AwayNode[]): string {
-  const names = away.map(({ node }) => node.name).toSorted();
-  return `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'}`;
+  return `${names(away)} ${away.length === 1 ? 'is' : 'are'}`;
+}
+
+function names(away: readonly AwayNode[]): string {
+  return away
+    .map(({ node }) => node.name)
+    .toSorted()
+    .join(', ');
 }

@@ -36,6 +36,8 @@ export interface NodeSnapshot {
   readonly volumes: readonly string[];
   /** Condition `Ready` is `True`. */
   readonly ready: boolean;
+  /** The API server that runs on it as a pod is Ready; absent where none is known to. */
+  readonly apiServerReady?: boolean;
   /** `lastTransitionTime` of that condition. */
   readonly readySince?: Date;
   /** `status.nodeInfo.bootID`: the boot that the kubelet reports on; absent where there is no kubelet that says so. */

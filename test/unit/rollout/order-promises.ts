@@ -29,7 +29,7 @@ export function sparesControlPlane(snapshot: Snapshot, made: Plan): void {
   for (const node of snapshot.nodes) {
     if (!isControlPlane(node) || chosen.includes(node)) continue;
     const holds = osOf(snapshot, node)?.status?.rollout?.slotTime !== undefined;
-    const away = !node.ready || node.cordoned || node.deleting || holds;
+    const away = !node.ready || node.cordoned || node.deleting || holds || node.apiServerReady === false;
     assert.ok(!away, `a control-plane node gets a slot while ${node.name} is away`);
   }
 }

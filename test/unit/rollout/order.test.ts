@@ -65,6 +65,9 @@ describe('Control-plane nodes', () => {
       assert.deepEqual(granted(broken), [], JSON.stringify(cause));
       assert.match(blockersOf(broken)['ControlPlaneUnavailable'] ?? '', /c2 is NotReady, cordoned or being deleted/);
     }
+    const mute = fleetOf({ c1: WAITING, c2: DONE, c3: WAITING }, {}, { c2: { apiServerReady: false } });
+    assert.deepEqual(granted(mute), []);
+    assert.match(blockersOf(mute)['ControlPlaneUnavailable'] ?? '', /the API server on c2 is not Ready/);
     // What is broken may itself be mended by the update.
     assert.deepEqual(granted(fleetOf({ c1: WAITING, c2: WAITING }, {}, { c1: { cordoned: true } })), ['c1']);
   });

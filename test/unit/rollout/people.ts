@@ -130,6 +130,10 @@ const DEEDS: readonly Deed[] = [
       return { ...spec, rollout: { ...rest, ...(world.chance(0.5) && { growth }) } };
     });
   },
+  function breakApiServer(_, node) {
+    if (node.mute === undefined) node.mute = true;
+    else delete node.mute;
+  },
   function moveToZone(world, node) {
     node.labels['zone'] = world.pick(['a', 'b', 'c']) ?? 'a';
   },

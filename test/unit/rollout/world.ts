@@ -3,7 +3,7 @@
  * agent's own rules, a drainer, and people. Everything that happens comes from one seed, so that every run repeats.
  */
 import type { NodeOS, NodeOSStatus, OSImage } from '../../../api/index.ts';
-import { toTimestamp } from '../../../api/index.ts';
+import { CONTROL_PLANE_LABEL, toTimestamp } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type {
@@ -99,6 +99,8 @@ export interface WorldNode {
   /** Wears the taint of nodes that have joined and are not on the target. */
   gated: boolean;
   ready: boolean;
+  /** Its API server is not Ready, where it has one. */
+  mute?: true;
   architecture: string;
   deleting: boolean;
   /** The boot of which its kubelet has told the API. */
@@ -382,6 +384,7 @@ export class World {
     leaveNodesAlone(this);
     for (const node of this.nodes.values()) {
       node.brokenUntil = this.time;
+      delete node.mute;
       delete node.labels['treeline.dev/exclude'];
       delete node.labels['other'];
       if (node.cordoned && node.cordonedBy === undefined) node.cordoned = false;
@@ -450,6 +453,7 @@ function stagingWithPlaces(staging: OSImage['spec']['staging']): OSImage['spec']
 function seenBy(node: WorldNode): NodeSnapshot {
   const { name, uid, labels, cordoned, cordonedBy, marked, outdated, gated, ready, architecture, deleting, bootID } =
     node;
+  const hasApiServer = labels[CONTROL_PLANE_LABEL] !== undefined;
   const mark = cordonedBy === undefined ? {} : { cordonedBy };
   return {
     name,
@@ -463,6 +467,7 @@ function seenBy(node: WorldNode): NodeSnapshot {
     repels: [],
     volumes: [],
     ready,
+    ...(hasApiServer && { apiServerReady: node.mute === undefined }),
     bootID,
     conditions: { ...node.conditions },
     architecture,
