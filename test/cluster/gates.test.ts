@@ -149,10 +149,11 @@ describe('a gate on a Node condition', function () {
       const { body } = await controlPlane.call({ path: '/api/v1/nodes/g1' });
       return (body as { spec?: { unschedulable?: boolean } }).spec?.unschedulable !== true;
     });
-    await controlPlane.kubectl(['delete', 'nodeos', 'g1']);
     const fail = { conditionType: AFTER, when: 'AfterReboot', timeoutSeconds: 1, timeoutAction: 'Fail' };
     const patch = { spec: { health: { gates: [fail] } } };
     await must(controlPlane, { method: 'PATCH', path: `${OS_IMAGES}/fleet`, body: patch });
+    // It would rest for five minutes.
+    await controlPlane.kubectl(['delete', 'nodeos', 'g1']);
     const { backTime = '' } = await reaches('g1', 'Failed');
     await blocker('Unhealthy', /was not healthy by/);
     await say('g1', AFTER, 'True', backTime);
