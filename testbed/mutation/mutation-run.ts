@@ -38,6 +38,7 @@ export async function mutate(path: string, packages: string, file: string): Prom
     coverageAnalysis: 'perTest',
     concurrency: 1,
     timeoutMS: 60_000,
+    dryRunTimeoutMinutes: 20,
     // A sentence that is worded differently is no fault of the planner.
     mutator: { excludedMutations: ['StringLiteral'] },
     reporters: ['json'],

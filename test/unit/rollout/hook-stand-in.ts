@@ -20,12 +20,13 @@ export function hookTurn(world: World, node: WorldNode): void {
   const { phase, gateTime, backTime } = world.nodeOSes.get(node.name)?.status?.rollout ?? {};
   const gates = world.images.get('fleet')?.spec.health.gates ?? [];
   for (const { when, conditionType, status } of gates) {
-    const asked =
-      when === 'BeforeSlot' ||
-      (when === 'BeforeReboot' ? gateTime !== undefined && phase === 'AwaitingGate' : backTime !== undefined);
-    if (!asked) continue;
+    const asked = when === 'BeforeReboot' ? (phase === 'AwaitingGate' ? gateTime : undefined) : backTime;
+    if (when !== 'BeforeSlot' && asked === undefined) continue;
     const away = world.chance(world.rates.hookAway);
     if (away && world.chance(0.7)) continue;
-    node.conditions[conditionType] = { status: away ? 'False' : status, time: world.timestamp() };
+    const now = world.timestamp();
+    // Its clock may be behind the operator's.
+    const time = when !== 'BeforeSlot' && asked !== undefined && asked > now ? asked : now;
+    node.conditions[conditionType] = { status: away ? 'False' : status, time };
   }
 }

@@ -219,7 +219,7 @@ export class World {
 
   snapshot(): Snapshot {
     return {
-      images: [...this.images.values()].map((object) => this.#imageSnapshot(object)),
+      images: [...this.images.values()].map((object) => this.imageSnapshot(object)),
       nodes: [...this.nodes.values()].map(seenBy),
       nodeOSes: [...this.nodeOSes.values()],
       drains: new Map(this.drains),
@@ -231,7 +231,8 @@ export class World {
     };
   }
 
-  #imageSnapshot(object: OSImage): ImageSnapshot {
+  /** What the registry makes of an OSImage as somebody sees it. */
+  imageSnapshot(object: OSImage): ImageSnapshot {
     const { reference } = object.spec.image;
     const version = this.tags.get(reference);
     const durable = object.status?.target;
