@@ -3,6 +3,7 @@ import { countOf } from './budget.ts';
 import { blamesImage, imageRefusals } from './image-refusal.ts';
 import { closedToAny, closedToJoining, isJoining } from './joining.ts';
 import type { Member } from './member.ts';
+import type { Look } from './health-gate.ts';
 import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { grantPlace } from './phases/start.ts';
@@ -22,6 +23,7 @@ export interface SlotsGranted {
   readonly granted: readonly Member[];
   readonly closed: readonly Obstacle[];
   readonly heldBack: readonly Obstacle[];
+  readonly looks: readonly Look[];
 }
 
 /** Grants places after `slots`: who comes next depends on who has got one. */
@@ -67,9 +69,10 @@ function witnesses(members: readonly Member[], refused: ReadonlySet<string>): re
     .map(({ node }) => node.name);
 }
 
-function isStuck({ members, budget, halted, steps }: GateView, { granted, closed }: SlotsGranted): boolean {
+function isStuck({ members, budget, halted, steps }: GateView, { granted, closed, looks }: SlotsGranted): boolean {
   // With a step that takes no more nodes, those that hold the image are not stuck: they are what comes next.
   const taking = steps?.open?.some(({ room }) => room > 0) ?? true;
-  const open = closed.length === 0 && !halted && taking && budget.unavailable.size < budget.max;
+  // While checks or alerts are asked, somebody can go as soon as they are answered.
+  const open = closed.length === 0 && looks.length === 0 && !halted && taking && budget.unavailable.size < budget.max;
   return open && granted.length === 0 && !members.some(({ os }) => os !== undefined && holdsSlot(os));
 }

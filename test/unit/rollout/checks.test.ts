@@ -128,6 +128,20 @@ describe('A check before a slot', () => {
     assert.deepEqual(looks(waiting(one, [], paused)), []);
   });
 
+  it('does not have further nodes fetch the image while its answer is on its way', () => {
+    const one = check(['BeforeNode']);
+    const policy = { health: { checks: [one] }, staging: { mode: 'AheadOfRollout', lookahead: 1 } };
+    const fetching = { rollout: { phase: 'Pending' } } as const;
+    const given = waiting(one, []);
+    const [first] = given.nodeOSes;
+    assert.ok(first);
+    const snapshot = { ...given, images: [imageOf({ policy })], nodeOSes: [first, nodeOSOf('b', fetching)] };
+    const begun = plan(snapshot, NOW).actions.filter(
+      (action) => action.kind === 'WriteRollout' && action.status.rollout.stagingTime !== undefined,
+    );
+    assert.deepEqual(begun, []);
+  });
+
   it('of AfterNode must be readable before: afterwards a node would be stuck', () => {
     const one = check(['AfterNode']);
     assert.deepEqual(slots(waiting(one, [])), []);

@@ -71,7 +71,8 @@ const holding = (name: string) =>
   nodeOSOf(name, { staged: 'v2', order: STAGE, rollout: { phase: 'Draining', slotTime: '2026-11-23T11:58:00Z' } });
 
 describe('An explanation', () => {
-  it('says in a cluster at rest exactly what the operator has written down, whatever happened before', () => {
+  it('says in a cluster at rest exactly what the operator has written down, whatever happened before', function () {
+    this.timeout(60_000);
     const kinds = new Set<string>();
     for (let seed = 1; seed <= 60; seed++) {
       const world = new World(seed);
@@ -103,6 +104,21 @@ describe('An explanation', () => {
     }
     // It would hold for silence, too.
     assert.ok(kinds.size > 7, [...kinds].join(' '));
+  });
+
+  it('of a node that waits for a hook says which condition the hook has to set, and that nobody else need act', () => {
+    const gates = [{ conditionType: 'example.com/Checked', when: 'BeforeReboot' }];
+    const image = imageOf({ policy: { health: { gates } } }).object;
+    const rollout = {
+      phase: 'AwaitingGate',
+      slotTime: '2026-11-23T11:58:00Z',
+      gateTime: '2026-11-23T11:59:00Z',
+    } as const;
+    const nodes = [nodeOf('a', { cordoned: true, cordonedBy: 'nos-a' })];
+    const snapshot = written(image, nodes, [nodeOSOf('a', { staged: 'v2', order: STAGE, rollout })]);
+    const explained = explainNode(snapshot, 'a', NOW);
+    assert.deepEqual([explained?.actor, explained?.blockers[0]?.type], ['Hook', 'GateClosed']);
+    assert.match(explained?.blockers[0]?.message ?? '', /condition example\.com\/Checked to be True/);
   });
 
   it('of a node that waits names its place in the queue, who holds the slots, and what is in the way of all', () => {
