@@ -20,9 +20,11 @@ export interface OperatorOptions {
   readonly maintenanceLeases?: string;
   /** Whether Kubernetes' lifecycle conditions are set on Nodes in a slot, and heeded when others set them. Default false. */
   readonly lifecycleConditions?: boolean;
+  /** Where hosts that somebody else updates may ask to reboot (FleetLock); absent: nowhere. Port 0 lets the system choose. */
+  readonly fleetLock?: { readonly address: string; readonly port: number };
   readonly logger: Logger;
   /** Called when the first list of every watched kind is there, with the address of the health endpoints, if any. */
-  readonly onReady?: (started: { readonly healthAddress?: string }) => void;
+  readonly onReady?: (started: { readonly healthAddress?: string; readonly fleetLockAddress?: string }) => void;
 }
 
 /** Name of the Lease, in the operator's namespace. */

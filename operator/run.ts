@@ -10,6 +10,8 @@ import { cachesOf, createFleet, drainable, hasSynced, rehearsable, takeSnapshot 
 import { AlertReader } from './health-checks/alert-reader.ts';
 import { CheckReader } from './health-checks/check-reader.ts';
 import { CheckedObjects } from './health-checks/checked-objects.ts';
+import { FleetLockEndpoint } from './fleet-lock/fleet-lock-endpoint.ts';
+import { RebootLocks } from './fleet-lock/reboot-locks.ts';
 import { readAlerts } from './health-checks/prometheus.ts';
 import { HealthEndpoints } from './health-endpoints.ts';
 import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
@@ -142,6 +144,7 @@ async function runOver(
   const onResult = metrics.action.bind(metrics);
   const acting = { api, fleet, drainer, rehearsals, checks, alerts, recorder, assertLeading, onResult, clock, logger };
   const executor = new Executor({ ...acting, ...(leases && { leases }) });
+  const locks = new RebootLocks({ nodes: fleet.nodes, isLeader, wake, clock });
   const loop = new PlanningLoop({
     mayPlan: () => isLeader() && watches.every((watch) => watch.isCurrent),
     catchUp: async (signal) => {
@@ -154,7 +157,11 @@ async function runOver(
       drainer.retain(drainable(fleet));
       rehearsals.retain(rehearsable(fleet));
       const snapshot = takeSnapshot(fleet, resolver, drainer, rehearsals, checks, alerts);
-      return options.lifecycleConditions === true ? { ...snapshot, lifecycle: true } : snapshot;
+      return {
+        ...snapshot,
+        ...(options.lifecycleConditions === true && { lifecycle: true }),
+        ...(options.fleetLock && { rebootWishes: locks.wishes }),
+      };
     },
     plan,
     execute: async (plan, signal) => {
@@ -164,7 +171,10 @@ async function runOver(
       const retryMs = await executor.execute(plan, signal);
       return kept ? retryMs : Math.min(retryMs ?? ROLE_RETRY_MS, ROLE_RETRY_MS);
     },
-    onPlanned: (snapshot, _plan, planMs) => metrics.planned(snapshot, planMs),
+    onPlanned: (snapshot, { lockRefusals }, planMs) => {
+      metrics.planned(snapshot, planMs);
+      if (lockRefusals !== undefined) locks.planned(lockRefusals);
+    },
     clock,
     logger,
   });
@@ -195,12 +205,17 @@ async function runOver(
               : [`the first list of images, nodes${leases ? ' and maintenance leases' : ''} is not complete`],
           metrics: () => metrics.registry.metrics(),
         });
+  await using fleetLock =
+    options.fleetLock && (await FleetLockEndpoint.listen(options.fleetLock.address, options.fleetLock.port, locks));
   let ready = false;
   const tellReady = () => {
     if (ready || !hasSynced(fleet)) return;
     ready = true;
     logger.info({ nodes: fleet.nodes.size, images: fleet.images.size }, 'caches synced');
-    options.onReady?.(health === undefined ? {} : { healthAddress: health.url });
+    options.onReady?.({
+      ...(health && { healthAddress: health.url }),
+      ...(fleetLock && { fleetLockAddress: fleetLock.url }),
+    });
   };
   for (const cache of cachesOf(fleet)) cache.onChange(tellReady);
 

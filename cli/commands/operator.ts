@@ -47,6 +47,12 @@ export const operator = defineCommand({
       description:
         "Say what happens to a Node in Kubernetes' own conditions (MaintenanceInProgress, DrainInProgress, Drained), and keep off Nodes that others say so of. Needs manifests/optional/operator-lifecycle-conditions.yaml.",
     },
+    'fleet-lock': {
+      type: 'string',
+      value: 'ADDRESS',
+      description:
+        'Where hosts that somebody else updates may ask to reboot, by the FleetLock protocol of Zincati (address:port). Default: nowhere.',
+    },
     'no-leader-election': {
       type: 'boolean',
       description: 'Act without a Lease. Only where no second operator can run.',
@@ -58,7 +64,8 @@ export const operator = defineCommand({
   examples: ['treeline operator', 'treeline operator --kubeconfig operator.kubeconfig --health 127.0.0.1:8081'],
   run: async ({ flags, signal, environment }) => {
     const kubeconfig = flags.kubeconfig ?? environment['KUBECONFIG'];
-    const health = parseAddress(flags.health);
+    const health = parseAddress('health', flags.health);
+    const fleetLock = flags['fleet-lock'] === undefined ? undefined : parseAddress('fleet-lock', flags['fleet-lock']);
     const logger = createLogger(flags['log-level']);
     await runOperator(
       {
@@ -71,6 +78,7 @@ export const operator = defineCommand({
           : { certificateAuthorityFile: flags['certificate-authority'] }),
         ...(health === undefined ? {} : { health }),
         ...(flags['maintenance-leases'] === undefined ? {} : { maintenanceLeases: flags['maintenance-leases'] }),
+        ...(fleetLock === undefined ? {} : { fleetLock }),
         lifecycleConditions: flags['lifecycle-conditions'],
         leaderElection: !flags['no-leader-election'],
         logger,
@@ -82,11 +90,11 @@ export const operator = defineCommand({
   },
 });
 
-function parseAddress(text: string): { address: string; port: number } | undefined {
+function parseAddress(flag: string, text: string): { address: string; port: number } | undefined {
   if (text === 'off') return undefined;
   const [, address, port] = /^(.+):(\d{1,5})$/.exec(text) ?? [];
   if (address === undefined || Number(port) > 65_535) {
-    throw new CliError('Usage', `--health takes address:port or off, not ${text}.`);
+    throw new CliError('Usage', `--${flag} takes address:port or off, not ${text}.`);
   }
   return { address: address.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }

@@ -37,6 +37,7 @@ export interface Node {
     /** All others by type: for gates. */
     readonly conditions?: Readonly<Record<string, ConditionSnapshot>>;
     readonly architecture: string;
+    readonly machineID?: string;
     readonly bootID?: string;
     /** Names of volumes that are attached or in use; kept only while the Node is cordoned. */
     readonly volumes?: readonly string[];
@@ -86,7 +87,7 @@ interface RawNode {
   readonly spec?: { readonly unschedulable?: boolean; readonly taints?: readonly Taint[] };
   readonly status?: {
     readonly conditions?: readonly NodeCondition[];
-    readonly nodeInfo?: { readonly architecture?: string; readonly bootID?: string };
+    readonly nodeInfo?: { readonly architecture?: string; readonly bootID?: string; readonly machineID?: string };
     readonly volumesAttached?: readonly { readonly name: string }[];
     readonly volumesInUse?: readonly string[];
   };
@@ -118,6 +119,7 @@ export function trimNode(raw: unknown): Node {
     },
     status: {
       architecture: status?.nodeInfo?.architecture ?? '',
+      ...(status?.nodeInfo?.machineID ? { machineID: status.nodeInfo.machineID } : {}),
       ...(status?.nodeInfo?.bootID ? { bootID: status.nodeInfo.bootID } : {}),
       ...volumesOf(spec, status),
       ...conditionsOf(status, spec?.unschedulable === true || annotations.length > 0),

@@ -93,6 +93,8 @@ export type Action =
     };
 
 export interface Plan {
+  /** Why hosts that ask to reboot may not, by node name; absent while none asks. */
+  readonly lockRefusals?: ReadonlyMap<string, string>;
   /** In the order in which they are to be tried. */
   readonly actions: readonly Action[];
   /** When to plan again even if nothing changes; absent when only a change can matter. */

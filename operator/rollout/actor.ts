@@ -52,6 +52,7 @@ export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
   TooManyBlocked: 'Person',
   MaintenanceLeaseHeld: 'Maintainer',
   NodeUnderMaintenance: 'Maintainer',
+  RebootLocked: 'Maintainer',
   DrainTimedOut: 'Person',
   DrainRefused: 'Person',
   DrainHeldUp: 'Person',

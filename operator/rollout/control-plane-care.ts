@@ -38,7 +38,10 @@ export function controlPlaneAway(
 }
 
 /** A gate of slots: closed to a control-plane node while another one is away. */
-export function controlPlaneBusy({ member: { node } }: Candidate, { away }: GateView): Obstacle | undefined {
+export function controlPlaneBusy(
+  { member: { node } }: Pick<Candidate, 'member'>,
+  { away }: GateView,
+): Obstacle | undefined {
   if (!isControlPlane(node)) return undefined;
   const others = away.filter((other) => other.node.name !== node.name);
   const rule = 'Control-plane nodes are updated one at a time, and only while all others are available';

@@ -24,6 +24,7 @@ import { leave } from './phases/leaving.ts';
 import type { Obstacle } from './obstacle.ts';
 import { orderingOf } from './ordering.ts';
 import { hasRefuge } from './refuge.ts';
+import { lockObstacle } from './slot-gates.ts';
 import type { Candidate } from './slot-gates.ts';
 import { candidatesOf, grantSlots } from './slot-grants.ts';
 import { grantPlaces } from './staging-grants.ts';
@@ -58,6 +59,10 @@ export interface ImageFleet {
   readonly looks: readonly Look[];
   /** Names of the nodes that wait for a slot, in the order in which they get it. Worked out when it is asked for. */
   readonly queue: () => readonly string[];
+  /** This plan grants slots. */
+  readonly granting: boolean;
+  /** What stands against the reboot of a host that asks for it. */
+  readonly lockObstacle: (member: Member) => Obstacle | undefined;
 }
 
 export interface Fleet {
@@ -112,7 +117,11 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     const { unstaged } = places;
     const { steps, growth } = ordering;
     const bounds = { budget, steps, growth };
-    return { image, choice, members, ...bounds, halted, closed, heldBack, unstaged, unproven, looks, queue };
+    const locks = {
+      granting: slots.granted.length > 0,
+      lockObstacle: (member: Member) => lockObstacle(member, view),
+    };
+    return { image, choice, members, ...bounds, halted, closed, heldBack, unstaged, unproven, looks, queue, ...locks };
   });
   const final = (members: readonly Member[]) => members.map((member) => decided.get(member.node.name) ?? member);
   return {

@@ -28,7 +28,10 @@ const TOLD: Partial<Record<Phase, readonly LifecycleCondition[]>> = {
 };
 
 /** A gate of slots for one node: closed while somebody else says that they are at work on it. A drain that is done is no work. */
-export function underMaintenance({ member: { node } }: Candidate, { snapshot }: GateView): Obstacle | undefined {
+export function underMaintenance(
+  { member: { node } }: Pick<Candidate, 'member'>,
+  { snapshot }: GateView,
+): Obstacle | undefined {
   if (snapshot.lifecycle !== true) return undefined;
   const type = LIFECYCLE_CONDITIONS.find((one) => one !== 'Drained' && isTheirs(node, one));
   if (type === undefined) return undefined;

@@ -10,6 +10,7 @@ import type { Member } from './member.ts';
 import { after, holdsSlot, passed } from './node-view.ts';
 import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
+import { isRebootLocked } from './reboot-lock-mark.ts';
 import type { Candidate } from './slot-gates.ts';
 import type { LeaseSnapshot, Snapshot } from './snapshot.ts';
 
@@ -49,7 +50,7 @@ export function isTheirs(lease: LeaseStanding | undefined): lease is LeaseStandi
 }
 
 /** A gate of slots for one node: closed while somebody else maintains it. */
-export function heldByOthers({ member: { node, lease } }: Candidate): Obstacle | undefined {
+export function heldByOthers({ member: { node, lease } }: Pick<Candidate, 'member'>): Obstacle | undefined {
   if (!isTheirs(lease)) return undefined;
   const message = `${node.name} is being maintained by ${told(lease)}, and gets no slot before that lease is given back or runs out; if nobody maintains it, delete the Lease.`;
   return { type: 'MaintenanceLeaseHeld', node: node.name, object: lease.lease.object, message, wake: lease.end };
@@ -58,7 +59,7 @@ export function heldByOthers({ member: { node, lease } }: Candidate): Obstacle |
 /** Nodes in the middle of their slot that somebody else has taken: nothing more is done to them. */
 export function leasesLost(members: readonly Member[]): readonly Obstacle[] {
   return members.flatMap(({ node, os, lease }): Obstacle[] => {
-    const busy = node.cordonedBy !== undefined || (os !== undefined && holdsSlot(os));
+    const busy = (node.cordonedBy !== undefined && !isRebootLocked(node)) || (os !== undefined && holdsSlot(os));
     if (!busy || !isTheirs(lease)) return [];
     const message = `${node.name} holds a slot and is being maintained by ${told(lease)}; Treeline goes on with it when that lease is given back or runs out.`;
     return [{ type: 'MaintenanceLeaseHeld', node: node.name, object: lease.lease.object, message, wake: lease.end }];

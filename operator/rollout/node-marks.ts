@@ -9,9 +9,12 @@ import { isGated } from './joining.ts';
 import { isTheirs, mayDisturb } from './maintenance-lease.ts';
 import { isUpdated } from './member.ts';
 import type { Member } from './member.ts';
+import { isRebootLocked } from './reboot-lock-mark.ts';
 import { bootedDigest, holdsSlot, ownsCordon } from './node-view.ts';
 import type { NodeView, Step } from './node-view.ts';
 import type { NodeSnapshot } from './snapshot.ts';
+
+type MarkAction = Action & { readonly kind: 'Mark' };
 
 /** Taints set or lifted in one plan. More would keep a node that has just been drained waiting for its turn. */
 const TAINTS_AT_ONCE = 20;
@@ -40,7 +43,7 @@ export function forgottenCordons(members: readonly Member[], nodeOSes: readonly 
   const known = new Set(nodeOSes.map((os) => os.metadata.uid));
   return members.flatMap(({ node, lease }): Action[] => {
     if (node.cordonedBy === undefined || known.has(node.cordonedBy) || !node.ready || node.deleting) return [];
-    if (isTheirs(lease)) return [];
+    if (isTheirs(lease) || isRebootLocked(node)) return [];
     return [{ kind: 'Uncordon', node: node.name, by: node.cordonedBy, marks: withoutSlot(node) }];
   });
 }
@@ -49,9 +52,9 @@ export function forgottenCordons(members: readonly Member[], nodeOSes: readonly 
  * Marks that a Node wears without a slot come off; a node that lacks the target while others have it, or are about to,
  * is tainted, so that the pods of a drained node go where they can stay. Last in a plan: nothing waits for these.
  */
-export function looseMarks(members: readonly Member[], fleets: readonly ImageFleet[]): readonly Action[] {
+export function looseMarks(members: readonly Member[], fleets: readonly ImageFleet[]): readonly MarkAction[] {
   const moving = new Set(fleets.filter(isUnderWay).map(({ image }) => image));
-  const actions: Action[] = [];
+  const actions: MarkAction[] = [];
   for (const member of members) {
     const { node, os, membership } = member;
     // What belongs to a slot or to a cordon of ours goes on and off with it.

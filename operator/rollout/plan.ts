@@ -7,6 +7,7 @@ import { surveyFleet, viewOf } from './fleet.ts';
 import { imageActions } from './image-status.ts';
 import { lifecycleActions } from './lifecycle-conditions.ts';
 import { leaseActions } from './maintenance-lease.ts';
+import { decideLocks } from './reboot-locks.ts';
 import { nodeActions } from './node-actions.ts';
 import { forgottenCordons, looseMarks } from './node-marks.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -42,7 +43,14 @@ export function plan(snapshot: Snapshot, now: Date): Plan {
     const change = nextChange(image.image.object, now);
     if (change !== undefined) wakes.push(change);
   }
-  actions.push(...looseMarks(fleet.members, fleet.images));
+  const locks = snapshot.rebootWishes && decideLocks(fleet, snapshot.rebootWishes);
+  actions.push(...(locks?.actions ?? []));
+  const written = new Set(locks?.actions.map(({ node }) => node));
+  actions.push(...looseMarks(fleet.members, fleet.images).filter(({ node }) => !written.has(node)));
   const later = wakes.map((wake) => wake.getTime()).filter((time) => time > now.getTime());
-  return later.length === 0 ? { actions } : { actions, nextTime: new Date(Math.min(...later)) };
+  return {
+    actions,
+    ...(locks && { lockRefusals: locks.refusals }),
+    ...(later.length > 0 && { nextTime: new Date(Math.min(...later)) }),
+  };
 }

@@ -115,6 +115,7 @@ export const BLOCKER_TYPES = [
   'TooManyBlocked',
   'MaintenanceLeaseHeld',
   'NodeUnderMaintenance',
+  'RebootLocked',
   'DrainTimedOut',
   'DrainRefused',
   'DrainHeldUp',

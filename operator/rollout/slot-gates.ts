@@ -21,6 +21,7 @@ import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Ordering } from './ordering.ts';
 import { whoPauses } from './pause.ts';
+import { rebootLocked } from './reboot-locks.ts';
 import { wouldBeRefused } from './rehearsal.ts';
 import { resting } from './resting-gate.ts';
 import type { SlotLimit } from './slots.ts';
@@ -81,13 +82,30 @@ const NODE_GATES: readonly NodeGate[] = [
   tooManyBlocked,
   conditionGate,
   heldByOthers,
+  rebootLocked,
   underMaintenance,
   drainWouldBeRefused,
 ];
 
+const LOCK_GATES = [controlPlaneBusy, noRoomInDomain, heldByOthers, underMaintenance];
+
 /** Every gate that is closed for all nodes of the OSImage; slots are granted only when there is none. */
 export function closedGates(view: GateView): readonly Obstacle[] {
   return FLEET_GATES.map((gate) => gate(view)).filter((obstacle) => obstacle !== undefined);
+}
+
+/** What stands against the reboot of a node whose host asks for it: the gates that are not about the image or the drain. */
+export function lockObstacle(member: Member, view: GateView): Obstacle | undefined {
+  const [closed] = closedGates(view);
+  if (closed !== undefined) return closed;
+  for (const gate of LOCK_GATES) {
+    const obstacle = gate({ member }, view);
+    if (obstacle !== undefined) return obstacle;
+  }
+  const { max, unavailable } = view.budget;
+  if (unavailable.size < max || unavailable.has(member.node.name)) return undefined;
+  const message = `${unavailable.size} of at most ${max} nodes of the OSImage are unavailable; the next may go when one is back.`;
+  return { type: 'BudgetSpent', message };
 }
 
 /** What bounds how many slots one plan grants. */

@@ -136,6 +136,15 @@ export interface DryRunSnapshot {
   readonly holdouts?: readonly Holdout[];
 }
 
+/** What a host that somebody else updates has just asked for. */
+export interface RebootWish {
+  readonly kind: 'Lock' | 'Unlock';
+  /** Who holds the lock, or is to. */
+  readonly id: string;
+  /** Name of the OSImage in whose budget it counts, or `default`: of whichever selects the node. */
+  readonly group: string;
+}
+
 /** The Lease by which those who maintain a node agree who may disturb it. */
 export interface LeaseSnapshot {
   readonly resourceVersion: string;
@@ -185,6 +194,8 @@ export interface Snapshot {
   readonly dryRuns: ReadonlyMap<string, DryRunSnapshot>;
   /** By node name; absent where the operator was not told to take part in maintenance leases. */
   readonly leases?: ReadonlyMap<string, LeaseSnapshot>;
+  /** Hosts that ask to reboot, or are back, by node name; absent: nobody can ask. */
+  readonly rebootWishes?: ReadonlyMap<string, RebootWish>;
   /** The operator was told to take part in the lifecycle conditions of Nodes. */
   readonly lifecycle?: true;
   /** By `checkKey`; absent for what was not asked, or whose answer is too old to be believed. */

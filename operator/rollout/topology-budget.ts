@@ -100,7 +100,10 @@ export function domainRank({ budget, domains }: Topology): (view: NodeView) => n
 }
 
 /** A gate of slots: the domain of the node has no room, or may not be begun yet. */
-export function noRoomInDomain({ member: { node }, os }: Candidate, { topologies }: GateView): Obstacle | undefined {
+export function noRoomInDomain(
+  { member: { node, os } }: Pick<Candidate, 'member'>,
+  { topologies }: GateView,
+): Obstacle | undefined {
   for (const topology of topologies) {
     const { budget } = topology;
     const value = domainOf(budget, node);

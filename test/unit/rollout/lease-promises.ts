@@ -36,6 +36,8 @@ function judge(
   const theirs = good && lease?.ours === false;
   switch (action.kind) {
     case 'Cordon':
+      if (action.by.startsWith('fleet-lock:')) return assert.ok(!theirs, `${name} is locked in somebody else's hands`);
+      return assert.ok(ours, `${name} is disturbed without its lease (Cordon)`);
     case 'Drain':
       return assert.ok(ours, `${name} is disturbed without its lease (${action.kind})`);
     case 'Mark':

@@ -11,6 +11,7 @@ import { ARCHITECTURES, manifestOf, versionOf } from './fixtures.ts';
 import { keepsLeases } from './lease-promises.ts';
 import { heldByUs } from './lease-stand-in.ts';
 import { isTold, keepsLifecycle } from './lifecycle-stand-in.ts';
+import { isLock, keepsLock, keepsSlotsApart } from './reboot-lock-stand-in.ts';
 import { isSelected } from './selection.ts';
 import { keepsQuietForAlerts } from './alert-stand-in.ts';
 import { keepsChecks } from './check-promises.ts';
@@ -48,6 +49,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   keepsGates(snapshot, made);
   keepsLeases(snapshot, made, world.time);
   keepsLifecycle(snapshot, made);
+  if (made.actions.some(isLock)) keepsSlotsApart(snapshot, made);
   keepsChecks(snapshot, made);
   keepsQuietForAlerts(snapshot, made);
   keepsSlotsOfBoots(snapshot, world);
@@ -77,6 +79,7 @@ function keepsPreconditions(snapshot: Snapshot, action: Action, world: World): v
     case 'Cordon': {
       const node = nodeNamed(snapshot, action.node);
       assert.ok(!node.cordoned, 'a node that is cordoned already is not cordoned again');
+      if (isLock(action)) return keepsLock(snapshot, action, world.time);
       assert.equal(action.by, nodeOSNamed(snapshot, action.node).metadata.uid);
       assert.ok(slotOf(snapshot, action.node), `${action.node} is cordoned before its slot is durable`);
       assert.equal(action.marks.slot, 'On', `${action.node} is cordoned and may be scaled down meanwhile`);

@@ -60,6 +60,7 @@ const fleets = fc.record({
   newNodes: fc.constantFrom('Wait', 'UpdateOnJoin', 'Gate'),
   leases: fc.boolean(),
   lifecycle: fc.boolean(),
+  locks: fc.boolean(),
   staging: fc.record({
     mode: fc.constantFrom('Eager', 'AheadOfRollout'),
     lookahead: fc.constantFrom(1, 2, 5),
@@ -151,6 +152,7 @@ describe('The rollout planner, over random fleets', function () {
       fc.property(fleets, faults, fc.integer({ min: 10, max: 120 }), fc.boolean(), (fleet, rates, rounds, newer) => {
         const world = worldOf(fleet, newer);
         world.rates = rates;
+        world.asking = fleet.locks;
         for (let round = 0; round < rounds; round++) {
           if (world.chance(world.rates.people)) somethingHappens(world);
           world.act(keepsItsPromises, () => {
@@ -187,12 +189,15 @@ describe('The rollout planner, over random fleets', function () {
       fc.property(fleets, faults, fc.integer({ min: 1, max: 60 }), (fleet, rates, rounds) => {
         const world = worldOf(fleet);
         world.rates = rates;
+        world.asking = fleet.locks;
         for (let round = 0; round < rounds; round++) {
           if (world.chance(world.rates.people)) somethingHappens(world);
           world.act(keepsItsPromises);
           world.advance(1 + Math.floor(world.random() * 20));
         }
         world.rates = NO_FAULTS;
+        world.asking = false;
+        world.rebootWishes.clear();
         comesToRest(world);
         const snapshot = world.snapshot();
         const { nextTime } = plan(snapshot, world.now);

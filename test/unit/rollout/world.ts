@@ -14,6 +14,7 @@ import type {
   DryRunSnapshot,
   ImageSnapshot,
   NodeSnapshot,
+  RebootWish,
   Snapshot,
 } from '../../../operator/rollout/snapshot.ts';
 import { agentTurn } from './agent-stand-in.ts';
@@ -24,6 +25,7 @@ import { drainTurn, mark, tryTurn } from './drain-stand-in.ts';
 import { leasesSeen, leaseTurn, leaveLeasesAlone } from './lease-stand-in.ts';
 import { leaveNodesAlone, tellTurn } from './lifecycle-stand-in.ts';
 import type { WorldLease } from './lease-stand-in.ts';
+import { giveLocksBack, hostAsks } from './reboot-lock-stand-in.ts';
 import { randomFrom } from './seeded-random.ts';
 import { imageOf, manifestOf, release } from './fixtures.ts';
 import type { ImageOptions } from './fixtures.ts';
@@ -126,6 +128,10 @@ export class World {
   readonly dryRuns = new Map<string, DryRunSnapshot>();
   /** By node; undefined: the operator takes no part in maintenance leases. */
   leases: Map<string, WorldLease> | undefined;
+  /** What hosts ask for until the next plan. */
+  readonly rebootWishes = new Map<string, RebootWish>();
+  /** Hosts ask to reboot now and then. */
+  asking = false;
   /** The operator takes part in lifecycle conditions. */
   lifecycle = false;
   readonly checks = new Map<string, CheckSnapshot>();
@@ -224,6 +230,7 @@ export class World {
       nodeOSes: [...this.nodeOSes.values()],
       drains: new Map(this.drains),
       dryRuns: new Map(this.dryRuns),
+      rebootWishes: new Map(this.rebootWishes),
       ...(this.lifecycle && { lifecycle: true }),
       ...(this.leases && { leases: leasesSeen(this.leases) }),
       checks: new Map(this.checks),
@@ -246,9 +253,11 @@ export class World {
 
   /** Plans once, lets `between` happen, and carries the plan out. Returns the plan. */
   act(check: (snapshot: Snapshot, made: Plan, world: World) => void, between?: () => void): Plan {
+    if (this.asking) for (const node of this.nodes.values()) if (this.chance(0.05)) hostAsks(this, node);
     const snapshot = this.snapshot();
     const made = plan(snapshot, this.now);
     check(snapshot, made, this);
+    this.rebootWishes.clear();
     if (between !== undefined && this.chance(this.rates.interleaving)) between();
     for (const action of made.actions) {
       if (this.chance(this.rates.crash)) break;
@@ -383,6 +392,8 @@ export class World {
     this.fatalDigests.clear();
     leaveLeasesAlone(this);
     leaveNodesAlone(this);
+    this.asking = false;
+    giveLocksBack(this);
     for (const node of this.nodes.values()) {
       node.brokenUntil = this.time;
       delete node.mute;

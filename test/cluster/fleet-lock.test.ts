@@ -1,0 +1,96 @@
+/** FleetLock before a real API server: locks and slots out of one budget, durable on the Node. */
+import assert from 'node:assert/strict';
+import type { ControlPlane } from '../../testbed/control-plane.ts';
+import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
+import { must, OS_IMAGES } from './crd-objects.ts';
+import { eventually, startOperator, waitUntilReady } from './operator-harness.ts';
+import { SimulatedNode } from './simulated-node.ts';
+import { SimulatedRegistry } from './simulated-registry.ts';
+
+const POOL = { pool: 'fleet-lock' };
+const OLD = `sha256:${'0'.repeat(64)}`;
+
+describe('FleetLock', function () {
+  this.timeout(120_000);
+  let controlPlane: ControlPlane;
+  const disposals: AsyncDisposable[] = [];
+  const keep = <T extends AsyncDisposable>(one: T): T => {
+    disposals.push(one);
+    return one;
+  };
+
+  before(async () => {
+    controlPlane = await sharedControlPlane();
+  });
+  afterEach(async () => {
+    for (const one of disposals.splice(0).reverse()) await one[Symbol.asyncDispose]();
+    await clearCluster(controlPlane);
+  });
+
+  it('locks one host at a time, across a restart of the operator, and no slot is granted beside it', async () => {
+    const registry = keep(await new SimulatedRegistry().start());
+    const digest = registry.push('os', 'v2', '2.0');
+    const excluded = { ...POOL, 'treeline.dev/exclude': '' };
+    for (const name of ['z1', 'z2']) keep(await SimulatedNode.register(controlPlane, name, excluded, { digest: OLD }));
+    const ruled = keep(await SimulatedNode.register(controlPlane, 'z3', POOL, { digest: OLD }));
+    const start = async () => {
+      const { promise, resolve } = Promise.withResolvers<string>();
+      const operator = keep(
+        await startOperator(controlPlane, registry.host, 'operator-0', {
+          fleetLock: { address: '127.0.0.1', port: 0 },
+          onReady: ({ fleetLockAddress }) => resolve(fleetLockAddress ?? ''),
+        }),
+      );
+      return { operator, url: await promise };
+    };
+    const ask = async (url: string, path: string, id: string) => {
+      const response = await fetch(`${url}${path}`, {
+        method: 'POST',
+        headers: { 'fleet-lock-protocol': 'true' },
+        body: JSON.stringify({ client_params: { id, group: 'fleet' } }),
+      });
+      const text = await response.text();
+      return [response.status, text === '' ? '' : (JSON.parse(text) as { readonly value: string }).value] as const;
+    };
+    const isCordoned = async (name: string) => {
+      const { body } = await controlPlane.call({ path: `/api/v1/nodes/${name}` });
+      return (body['spec'] as { readonly unschedulable?: boolean }).unschedulable === true;
+    };
+    const image = (spec: object) => ({
+      apiVersion: 'treeline.dev/v1alpha1',
+      kind: 'OSImage',
+      metadata: { name: 'fleet' },
+      spec: { nodeSelector: { matchLabels: POOL }, image: { reference: `${registry.host}/os:v2` }, ...spec },
+    });
+    const paused = image({ rollout: { maxUnavailable: 1, paused: true } });
+    await must(controlPlane, { method: 'POST', path: OS_IMAGES, body: paused });
+    const first = await start();
+    const inPause = await eventually('a refusal that says why', async () => {
+      const [status, why] = await ask(first.url, '/v1/pre-reboot', 'z1');
+      return status === 409 && why;
+    });
+    assert.match(inPause, /paused/);
+    const resumed = { spec: { rollout: { paused: false }, image: { reference: `${registry.host}/os:none` } } };
+    await must(controlPlane, { method: 'PATCH', path: `${OS_IMAGES}/fleet`, body: resumed });
+    await eventually('z1 is locked', async () => (await ask(first.url, '/v1/pre-reboot', 'z1'))[0] === 200);
+    assert.ok(await isCordoned('z1'));
+    assert.match((await ask(first.url, '/v1/pre-reboot', 'z2')).join(' '), /^409 1 of at most 1 nodes/);
+    await first.operator.stop();
+
+    const second = await start();
+    await eventually('the lock is still there', async () => (await ask(second.url, '/v1/pre-reboot', 'z1'))[0] === 200);
+    const target = { spec: { image: { reference: `${registry.host}/os:v2` } } };
+    await must(controlPlane, { method: 'PATCH', path: `${OS_IMAGES}/fleet`, body: target });
+    await eventually('z3 waits for the lock', async () => {
+      const { body } = await controlPlane.call({ path: '/apis/treeline.dev/v1alpha1/nodeoses/z3' });
+      const { rollout } = body['status'] as { readonly rollout?: { readonly phase: string } };
+      return rollout?.phase === 'AwaitingSlot';
+    });
+    assert.deepEqual(ruled.boots, []);
+    await eventually('z1 is back', async () => (await ask(second.url, '/v1/steady-state', 'z1'))[0] === 200);
+    assert.equal(await isCordoned('z1'), false);
+    await waitUntilReady(controlPlane, 'fleet', digest);
+    assert.deepEqual(ruled.boots, [digest]);
+    await eventually('z2 is locked at last', async () => (await ask(second.url, '/v1/pre-reboot', 'z2'))[0] === 200);
+  });
+});
