@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { toTimestamp } from '../../../api/index.ts';
 import type { Gate, OSImageStatus, RolloutStatus } from '../../../api/index.ts';
+import { gateClause, isOverdue, nextGateDeadline } from '../../../operator/rollout/gates.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { DrainSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf, ourCordon, snapshotOf } from './fixtures.ts';
@@ -238,5 +239,36 @@ describe('A gate before the slot', () => {
   it('is not passed by because the pods of the node would be deleted in the end', () => {
     const drain = { timeoutAction: 'Delete', timeoutSeconds: 60 };
     assert.deepEqual(slots(fleet([], drain, ['a', 'b', 'c', 'd', 'e', 'f', 'g'])), []);
+  });
+});
+
+describe('The times of gates', () => {
+  const lasting = (timeoutSeconds?: number): Gate => ({
+    conditionType: TYPE,
+    when: 'AfterReboot',
+    status: 'True',
+    ...(timeoutSeconds !== undefined && { timeoutSeconds }),
+  });
+
+  it('make the planner look at the next of them that is still to come, and at none when all are over or none ends', () => {
+    const next = (...gates: readonly Gate[]) => nextGateDeadline(gates, ASKED, NOW);
+    assert.deepEqual(next(lasting(600), lasting(60), lasting(300), lasting(0)), new Date('2026-11-23T12:03:00Z'));
+    assert.deepEqual(next(lasting()), new Date('2026-11-23T12:58:00Z'), 'an hour unless it says otherwise');
+    assert.equal(next(lasting(120)), undefined, 'it is over in this moment');
+    assert.equal(next(lasting(0), lasting(60)), undefined);
+    assert.equal(next(), undefined);
+  });
+
+  it('never end for a gate with a time of 0', () => {
+    const muchLater = new Date('2027-11-23T12:00:00Z');
+    assert.equal(isOverdue(lasting(0), ASKED, muchLater), false);
+    assert.equal(isOverdue(lasting(120), ASKED, NOW), true);
+    assert.equal(isOverdue(lasting(121), ASKED, NOW), false);
+  });
+
+  it('are named by the field that the hook finds them in', () => {
+    const node = nodeOf('a', { conditions: { [TYPE]: { status: 'True', time: SLOT } } });
+    assert.match(gateClause(lasting(), node, ASKED), /since before status\.rollout\.backTime 2026-11-23T11:58:00Z/);
+    assert.match(gateClause({ ...lasting(), when: 'BeforeReboot' }, node, ASKED), /status\.rollout\.gateTime/);
   });
 });
