@@ -9,7 +9,7 @@ import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import type { SlotLimit } from './slots.ts';
-import type { NodeSnapshot } from './snapshot.ts';
+import type { NodeSnapshot, Snapshot } from './snapshot.ts';
 
 /** A control-plane node that the cluster has to do without. */
 export interface AwayNode {
@@ -78,4 +78,33 @@ function names(away: readonly AwayNode[]): string {
     .map(({ node }) => node.name)
     .toSorted()
     .join(', ');
+}
+
+/**
+ * Why `node`, a control-plane node in a slot, may not be rebooted now, as a sentence: since it got the slot, another one has
+ * gone away. Of two in slots (one may have got its label late), the one that got it later waits.
+ */
+export function whyNotReboot(
+  node: NodeSnapshot,
+  os: NodeOS,
+  { nodes, nodeOSes }: Pick<Snapshot, 'nodes' | 'nodeOSes'>,
+): string | undefined {
+  if (!isControlPlane(node) || !holdsSlot(os)) return undefined;
+  const peers = nodes.filter((other) => other.uid !== node.uid && isControlPlane(other));
+  const uids = new Set(peers.map(({ uid }) => uid));
+  const known = new Map(nodeOSes.flatMap((one) => (uids.has(one.spec.nodeUID) ? [[one.metadata.name, one]] : [])));
+  const others = controlPlaneAway(peers, known).filter(
+    (other) => !(other.holds && waitsFor(other.node, known.get(other.node.name), os)),
+  );
+  if (others.length === 0) return undefined;
+  return `Waits with its reboot: another control-plane node is away (${names(others)}); see to that first.`;
+}
+
+/** True when `other`, which holds a slot and is still up, lets the node of `os` go first. */
+function waitsFor(other: NodeSnapshot, its: NodeOS | undefined, os: NodeOS): boolean {
+  const rollout = its?.status?.rollout;
+  if (!other.ready || other.deleting || other.apiServerReady === false || rollout?.preBootID !== undefined)
+    return false;
+  const key = (one: NodeOS | undefined) => `${one?.status?.rollout?.slotTime ?? ''} ${one?.metadata.name ?? ''}`;
+  return key(its) > key(os);
 }

@@ -12,7 +12,7 @@ export function drainBlockers(fleet: ImageFleet, now: Date): readonly Obstacle[]
     if (member.membership.kind !== 'Ruled') return [];
     const phase = member.os?.status?.rollout?.phase;
     if (phase === 'Blocked') return passedOver(member);
-    return phase === 'Draining' ? [...overdue(member, fleet, now), ...podsInTheWay(member)] : [];
+    return phase === 'Draining' ? [...overdue(member, fleet, now), ...podsInTheWay(member), ...spared(member)] : [];
   });
 }
 
@@ -52,4 +52,9 @@ function passedOver({ node, os }: Member): readonly Obstacle[] {
   const message = `${node.name}: ${rollout.message ?? ''}`;
   const type = rollout.gateTime === undefined ? 'DrainTimedOut' : 'GateTimedOut';
   return [{ type, node: node.name, message, since: new Date(rollout.phaseTime) }];
+}
+
+function spared({ node, step }: Member): readonly Obstacle[] {
+  if (step?.spared === undefined) return [];
+  return [{ type: 'ControlPlaneUnavailable', node: node.name, message: `${node.name} is empty. ${step.spared}` }];
 }

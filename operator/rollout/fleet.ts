@@ -7,7 +7,7 @@ import type { HealthCheck, NodeOS, OSImage, Phase } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
 import { answerTo, checkBlockers, checksAsked } from './checks.ts';
-import { controlPlaneAway, isControlPlane } from './control-plane-care.ts';
+import { controlPlaneAway, isControlPlane, whyNotReboot } from './control-plane-care.ts';
 import { isPassedOver } from './member.ts';
 import type { Member } from './member.ts';
 import { failuresAmong } from './failure.ts';
@@ -198,6 +198,7 @@ export function viewOf(
   const image = membership.kind === 'Ruled' ? membership.image.object : undefined;
   const spec = image?.spec;
   const lease = standingOf(snapshot, node.name, now);
+  const spared = whyNotReboot(node, os, snapshot);
   const [outOfTime] = image === undefined ? [] : bindingTimes(image, mayRebootNow(image, now), os);
   return {
     node,
@@ -210,6 +211,7 @@ export function viewOf(
     gates: spec?.health.gates ?? [],
     ...(image === undefined ? UNCHECKED : checking(image, node.name, snapshot)),
     ...(image !== undefined && welcomesNewNodes(image) && { joinsLate: true as const }),
+    ...(spared !== undefined && { spared }),
     ...(outOfTime && { outOfTime }),
     ...(lease && { lease }),
     now,

@@ -44,6 +44,11 @@ export function mayDisturb({ lease, now }: NodeView): boolean {
   return lease === undefined || (lease.whose === 'Ours' && !passed(lease.end, now));
 }
 
+/** True when the node, once empty, may be taken down. */
+export function mayReboot(view: NodeView): boolean {
+  return mayDisturb(view) && view.spared === undefined;
+}
+
 /** True when somebody else holds the node. */
 export function isTheirs(lease: LeaseStanding | undefined): lease is LeaseStanding & { whose: 'Theirs' } {
   return lease?.whose === 'Theirs';

@@ -30,6 +30,8 @@ export interface NodeView {
   readonly answerTo: (check: HealthCheck, since: string) => CheckSnapshot | undefined;
   /** A node that is new now has joined after all others were brought to the target. */
   readonly joinsLate?: true;
+  /** Why the node, though empty, may not be rebooted now: the control plane would lose a second node. */
+  readonly spared?: string;
   /** The window or freeze that forbids a new approval now. */
   readonly outOfTime?: Obstacle;
   /** Whose turn the node is; absent while maintenance leases are not turned on. */
@@ -57,6 +59,8 @@ export interface Step {
   readonly rehearse?: DrainOrder;
   /** To be found out about the node now. */
   readonly checks?: readonly HealthCheck[];
+  /** Why the node, which is empty, is not rebooted yet. */
+  readonly spared?: string;
   /** The node could take a slot in this moment, if the fleet can spare it. */
   readonly awaitsSlot?: true;
   /** The node needs the image and could fetch it in this moment, if the fleet has a staging place for it. */

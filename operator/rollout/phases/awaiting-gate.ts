@@ -3,7 +3,7 @@ import { toTimestamp } from '../../../api/index.ts';
 import type { RolloutStatus } from '../../../api/index.ts';
 import { isEmptied } from '../drain-order.ts';
 import { closedGatesOf, gateDeadline, nextGateDeadline, overdueGate } from '../gates.ts';
-import { mayDisturb } from '../maintenance-lease.ts';
+import { mayReboot } from '../maintenance-lease.ts';
 import { bootedDigest, enter, passed, stagedDigest } from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
 import { settledStageOrder } from '../order.ts';
@@ -39,7 +39,7 @@ export function awaitingGate(view: NodeView, target: NodeTarget, rollout: Rollou
   // Without its cordon pods may have come: it is emptied anew, and its gates stay open or closed.
   if (nextAttemptTime !== undefined || gateTime === undefined || !node.cordoned) return lookAgain(view, target, held);
   if (closed.length === 0) {
-    const fit = node.ready && !node.deleting && isEmptied(view) && os.spec.order?.id === order.id && mayDisturb(view);
+    const fit = node.ready && !node.deleting && isEmptied(view) && os.spec.order?.id === order.id && mayReboot(view);
     return fit ? approach(view, target, held, host.bootID) : lookAgain(view, target, held);
   }
   const missed = overdueGate(closed, gateTime, 'Skip', now);

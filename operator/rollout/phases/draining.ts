@@ -58,8 +58,8 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
   const { evictFrom, deadline } = drainTimes(view.drainPolicy, drainStart);
   const fit = node.ready && !node.deleting && os.spec.order?.id === order.id;
   const ours = mayDisturb(view);
-  if (passed(evictFrom, now) && isEmptied(view) && fit && ours)
-    return leaveEmpty(view, target, held, host.bootID, order);
+  const empty = passed(evictFrom, now) && isEmptied(view);
+  if (empty && fit && ours && view.spared === undefined) return leaveEmpty(view, target, held, host.bootID, order);
   if (deadline !== undefined && passed(deadline, now) && view.drainPolicy.timeoutAction === 'Skip') {
     return passOver(view, target, rollout, `Was not empty by ${toTimestamp(deadline)}`, drainMessage(view));
   }
@@ -73,14 +73,16 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
     return { rollout: enter(view, 'Draining', target.digest, message, kept), order, cordon: 'Hold', wake: evictFrom };
   }
   const look = lastLook(view);
+  const spared = empty ? view.spared : undefined;
   return {
-    rollout: enter(view, 'Draining', target.digest, drainMessage(view).slice(0, 4096), {
+    rollout: enter(view, 'Draining', target.digest, (spared ?? drainMessage(view)).slice(0, 4096), {
       ...kept,
       ...(look && { podsLeft: look.podsLeft }),
     }),
     order,
     cordon: 'Hold',
     drain: drainOrder(view),
+    ...(spared !== undefined && { spared }),
     wake: nextLook(now, deadline),
   };
 }

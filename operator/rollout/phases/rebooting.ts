@@ -7,7 +7,7 @@ import type { Order, RolloutStatus } from '../../../api/index.ts';
 import { MAX_ATTEMPTS, STEADY_SECONDS, restSeconds } from '../backoff.ts';
 import { isEmptied } from '../drain-order.ts';
 import { closedGatesOf } from '../gates.ts';
-import { mayDisturb } from '../maintenance-lease.ts';
+import { mayReboot } from '../maintenance-lease.ts';
 import {
   after,
   answer,
@@ -40,7 +40,7 @@ export function rebooting(view: NodeView, target: NodeTarget, rollout: RolloutSt
   if (!approved) {
     // The approval may come long after the drain: the operator was away, or somebody lifted the cordon for a while.
     const empty = isEmptied(view);
-    const inTime = view.outOfTime === undefined && mayDisturb(view);
+    const inTime = view.outOfTime === undefined && mayReboot(view);
     const open = closedGatesOf(view, 'BeforeReboot', rollout.gateTime).length === 0;
     const fit = node.ready && !node.deleting && empty && inTime && open && stagedDigest(os) === target.digest;
     if (!fit || passed(deadline, now)) return lookAgain(view, target, rollout);

@@ -87,6 +87,24 @@ export function staysWithinGrowth(snapshot: Snapshot, image: ImageSnapshot, gran
   assert.ok(slots <= most, `${slots} nodes would hold slots after ${updated} that were well, at most ${most} may`);
 }
 
+/** No control-plane node may go down while another is: not Ready, its API server away, or on its way down itself. */
+export function rebootsNoSecond(snapshot: Snapshot, made: Plan): void {
+  const approved = made.actions.flatMap((action) => {
+    if (action.kind !== 'WriteOrder' || action.spec.order?.goal !== 'Boot') return [];
+    const before = snapshot.nodeOSes.find(({ metadata }) => metadata.name === action.name)?.spec.order;
+    return before?.id === action.spec.order.id ? [] : [action.name];
+  });
+  const down = snapshot.nodes.filter((node) => isControlPlane(node) && approved.includes(node.name));
+  assert.ok(down.length < 2, `${down.map(({ name }) => name).join(', ')} may go down at once`);
+  for (const node of snapshot.nodes) {
+    if (down.length === 0 || !isControlPlane(node) || down.includes(node)) continue;
+    const flying = osOf(snapshot, node)?.spec.order?.goal === 'Boot' && osOf(snapshot, node)?.status?.rollout?.slotTime;
+    const foreign = node.cordoned && node.cordonedBy === undefined;
+    const away = !node.ready || node.deleting || foreign || node.apiServerReady === false || flying;
+    assert.ok(away !== true && typeof away !== 'string', `${down[0]?.name} may go down while ${node.name} is away`);
+  }
+}
+
 /** The kind of nodes that comes later gets no slot while one of the other kind is left. */
 export function keepsRolesInOrder(snapshot: Snapshot, image: ImageSnapshot, granted: readonly string[]): void {
   const { controlPlane } = image.object.spec.rollout.order;

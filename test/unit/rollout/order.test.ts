@@ -4,7 +4,7 @@ import { stageOrder } from '../../../operator/rollout/order.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { newSlots } from './order-promises.ts';
-import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf, snapshotOf } from './fixtures.ts';
+import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf, ourCordon, snapshotOf } from './fixtures.ts';
 import type { ImageOptions, NodeOSOptions } from './fixtures.ts';
 
 const TARGET = {
@@ -85,6 +85,36 @@ describe('Control-plane nodes', () => {
     assert.equal(granted({ ...two, nodes: [labelled('c1', 'a'), labelled('c2', 'b')] }).length, 1);
     const alone = { ...two, nodes: [labelled('c1', 'a'), labelled('c3', 'c', { ready: false })] };
     assert.deepEqual(granted({ ...alone, nodeOSes: two.nodeOSes.slice(0, 1) }), []);
+  });
+
+  it('in a slot are not rebooted while another one has gone away meanwhile, and say so', () => {
+    const slotTime = '2026-11-23T11:58:00Z';
+    const held = (name: string, other: Partial<NodeSnapshot>, more: NodeOSOptions = DONE) => {
+      const emptied = fleetOf(
+        { [name]: { ...SLOT, rollout: { ...SLOT.rollout, drainStart: slotTime } }, c2: more },
+        {},
+        {
+          [name]: ourCordon(name),
+          c2: other,
+        },
+      );
+      return { ...emptied, drains: new Map([[name, { podsLeft: 0, refusals: [] }]]) };
+    };
+    const reboots = (snapshot: Snapshot) =>
+      plan(snapshot, NOW).actions.some(
+        (one) => one.kind === 'WriteRollout' && one.status.rollout.phase === 'Rebooting',
+      );
+    assert.ok(reboots(held('c1', {})));
+    assert.ok(reboots(held('w1', { ready: false })), 'a worker is none of its business');
+    for (const cause of [{ ready: false }, { cordoned: true }, { deleting: true }, { apiServerReady: false }]) {
+      assert.ok(!reboots(held('c1', cause)), JSON.stringify(cause));
+      assert.match(blockersOf(held('c1', cause))['ControlPlaneUnavailable'] ?? '', /c1 is empty\. .*is away \(c2\)/);
+    }
+    // Of two that hold slots, one goes, and it is the first.
+    const later: NodeOSOptions = { ...SLOT, rollout: { ...SLOT.rollout, slotTime: '2026-11-23T11:59:00Z' } };
+    const sooner: NodeOSOptions = { ...SLOT, rollout: { ...SLOT.rollout, slotTime: '2026-11-23T11:57:00Z' } };
+    assert.ok(reboots(held('c1', ourCordon('c2'), later)));
+    assert.ok(!reboots(held('c1', ourCordon('c2'), sooner)));
   });
 
   it('come last by default: when no worker is left that could still go', () => {

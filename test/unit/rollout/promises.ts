@@ -17,7 +17,13 @@ import { keepsQuietForAlerts } from './alert-stand-in.ts';
 import { keepsChecks } from './check-promises.ts';
 import { keepsGates } from './gate-promises.ts';
 import { bindingSpec, keepsGate } from './joining-promises.ts';
-import { keepsRolesInOrder, sparesControlPlane, staysWithinDomains, staysWithinGrowth } from './order-promises.ts';
+import {
+  rebootsNoSecond,
+  keepsRolesInOrder,
+  sparesControlPlane,
+  staysWithinDomains,
+  staysWithinGrowth,
+} from './order-promises.ts';
 import { keepsSteps, passesStepsInTime } from './step-promises.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
@@ -42,6 +48,7 @@ export function keepsItsPromises(snapshot: Snapshot, made: Plan, world: World): 
   }
   staysWithinBudget(snapshot, made, world.time);
   sparesControlPlane(snapshot, made);
+  rebootsNoSecond(snapshot, made);
   passesStepsInTime(snapshot, made, world.time);
   staysWithinPlaces(snapshot, made, world.time);
   parksBadImages(snapshot, made);
