@@ -22,7 +22,7 @@ import type { NodeView } from './node-view.ts';
 import type { Look } from './health-gate.ts';
 import { leave } from './phases/leaving.ts';
 import type { Obstacle } from './obstacle.ts';
-import { orderingOf } from './ordering.ts';
+import { mayComeNow, orderingOf } from './ordering.ts';
 import { hasRefuge } from './refuge.ts';
 import { lockObstacle } from './slot-gates.ts';
 import type { Candidate } from './slot-gates.ts';
@@ -104,7 +104,8 @@ export function surveyFleet(snapshot: Snapshot, now: Date): Fleet {
     );
     const halted = failuresAmong(members).length >= failureThreshold(image.object, members.length);
     const ordering = orderingOf(image, choice, members, away, now);
-    const passedOver = members.filter(isPassedOver);
+    // One that would not be asked now keeps nobody: else each would wait for the other.
+    const passedOver = members.filter((member) => isPassedOver(member) && mayComeNow(member, ordering));
     const view = { image, choice, members, budget, halted, passedOver, ...ordering, snapshot, viewed, now };
     const slots = grantSlots(view);
     const places = grantPlaces(view, slots);

@@ -1,4 +1,5 @@
 /** What decides which nodes of one OSImage go now, and how many: everything of `spec.rollout` that is about order. */
+import { isControlPlane } from './control-plane-care.ts';
 import type { AwayNode } from './control-plane-care.ts';
 import { waitingRole } from './control-plane-order.ts';
 import type { WaitingRole } from './control-plane-order.ts';
@@ -27,6 +28,11 @@ export interface Ordering {
   readonly growth: Growth | undefined;
   /** The domains of `spec.rollout.topology`. */
   readonly topologies: readonly Topology[];
+}
+
+/** True for a node whose turn may come as things are: no step and no place of the control plane keeps it from a slot. */
+export function mayComeNow({ node }: Member, { steps, waits }: Ordering): boolean {
+  return isTaken(steps, node) && waits?.controlPlane !== isControlPlane(node);
 }
 
 /** Works it out for `image` over `members`, all nodes that it selects, while the `away` ones are missing in the control plane. */

@@ -175,6 +175,15 @@ describe('The order of slots', () => {
     ]);
   });
 
+  it('is not held up by a passed-over node whose own turn does not come yet', () => {
+    const steps = [{ name: 'canary', nodeSelector: { matchLabels: { canary: 'true' } } }];
+    const blocked = { ...WAITING, rollout: BLOCKED };
+    const canary = { w1: { labels: { canary: 'true' } } };
+    const later = fleetOf({ w1: WAITING, w2: blocked }, { rollout: { steps, maxBlocked: 0 } }, canary);
+    assert.deepEqual(granted(later), ['w1']);
+    assert.deepEqual(granted(fleetOf({ w1: WAITING, w2: blocked }, { rollout: { maxBlocked: 0 } })), []);
+  });
+
   it('puts nodes that have failed at something last, whatever the keys say', () => {
     const by = [{ criterion: 'OldestFirst' }];
     const flaky: NodeOSOptions = {

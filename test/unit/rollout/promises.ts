@@ -23,8 +23,9 @@ import {
   sparesControlPlane,
   staysWithinDomains,
   staysWithinGrowth,
+  waitsForRole,
 } from './order-promises.ts';
-import { keepsSteps, passesStepsInTime } from './step-promises.ts';
+import { keepsSteps, passesStepsInTime, stepsTake } from './step-promises.ts';
 import { parksBadImages, staysWithinPlaces } from './staging-promises.ts';
 import type { World } from './world.ts';
 
@@ -270,7 +271,13 @@ function staysWithinBudget(snapshot: Snapshot, made: Plan, time: number): void {
     staysWithinDomains(snapshot, image, granted);
     staysWithinGrowth(snapshot, image, granted);
     keepsSteps(snapshot, image, granted);
-    const passedOver = selected.filter(({ name }) => phaseOf(snapshot, name) === 'Blocked').length;
+    const takes = stepsTake(snapshot, image, []);
+    const passedOver = selected.filter(
+      (node) =>
+        phaseOf(snapshot, node.name) === 'Blocked' &&
+        takes?.(node) !== false &&
+        waitsForRole(snapshot, image, node) === undefined,
+    ).length;
     const { maxBlocked } = image.object.spec.rollout;
     if (granted.some((name) => phaseOf(snapshot, name) !== 'Blocked'))
       assert.ok(passedOver <= share(maxBlocked, selected.length), 'more nodes are passed over than may be');
