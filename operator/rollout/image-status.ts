@@ -52,7 +52,8 @@ function imageStatus(fleet: ImageFleet, now: Date): { status: OSImageStatus; wak
     ...(previous && { previous }),
     ...quarantineStatus(fleet, now),
     nodes,
-    ...(fleet.steps && { step: fleet.steps.status }),
+    // What is done together is in no step: that is known with the same write.
+    ...(fleet.steps && !arrived && { step: fleet.steps.status }),
     ...(window && { nextWindow: window }),
     ...(progress && { progress: progress.progress }),
     ...(history.length > 0 && { history: [...history] }),
