@@ -12,7 +12,7 @@ import { SimulatedOperator } from './simulated-operator.ts';
 
 /** A failure is told at once; repeated by its seed, it is shrunk. */
 const SEED = process.env['TREELINE_PROPERTY_SEED'];
-const RUNS = Number(process.env['TREELINE_PROPERTY_RUNS'] ?? 60);
+const RUNS = Number(process.env['TREELINE_PROPERTY_RUNS'] ?? 30);
 const seeded = SEED === undefined ? { endOnFailure: true } : { seed: Number(SEED) };
 /** Rounds in which a healed fleet must be done. */
 const PATIENCE = 1200;
