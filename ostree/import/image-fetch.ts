@@ -28,8 +28,8 @@ import { PartialImports } from './partial-imports.ts';
 import { settledUnlessAborted } from './settled-unless-aborted.ts';
 import { blobRef } from './store-refs.ts';
 
-/** Layers fetched at once beyond one for each thread: while one waits for the network, another keeps the thread busy. */
-const SPARE_FETCHES = 1;
+/** Layers fetched at once beyond one for each thread: while one waits for the network, others keep the thread busy. */
+const SPARE_FETCHES = 2;
 /** Compressed bytes from which on all threads share a layer: below it, messages cost more than they bring. */
 const SHARED_LAYER_BYTES = 48 * 1024 * 1024;
 
