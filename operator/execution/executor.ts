@@ -22,9 +22,12 @@ import { cordon, mark, uncordon } from './cordon.ts';
 import { tellLifecycle } from './lifecycle-conditions.ts';
 import { giveUpLease, readLeaseAnew, takeLease } from './maintenance-leases.ts';
 import { createNodeOS, deleteNodeOS, writeOrder, writeRollout } from './node-os-writes.ts';
+import { mostUrgentFirst } from './urgency.ts';
 
 /** A write takes some milliseconds, most of them waiting; a fleet of thousands must not wait for them one by one. */
 const SUBJECTS_AT_ONCE = 16;
+/** After so long what is left of a plan waits for the next, which knows what has changed meanwhile: a node that has staged its image should not wait for thousands that are only marked. */
+const PLAN_MS = 1000;
 const BACK_OFF = { initialMs: 100, maxMs: 30_000 };
 /** An agent that reports often makes a picture old again and again; that is no fault to back off from. */
 const STALE_MAX_MS = 1000;
@@ -62,8 +65,9 @@ export class Executor {
   }
 
   /**
-   * Tries every action of `plan` that is not waiting for its back-off. Stops early, after the action under way, when
-   * leadership is lost or `signal` aborts. Returns in how many milliseconds the next retry is due, if any.
+   * Tries every action of `plan` that is not waiting for its back-off, what somebody waits for first. Stops early, after the
+   * actions under way, when leadership is lost, `signal` aborts, or it has taken a second: what is left is planned again at
+   * once. Returns in how many milliseconds to plan again, if at all.
    */
   async execute(plan: Plan, signal: AbortSignal): Promise<number | undefined> {
     const { clock, assertLeading } = this.#options;
@@ -77,7 +81,14 @@ export class Executor {
       if (before === undefined) bySubject.set(subject, [action]);
       else before.push(action);
     }
-    await forEachLimited([...bySubject.values()], SUBJECTS_AT_ONCE, async (actions) => {
+    const endMs = clock.monotonicMs() + PLAN_MS;
+    let cut = false;
+    const subjects = mostUrgentFirst([...bySubject.values()], this.#options.fleet.nodeOSes);
+    await forEachLimited(subjects, SUBJECTS_AT_ONCE, async (actions) => {
+      if (clock.monotonicMs() >= endMs) {
+        cut = true;
+        return;
+      }
       for (const action of actions) {
         const retry = this.#retries.get(keyOf(action));
         if (retry !== undefined && clock.monotonicMs() < retry.dueMs) return;
@@ -88,6 +99,7 @@ export class Executor {
     });
     // What is no longer wanted need not be remembered as failing.
     if (!signal.aborted) for (const key of this.#retries.keys()) if (!wanted.has(key)) this.#retries.delete(key);
+    if (cut) return 0;
     const due = [...this.#retries.values()].map((retry) => retry.dueMs);
     return due.length === 0 ? undefined : Math.max(0, Math.min(...due) - clock.monotonicMs());
   }

@@ -123,6 +123,31 @@ describe('the executor', () => {
   const execute = (...actions: Action[]) => executor.execute({ actions }, never);
   const paths = () => calls.map(({ method, path }) => `${method} ${path.slice(path.lastIndexOf('/nodeoses') + 1)}`);
 
+  it('leaves to the next plan what does not fit into a second, does first what somebody waits for, and plans again at once', async () => {
+    const names = Array.from({ length: 200 }, (_, index) => `n${index}`);
+    fleet.nodeOSes.replace(
+      names.map((name, index) => nodeOS(name, 1000 * index)),
+      '5',
+    );
+    const plain = answer;
+    // A slow API server: sixteen at once take 100 ms.
+    answer = async (call) => {
+      await clock.advance(100);
+      return plain(call);
+    };
+    const bulk = names.slice(0, -1).map((name, index) => writeRollout(name, 1000 * index));
+    const waitMs = await execute(...bulk, writeOrder('n199', 199_000));
+    assert.equal(waitMs, 0);
+    assert.match(paths()[0] ?? '', /nodeoses\/n199$/);
+    assert.ok(calls.length >= 160 && calls.length < 199, `${calls.length} calls`);
+    const left = bulk.filter(
+      (_, index) => fleet.nodeOSes.get(`n${index}`)?.metadata.resourceVersion === String(1000 * index),
+    );
+    answer = plain;
+    assert.equal(await execute(...left), undefined);
+    assert.equal(calls.length, 200);
+  });
+
   it('writes spec and status of one object in one plan, each on the version that the other made', async () => {
     fleet.nodeOSes.replace([nodeOS('a', 5)], '5');
     assert.equal(await execute(writeRollout('a', 5), writeOrder('a', 5)), undefined);
