@@ -121,7 +121,7 @@ async function measureFleet(
     operator = await OperatorProcess.start(controlPlane, entry, registry.host, port, flags);
     const started = await apiMetrics(controlPlane);
     await sleep(2000);
-    fleet.reactionsMs.length = 0;
+    fleet.forgetReports();
     const before = await Promise.all([apiMetrics(controlPlane), operator.metrics()]);
     const trafficBefore = { ...fleet.traffic };
     const cpuBefore = operator.cpuSeconds;

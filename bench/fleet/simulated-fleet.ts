@@ -99,6 +99,12 @@ export class SimulatedFleet implements AsyncDisposable {
     return written as unknown as NodeOS;
   }
 
+  /** Begins to measure reactions: an answer that nothing followed, as when a node was done, would count until the next rollout. */
+  forgetReports(): void {
+    this.#reported.clear();
+    this.reactionsMs.length = 0;
+  }
+
   #observe(object: NodeOS): void {
     const { name } = object.metadata;
     const part = JSON.stringify([object.spec, object.status?.rollout, object.status?.conditions]);
