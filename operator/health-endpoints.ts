@@ -1,6 +1,5 @@
 /** `/healthz`, `/readyz` and `/metrics` over plain HTTP, for the kubelet and Prometheus. */
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { HttpListener } from './http-listener.ts';
 
 export interface HealthSources {
   /** Sentences about what is wrong so that only a restart helps; empty when healthy. */
@@ -11,54 +10,28 @@ export interface HealthSources {
   readonly metrics: () => Promise<string>;
 }
 
-export class HealthEndpoints implements AsyncDisposable {
-  readonly #server: Server;
-
-  private constructor(server: Server) {
-    this.#server = server;
-  }
-
-  /** Listens; rejects when the address is taken. */
-  static async listen(address: string, port: number, sources: HealthSources): Promise<HealthEndpoints> {
-    const server = createServer((request, response) => {
-      const answer = (status: number, text: string, type = 'text/plain; charset=utf-8') =>
-        response.writeHead(status, { 'content-type': type }).end(text);
-      const verdict = (problems: readonly string[]) =>
-        problems.length === 0 ? answer(200, 'ok\n') : answer(503, `${problems.join('\n')}\n`);
-      switch (request.url?.split('?')[0]) {
-        case '/healthz':
-          verdict(sources.ailments());
-          return;
-        case '/readyz':
-          verdict(sources.missing());
-          return;
-        case '/metrics':
-          sources.metrics().then(
-            (text) => answer(200, text, 'text/plain; version=0.0.4; charset=utf-8'),
-            (error: unknown) => answer(500, `${String(error)}\n`),
-          );
-          return;
-        default:
-          answer(404, 'try /healthz, /readyz or /metrics\n');
-      }
-    });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, address, resolve);
-    });
-    return new HealthEndpoints(server);
-  }
-
-  /** `http://ADDRESS:PORT` */
-  get url(): string {
-    const { address, port, family } = this.#server.address() as AddressInfo;
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-    });
-  }
+/** Serves them; rejects when the address is taken. Dispose of what it returns to end. */
+export async function serveHealth(address: string, port: number, sources: HealthSources): Promise<HttpListener> {
+  return HttpListener.listen(address, port, (request, response) => {
+    const answer = (status: number, text: string, type = 'text/plain; charset=utf-8') =>
+      response.writeHead(status, { 'content-type': type }).end(text);
+    const verdict = (problems: readonly string[]) =>
+      problems.length === 0 ? answer(200, 'ok\n') : answer(503, `${problems.join('\n')}\n`);
+    switch (request.url?.split('?')[0]) {
+      case '/healthz':
+        verdict(sources.ailments());
+        return;
+      case '/readyz':
+        verdict(sources.missing());
+        return;
+      case '/metrics':
+        sources.metrics().then(
+          (text) => answer(200, text, 'text/plain; version=0.0.4; charset=utf-8'),
+          (error: unknown) => answer(500, `${String(error)}\n`),
+        );
+        return;
+      default:
+        answer(404, 'try /healthz, /readyz or /metrics\n');
+    }
+  });
 }

@@ -10,10 +10,10 @@ import { cachesOf, createFleet, drainable, hasSynced, rehearsable, takeSnapshot 
 import { AlertReader } from './health-checks/alert-reader.ts';
 import { CheckReader } from './health-checks/check-reader.ts';
 import { CheckedObjects } from './health-checks/checked-objects.ts';
-import { FleetLockEndpoint } from './fleet-lock/fleet-lock-endpoint.ts';
+import { serveFleetLock } from './fleet-lock/fleet-lock-endpoint.ts';
 import { RebootLocks } from './fleet-lock/reboot-locks.ts';
 import { readAlerts } from './health-checks/prometheus.ts';
-import { HealthEndpoints } from './health-endpoints.ts';
+import { serveHealth } from './health-endpoints.ts';
 import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
 import { ImageResolver } from './image-resolution/image-resolver.ts';
 import { PullSecretRole } from './image-resolution/pull-secret-role.ts';
@@ -192,7 +192,7 @@ async function runOver(
   await using health =
     options.health === undefined
       ? undefined
-      : await HealthEndpoints.listen(options.health.address, options.health.port, {
+      : await serveHealth(options.health.address, options.health.port, {
           ailments: () => [
             ...(loop.ageMs > STUCK_MS ? ['the planning loop is stuck'] : []),
             ...watches
@@ -206,7 +206,7 @@ async function runOver(
           metrics: () => metrics.registry.metrics(),
         });
   await using fleetLock =
-    options.fleetLock && (await FleetLockEndpoint.listen(options.fleetLock.address, options.fleetLock.port, locks));
+    options.fleetLock && (await serveFleetLock(options.fleetLock.address, options.fleetLock.port, locks));
   let ready = false;
   const tellReady = () => {
     if (ready || !hasSynced(fleet)) return;

@@ -3,9 +3,9 @@
  * planner decides, so that a lock and a slot come out of one budget; what it decides is durable on the Node before the
  * host hears of it.
  */
-import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import * as z from 'zod';
+import { HttpListener } from '../http-listener.ts';
 import type { LockAnswer, RebootLocks } from './reboot-locks.ts';
 
 /** A request holds two short strings. */
@@ -20,40 +20,18 @@ const requestSchema = z.object({
 
 const OPERATIONS = { '/v1/pre-reboot': 'Lock', '/v1/steady-state': 'Unlock' } as const;
 
-export class FleetLockEndpoint implements AsyncDisposable {
-  readonly #server: Server;
-
-  private constructor(server: Server) {
-    this.#server = server;
-  }
-
-  /** Listens; rejects when the address is taken. */
-  static async listen(address: string, port: number, locks: Pick<RebootLocks, 'ask'>): Promise<FleetLockEndpoint> {
-    const server = createServer((request, response) => {
-      void answerTo(request, locks).then(({ status, kind, value }) => {
-        const body = status === 200 ? '' : `${JSON.stringify({ kind, value })}\n`;
-        response.writeHead(status, { 'content-type': 'application/json' }).end(body);
-      });
+/** Serves it; rejects when the address is taken. Dispose of what it returns to end. */
+export async function serveFleetLock(
+  address: string,
+  port: number,
+  locks: Pick<RebootLocks, 'ask'>,
+): Promise<HttpListener> {
+  return HttpListener.listen(address, port, (request, response) => {
+    void answerTo(request, locks).then(({ status, kind, value }) => {
+      const body = status === 200 ? '' : `${JSON.stringify({ kind, value })}\n`;
+      response.writeHead(status, { 'content-type': 'application/json' }).end(body);
     });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, address, resolve);
-    });
-    return new FleetLockEndpoint(server);
-  }
-
-  /** `http://ADDRESS:PORT` */
-  get url(): string {
-    const { address, port, family } = this.#server.address() as AddressInfo;
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-    });
-  }
+  });
 }
 
 async function answerTo(request: IncomingMessage, locks: Pick<RebootLocks, 'ask'>): Promise<LockAnswer> {

@@ -10,15 +10,18 @@ import type { Topology } from './topology-budget.ts';
 /** What tells nodes apart: the smaller number comes first. */
 export type Rank = (view: NodeView) => number;
 
-/** How the nodes of one OSImage are put in order for one target. */
+/** How the nodes of one OSImage are put in order for one target, in one plan. */
 export interface Turn {
-  /** Most important first. */
-  readonly ranks: readonly Rank[];
-  /** Where no rank tells nodes apart; worked out once for each node, however often a plan asks. */
-  readonly place: Rank;
+  /** The ranks of a node, most important first; worked out once for each, however often a plan asks. */
+  readonly keyOf: (view: NodeView) => readonly number[];
 }
 
-/** The order of `spec.rollout.order` for the target `digest`, in which domains that have begun are finished. */
+/**
+ * The order of `spec.rollout.order` for the target `digest`, in which domains that have begun are finished. Where nothing
+ * tells nodes apart, not alphabetical: names encode racks and zones, so the alphabet would empty one rack after the other and
+ * always try a new image on the same machine first. The order is fixed for one digest, so that a restarted operator goes on
+ * with it, and another for the next.
+ */
 export function turnOf(image: OSImage, digest: string, topologies: readonly Topology[] = []): Turn {
   const { spec } = image;
   const { controlPlane, by } = spec.rollout.order;
@@ -40,32 +43,23 @@ export function turnOf(image: OSImage, digest: string, topologies: readonly Topo
         ranks.push(({ node }) => -wholeNumber(node.labels[label]));
     }
   }
-  return { ranks, place: placeFor(digest) };
+  ranks.push(({ node }) => stableHash(`${node.uid} ${digest}`));
+  const keys = new Map<string, readonly number[]>();
+  const keyOf = (view: NodeView): readonly number[] => {
+    const known = keys.get(view.node.uid);
+    if (known !== undefined) return known;
+    const key = ranks.map((rank) => rank(view));
+    keys.set(view.node.uid, key);
+    return key;
+  };
+  return { keyOf };
 }
 
-/**
- * Where no rank tells nodes apart, not alphabetical: names encode racks and zones, so the alphabet would empty one rack
- * after the other and always try a new image on the same machine first. The order is fixed for one digest, so that a
- * restarted operator goes on with it, and another for the next.
- */
-export function inTurn(candidates: readonly NodeView[], { ranks, place }: Turn): readonly NodeView[] {
-  const keyed = candidates.map((view) => ({
-    view,
-    key: [...ranks.map((rank) => rank(view)), place(view)],
-  }));
+/** `candidates`, who comes first in front. */
+export function inTurn(candidates: readonly NodeView[], { keyOf }: Turn): readonly NodeView[] {
+  const keyed = candidates.map((view) => ({ view, key: keyOf(view) }));
   keyed.sort((left, right) => compare(left.key, right.key) || (left.view.node.name < right.view.node.name ? -1 : 1));
   return keyed.map(({ view }) => view);
-}
-
-function placeFor(digest: string): Rank {
-  const places = new Map<string, number>();
-  return ({ node }) => {
-    const known = places.get(node.uid);
-    if (known !== undefined) return known;
-    const place = stableHash(`${node.uid} ${digest}`);
-    places.set(node.uid, place);
-    return place;
-  };
 }
 
 function compare(left: readonly number[], right: readonly number[]): number {

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { CORDONED_BY_ANNOTATION } from '../../../api/index.ts';
 import { appSpecificID, isClient } from '../../../operator/fleet-lock/client-id.ts';
-import { FleetLockEndpoint } from '../../../operator/fleet-lock/fleet-lock-endpoint.ts';
+import { serveFleetLock } from '../../../operator/fleet-lock/fleet-lock-endpoint.ts';
+import type { HttpListener } from '../../../operator/http-listener.ts';
 import { RebootLocks } from '../../../operator/fleet-lock/reboot-locks.ts';
 import { ObjectCache } from '../../../operator/kube/object-cache.ts';
 import { trimNode, type Node } from '../../../operator/kube/objects.ts';
@@ -31,7 +32,7 @@ describe('the FleetLock endpoint', () => {
   let nodes: ObjectCache<Node>;
   let clock: FakeClock;
   let locks: RebootLocks;
-  let endpoint: FleetLockEndpoint;
+  let endpoint: HttpListener;
   let leading: boolean;
   let version: number;
   /** Called for a plan, as the loop would be. */
@@ -72,7 +73,7 @@ describe('the FleetLock endpoint', () => {
     clock = new FakeClock();
     onWake = () => undefined;
     locks = new RebootLocks({ nodes, isLeader: () => leading, wake: () => onWake(), clock });
-    endpoint = await FleetLockEndpoint.listen('127.0.0.1', 0, locks);
+    endpoint = await serveFleetLock('127.0.0.1', 0, locks);
   });
   afterEach(() => endpoint[Symbol.asyncDispose]());
 

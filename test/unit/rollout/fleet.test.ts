@@ -142,7 +142,7 @@ describe('Slots', () => {
       grants(
         views((name) => (name === unlucky ? 1 : 0)),
         all,
-        turn,
+        turnOf(imageOf().object, digestOf('v2')),
       ).at(-1),
       unlucky,
     );
