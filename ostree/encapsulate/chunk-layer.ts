@@ -1,29 +1,62 @@
 /** The tar stream of a layer that carries part of a commit's content objects. Source: ostree-container format, chunks. */
+import { S_IFMT } from '../objects/file-header.ts';
 import type { Repository } from '../repository/repository.ts';
-import { TreeDirectory } from '../tree/tree-directory.ts';
-import { contentObject, repositorySkeleton } from './repository-entries.ts';
-import { TAR_END } from './tar-entry.ts';
+import { type TreeReference, TreeDirectory } from '../tree/tree-directory.ts';
+import type { CommitContent } from './commit-content.ts';
+import { containerPath, contentObject, repositorySkeleton } from './repository-entries.ts';
+import { encodeTarEntry, TAR_END } from './tar-entry.ts';
 
-/** Where each content object of a commit is found; those in `/sysroot` have no path in a container. */
-export function pathsOfCommit(repository: Repository, checksum: string): ReadonlyMap<string, readonly string[]> {
-  const paths = new Map<string, string[]>();
-  const root = TreeDirectory.load(repository, repository.readCommit(checksum));
-  for (const { path, checksum: file } of root.walkFiles()) {
-    if (path.startsWith('sysroot/')) continue;
-    const known = paths.get(file);
-    if (known === undefined) paths.set(file, [path]);
-    else known.push(path);
-  }
-  return paths;
+/** 2: each layer also says whose the directories of its files are, for tools that apply layers one by one. */
+export type FormatVersion = 1 | 2;
+
+export interface ChunkLayerOptions {
+  /** Default: 1. Source: rpm-ostree, `compose container-encapsulate --format-version`. */
+  readonly formatVersion?: FormatVersion | undefined;
+  /** The root of the commit, which version 2 takes directories from. */
+  readonly root: TreeReference;
+  /** Called after each object. */
+  readonly onObject?: (() => void) | undefined;
 }
 
-/** Streams a layer with `objects`, each with its `paths`. */
+/** Streams a layer with `objects`, each with its paths in `content`. */
 export async function* chunkLayer(
   repository: Repository,
   objects: Iterable<string>,
-  paths: ReadonlyMap<string, readonly string[]>,
+  content: CommitContent,
+  options: ChunkLayerOptions,
 ): AsyncGenerator<Buffer> {
   yield* repositorySkeleton();
-  for (const checksum of [...objects].sort()) yield* contentObject(repository, checksum, paths.get(checksum) ?? []);
+  const parents = options.formatVersion === 2 ? new ParentDirectories(repository, options.root) : undefined;
+  for (const checksum of [...objects].sort()) {
+    const paths = content.get(checksum) ?? [];
+    if (parents !== undefined) for (const path of paths) yield* parents.before(path);
+    yield* contentObject(repository, checksum, paths);
+    options.onObject?.();
+  }
   yield TAR_END;
+}
+
+/** The directories that lead to files, each once, the outer ones first. */
+class ParentDirectories {
+  readonly #repository: Repository;
+  readonly #root: TreeDirectory;
+  readonly #written = new Set<string>();
+
+  constructor(repository: Repository, root: TreeReference) {
+    this.#repository = repository;
+    this.#root = TreeDirectory.load(repository, root);
+  }
+
+  *before(path: string): Generator<Buffer> {
+    const last = path.lastIndexOf('/');
+    const parent = last < 0 ? '' : path.slice(0, last);
+    if (parent === '' || this.#written.has(parent)) return;
+    // In a container it is at the top.
+    if (parent !== 'usr/etc') yield* this.before(parent);
+    this.#written.add(parent);
+    const found = this.#root.lookup(parent);
+    if (!(found instanceof TreeDirectory)) throw new TypeError(`${parent} is no directory of the commit`);
+    const { uid, gid, mode } = this.#repository.readDirectoryMetadata(found.dirmeta);
+    yield encodeTarEntry({ type: 'directory', path: containerPath(parent), mode: mode & ~S_IFMT, uid, gid });
+  }
 }

@@ -1,61 +1,138 @@
 /** Makes a container image of a commit: the inverse of an import, as `ostree container encapsulate` does it. */
 import { createHash } from 'node:crypto';
 import { MEDIA_TYPE, type Descriptor, type ImageDestination } from '../../registry/index.ts';
+import type { Chunk } from '../chunking/chunk.ts';
 import { canonicalJson } from '../import/canonical-json.ts';
 import type { Repository } from '../repository/repository.ts';
+import { requireCover } from './chunk-cover.ts';
+import { chunkLayer, type FormatVersion } from './chunk-layer.ts';
+import { type CommitContent, contentOfCommit } from './commit-content.ts';
 import { commitLayer, type LayerProgress } from './commit-layer.ts';
 import { compressLayer, type Compression, TEMPORARY_DIRECTORY } from './compressed-layer.ts';
 import { once } from './once.ts';
-import { imageConfig, imageLabels, imageManifest, type ImageMetadataOptions } from './image-metadata.ts';
+import {
+  imageConfig,
+  imageLabels,
+  imageManifest,
+  type ImageMetadataOptions,
+  type LayerSummary,
+} from './image-metadata.ts';
+
+/** Annotation of a chunk's layer: the names of its components, sorted, with commas between them. */
+const COMPONENTS_ANNOTATION = 'ostree.components';
 
 export interface EncapsulateOptions extends ImageMetadataOptions {
   readonly repository: Repository;
   /** A ref or a checksum. */
   readonly rev: string;
   readonly destination: ImageDestination;
+  /** One layer each, in this order, behind the one with the commit itself. Default: a single layer with everything. */
+  readonly chunks?: readonly Chunk[] | undefined;
+  /** Default: 1. */
+  readonly formatVersion?: FormatVersion | undefined;
   /** `fast` trades size for time. Default: `default`. */
   readonly compression?: Compression;
-  /** Where the compressed layer is kept until it has been written to the destination. Default: `/var/tmp`. */
+  /** Where compressed layers are kept until they have been written to the destination. Default: `/var/tmp`. */
   readonly temporaryDirectory?: string;
   readonly onProgress?: (progress: LayerProgress) => void;
   readonly signal?: AbortSignal;
+}
+
+export interface EncapsulatedLayer {
+  /** `sha256:…`, compressed. */
+  readonly digest: string;
+  /** Compressed bytes. */
+  readonly size: number;
+  /** What it holds. */
+  readonly name?: string;
 }
 
 export interface EncapsulatedImage {
   readonly commit: string;
   /** `sha256:…` */
   readonly manifestDigest: string;
-  /** Of the layer. */
+  /** Of the last layer. */
   readonly diffId: string;
-  /** Compressed bytes of the layer. */
+  /** Compressed bytes of all layers. */
   readonly size: number;
+  readonly layers: readonly EncapsulatedLayer[];
+}
+
+/** A layer that is yet to be written. */
+interface PlannedLayer {
+  readonly tar: AsyncIterable<Buffer>;
+  readonly name?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /**
- * Writes the commit as an image with a single layer. The same commit and options always give the same digest.
- * Throws an OstreeError if the commit cannot be read, and what the destination throws.
+ * Writes the commit as an image. The same commit and options always give the same digest. Throws an OstreeError if the
+ * commit cannot be read or `chunks` are not what makes it up, and what the destination throws.
  */
 export async function encapsulate(options: EncapsulateOptions): Promise<EncapsulatedImage> {
-  const { repository, destination, signal } = options;
+  const { repository, destination, chunks, signal } = options;
   const checksum = repository.resolve(options.rev);
   const commit = repository.readCommit(checksum);
   // What the options get wrong should show before minutes of compression.
   imageLabels(checksum, commit, '', options);
-  const tar = commitLayer(repository, checksum, { onProgress: options.onProgress });
-  const directory = options.temporaryDirectory ?? TEMPORARY_DIRECTORY;
-  await using layer = await compressLayer(tar, options.compression ?? 'default', directory, signal);
+  const planned =
+    chunks === undefined
+      ? [{ tar: commitLayer(repository, checksum, { onProgress: options.onProgress }) }]
+      : chunkedLayers(checksum, chunks, options);
+  const layers: LayerSummary[] = [];
+  for (const layer of planned) layers.push(await writeLayer(layer, options));
 
-  const labels = imageLabels(checksum, commit, layer.diffId, options);
-  const descriptor: Descriptor = { mediaType: MEDIA_TYPE.layerGzip, digest: layer.digest, size: layer.size };
-  const summary = { descriptor, diffId: layer.diffId };
-  const config = Buffer.from(canonicalJson(imageConfig(checksum, commit, summary, labels, options)));
+  const diffId = layers.at(-1)?.diffId ?? '';
+  const labels = imageLabels(checksum, commit, diffId, options);
+  const config = Buffer.from(canonicalJson(imageConfig(checksum, commit, layers, labels, options)));
   const configDescriptor: Descriptor = {
     mediaType: MEDIA_TYPE.config,
     digest: `sha256:${createHash('sha256').update(config).digest('hex')}`,
     size: config.length,
   };
-  await destination.putBlob(descriptor, () => layer.content(), signal);
   await destination.putBlob(configDescriptor, () => once(config), signal);
-  const manifestDigest = await destination.putManifest(imageManifest(configDescriptor, summary, labels), signal);
-  return { commit: checksum, manifestDigest, diffId: layer.diffId, size: layer.size };
+  const manifestDigest = await destination.putManifest(imageManifest(configDescriptor, layers, labels), signal);
+  return {
+    commit: checksum,
+    manifestDigest,
+    diffId,
+    size: layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0),
+    layers: layers.map(({ descriptor: { digest, size }, createdBy }) => ({
+      digest,
+      size,
+      ...(createdBy !== undefined && { name: createdBy }),
+    })),
+  };
+}
+
+function chunkedLayers(checksum: string, chunks: readonly Chunk[], options: EncapsulateOptions): PlannedLayer[] {
+  const { repository, formatVersion, onProgress = () => undefined } = options;
+  const content: CommitContent = contentOfCommit(repository, checksum);
+  requireCover(checksum, content, chunks);
+  const root = repository.readCommit(checksum);
+  let objectsDone = 0;
+  const report = (): void => onProgress({ objectsDone: objectsDone++, objectsTotal: content.size });
+  report();
+  return [
+    { tar: commitLayer(repository, checksum, { elsewhere: new Set(content.keys()) }) },
+    ...chunks.map(({ name, components, objects }) => ({
+      tar: chunkLayer(repository, objects, content, { formatVersion, root, onObject: report }),
+      name,
+      annotations: { [COMPONENTS_ANNOTATION]: [...components].sort().join(',') },
+    })),
+  ];
+}
+
+async function writeLayer(planned: PlannedLayer, options: EncapsulateOptions): Promise<LayerSummary> {
+  const { destination, compression = 'default', temporaryDirectory = TEMPORARY_DIRECTORY, signal } = options;
+  const { tar, name, annotations } = planned;
+  await using layer = await compressLayer(tar, compression, temporaryDirectory, signal);
+  const descriptor: Descriptor = {
+    mediaType: MEDIA_TYPE.layerGzip,
+    digest: layer.digest,
+    size: layer.size,
+    ...(annotations !== undefined && { annotations }),
+  };
+  await destination.putBlob(descriptor, () => layer.content(), signal);
+  return { descriptor, diffId: layer.diffId, ...(name !== undefined && { createdBy: name }) };
 }

@@ -22,10 +22,12 @@ export interface ImageMetadataOptions {
   readonly cmd?: readonly string[];
 }
 
-interface LayerSummary {
+export interface LayerSummary {
   readonly descriptor: Descriptor;
   /** Digest of the uncompressed tar. */
   readonly diffId: string;
+  /** What the history says of it; the first layer, which holds the commit, has the commit's subject. */
+  readonly createdBy?: string;
 }
 
 /** Labels of the config, and equally annotations of the manifest. Throws InvalidData if `copyMeta` asks for what is not there. */
@@ -67,30 +69,31 @@ export function imageLabels(
 export function imageConfig(
   checksum: string,
   commit: Commit,
-  layer: LayerSummary,
+  layers: readonly LayerSummary[],
   labels: Readonly<Record<string, string>>,
   options: ImageMetadataOptions,
 ): ImageConfig {
   const created = formatTime(checksum, commit.timestamp);
   const cmd = options.cmd ?? lookupStrings(commit.metadata, 'ostree.container-cmd');
-  const created_by = commit.subject === '' ? `ostree export of commit ${checksum}` : commit.subject;
+  const subject = commit.subject === '' ? `ostree export of commit ${checksum}` : commit.subject;
   return {
     architecture: options.platform.architecture,
     os: options.platform.os,
     created,
     config: { ...(cmd !== undefined && { Cmd: cmd }), Labels: labels },
-    rootfs: { type: 'layers', diff_ids: [layer.diffId] },
-    history: [{ created, created_by }],
+    rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
+    history: layers.map(({ createdBy = subject }) => ({ created, created_by: createdBy })),
   };
 }
 
 /** The manifest of the image. */
 export function imageManifest(
   config: Descriptor,
-  layer: LayerSummary,
+  layers: readonly LayerSummary[],
   annotations: Readonly<Record<string, string>>,
 ): ImageManifest {
-  return { schemaVersion: 2, mediaType: MEDIA_TYPE.manifest, config, layers: [layer.descriptor], annotations };
+  const descriptors = layers.map(({ descriptor }) => descriptor);
+  return { schemaVersion: 2, mediaType: MEDIA_TYPE.manifest, config, layers: descriptors, annotations };
 }
 
 function formatTime(checksum: string, seconds: number): string {

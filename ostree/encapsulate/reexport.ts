@@ -26,7 +26,8 @@ import { requireImage } from '../import/stored-image.ts';
 import type { DirectoryMetadata } from '../objects/dirmeta.ts';
 import type { Repository } from '../repository/repository.ts';
 import { TreeDirectory } from '../tree/tree-directory.ts';
-import { chunkLayer, pathsOfCommit } from './chunk-layer.ts';
+import { chunkLayer } from './chunk-layer.ts';
+import { type CommitContent, contentOfCommit } from './commit-content.ts';
 import { commitLayer } from './commit-layer.ts';
 import { compressLayer, type Compression, TEMPORARY_DIRECTORY } from './compressed-layer.ts';
 import { once } from './once.ts';
@@ -80,8 +81,11 @@ export async function reexport(options: ReexportOptions): Promise<ReexportedImag
   if (base !== undefined) {
     await put(commitLayer(repository, baseCommit, { elsewhere: new Set(chunkObjects.flat()) }), base);
   }
-  const paths = chunks.length === 0 ? new Map<string, string[]>() : pathsOfCommit(repository, baseCommit);
-  for (const [at, chunk] of chunks.entries()) await put(chunkLayer(repository, chunkObjects[at] ?? [], paths), chunk);
+  const content: CommitContent = chunks.length === 0 ? new Map() : contentOfCommit(repository, baseCommit);
+  const root = repository.readCommit(baseCommit);
+  for (const [at, chunk] of chunks.entries()) {
+    await put(chunkLayer(repository, chunkObjects[at] ?? [], content, { root }), chunk);
+  }
   const merged = TreeDirectory.load(repository, repository.readCommit(mergeCommit));
   const guess = directoryGuess(repository, base === undefined ? undefined : baseCommit, merged);
   const labels = merged.lookup('usr/etc/selinux/config') === undefined;

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { encapsulate, type EncapsulateOptions, Repository } from '../../ostree/index.ts';
+import { Repository } from '../../ostree/index.ts';
 import { variant } from '../../ostree/gvariant/value.ts';
-import { openImageDestination } from '../../registry/index.ts';
 import { ensurePeer, sayOnStandardError } from '../../tools/setup/index.ts';
+import { repositoryOf, requirePeerImports, skopeo, toLayout } from './encapsulate-fixture.ts';
 import {
   EVERYTHING,
   MINI,
@@ -13,35 +13,8 @@ import {
   MINI_METADATA,
   ostree,
   scratchDirectory,
-  writeTree,
   type FileSpec,
 } from './ostree-fixture.ts';
-
-const PLATFORM = { os: 'linux', architecture: 'amd64' };
-
-/** Scratch space with a repository that holds `tree` on the ref `os`. */
-async function repositoryOf(
-  tree: Readonly<Record<string, FileSpec>>,
-  commit: Parameters<typeof writeTree>[2] = {},
-): Promise<Disposable & { readonly path: string; readonly repository: Repository; readonly commit: string }> {
-  const scratch = scratchDirectory();
-  const repository = Repository.create(join(scratch.path, 'repo'), 'bare-user');
-  await using transaction = await repository.beginTransaction();
-  const checksum = writeTree(transaction, tree, commit);
-  transaction.setRef('os', checksum);
-  await transaction.commit();
-  return { path: scratch.path, repository, commit: checksum, [Symbol.dispose]: () => scratch[Symbol.dispose]() };
-}
-
-type Options = Partial<Omit<EncapsulateOptions, 'repository' | 'destination'>>;
-
-async function toLayout(repository: Repository, layout: string, options: Options = {}) {
-  await using destination = openImageDestination({ transport: 'oci', name: `${layout}:v1` });
-  return await encapsulate({ repository, rev: 'os', destination, platform: PLATFORM, ...options });
-}
-
-const skopeo = (...parameters: readonly string[]): string =>
-  execFileSync('skopeo', parameters, { encoding: 'utf8', stdio: 'pipe' });
 
 describe('encapsulation', () => {
   it('makes of a known commit the image that the reference tools make of it, to the last byte', async () => {
@@ -171,13 +144,7 @@ describe('the peer', function () {
       using source = await repositoryOf(tree, { metadata: MINI_METADATA });
       const layout = join(source.path, 'image');
       await toLayout(source.repository, layout);
-      const target = join(source.path, 'imported');
-      ostree(target, 'init', '--mode=bare');
-      const reference = `ostree-unverified-image:oci:${layout}:v1`;
-      const parameters = ['container', 'unencapsulate', '--repo', target, '--write-ref=imported', reference];
-      execFileSync(peer, parameters, { stdio: 'pipe' });
-      assert.equal(ostree(target, 'rev-parse', 'imported').trim(), source.commit);
-      assert.match(ostree(target, 'fsck'), /no errors found/);
+      requirePeerImports(peer, layout, join(source.path, 'imported'), source.commit);
     });
   }
 
