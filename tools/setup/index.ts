@@ -11,7 +11,7 @@ import { ensureSelinuxPolicy } from './selinux-policy.ts';
 import { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
 export { SetupError } from './errors.ts';
-export { ensurePeer } from './peer.ts';
+export { ensurePeer, ensurePeerPacking } from './peer.ts';
 export { sayOnStandardError } from './say.ts';
 export type { Say } from './say.ts';
 export { ensureSelinuxPolicy, type SelinuxPolicy } from './selinux-policy.ts';

@@ -1,9 +1,9 @@
 /**
  * The peer: `ostree-ext`'s own command line, compiled from the crate that tools/ostree-ext pins. It judges whether what
- * we write can be read by others, and races us in the benchmarks.
+ * we write can be read by others, and races us in the benchmarks. A second program prints how the crate packs.
  */
 import { copyFile, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cacheKey, ensureCacheFolder } from './cache.ts';
 import { runCommand, tryCommand } from './command.ts';
@@ -15,6 +15,9 @@ import { withLock } from './lock.ts';
 import type { Say } from './say.ts';
 
 const NAME = 'ostree-ext-peer';
+const PACKING = 'ostree-ext-packing';
+/** What the crate tests its packing with: the packages of a Fedora CoreOS. */
+const COMPONENTS = 'fedora-coreos-contentmeta.json.gz';
 /** The newest `rust-version` among the pinned crates; an older cargo refuses them. */
 const OLDEST_CARGO = { major: 1, minor: 89 };
 
@@ -39,7 +42,7 @@ const RUST_PACKAGES: readonly { readonly cargo: string; readonly rustc: string }
  */
 export async function ensurePeer(say: Say): Promise<string> {
   const source = fileURLToPath(new URL('../ostree-ext/', import.meta.url));
-  const inputs = ['Cargo.toml', 'Cargo.lock', join('src', 'main.rs')];
+  const inputs = ['Cargo.toml', 'Cargo.lock', join('src', 'main.rs'), join('src', 'bin', `${PACKING}.rs`)];
   const contents = await Promise.all(inputs.map(async (name) => readFile(join(source, name))));
   const key = cacheKey([...contents, process.arch]);
   const cached = join(await ensureCacheFolder('peer', key), NAME);
@@ -52,6 +55,22 @@ export async function ensurePeer(say: Say): Promise<string> {
     await compile(await ensureCargo(say), source, cached, say);
     return cached;
   });
+}
+
+export interface PeerPacking {
+  /** Path of the program that prints how the peer packs components; its source says what it reads. */
+  readonly program: string;
+  /** Path of the peer's own example of components, as gzip of JSON. */
+  readonly components: string;
+}
+
+/**
+ * What judges our packing, built with the peer.
+ * @throws SetupError
+ */
+export async function ensurePeerPacking(say: Say): Promise<PeerPacking> {
+  const folder = dirname(await ensurePeer(say));
+  return { program: join(folder, PACKING), components: join(folder, COMPONENTS) };
 }
 
 function isRecentEnough(version: string): boolean {
@@ -89,10 +108,17 @@ async function compile(cargo: string, source: string, output: string, say: Say):
   say(`Building ${NAME} from its pinned crates, as a judge of interoperability: about 4 minutes, once.`);
   const target = `${output}.target`;
   const unfinished = `${output}.${process.pid}.tmp`;
+  const place = async (from: string, to: string) => {
+    await copyFile(from, unfinished);
+    await rename(unfinished, to);
+  };
   try {
     await runCommand(cargo, ['build', '--release', '--locked', '--target-dir', target], { cwd: source });
-    await copyFile(join(target, 'release', NAME), unfinished);
-    await rename(unfinished, output);
+    const crate = await crateFolder(cargo, source);
+    await place(join(crate, 'src', 'fixtures', COMPONENTS), join(dirname(output), COMPONENTS));
+    await place(join(target, 'release', PACKING), join(dirname(output), PACKING));
+    // Last: where it is, the others are.
+    await place(join(target, 'release', NAME), output);
     await rm(target, { recursive: true, force: true });
   } catch (error) {
     throw new SetupError(
@@ -104,4 +130,13 @@ async function compile(cargo: string, source: string, output: string, say: Say):
   } finally {
     await rm(unfinished, { force: true });
   }
+}
+
+/** Where cargo keeps the source of the peer's crate. */
+async function crateFolder(cargo: string, source: string): Promise<string> {
+  const text = await runCommand(cargo, ['metadata', '--locked', '--format-version', '1'], { cwd: source });
+  const { packages } = JSON.parse(text) as { packages: readonly { name: string; manifest_path: string }[] };
+  const crate = packages.find(({ name }) => name === 'ostree-ext');
+  if (crate === undefined) throw new Error('cargo does not know the crate ostree-ext');
+  return dirname(crate.manifest_path);
 }
