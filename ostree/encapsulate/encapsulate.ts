@@ -8,7 +8,9 @@ import { requireCover } from './chunk-cover.ts';
 import { chunkLayer, type FormatVersion } from './chunk-layer.ts';
 import { type CommitContent, contentOfCommit } from './commit-content.ts';
 import { commitLayer, type LayerProgress } from './commit-layer.ts';
-import { compressLayer, type Compression, TEMPORARY_DIRECTORY } from './compressed-layer.ts';
+import { compressLayer, type Compression } from './compression/compressed-layer.ts';
+import { CompressionPool } from './compression/compression-pool.ts';
+import { inOrder } from './in-order.ts';
 import { once } from './once.ts';
 import {
   imageConfig,
@@ -20,6 +22,9 @@ import {
 
 /** Annotation of a chunk's layer: the names of its components, sorted, with commas between them. */
 const COMPONENTS_ANNOTATION = 'ostree.components';
+
+/** One is written to the destination while others are compressed; each is a file until then. */
+const LAYERS_AT_ONCE = 3;
 
 export interface EncapsulateOptions extends ImageMetadataOptions {
   readonly repository: Repository;
@@ -34,6 +39,8 @@ export interface EncapsulateOptions extends ImageMetadataOptions {
   readonly compression?: Compression;
   /** Where compressed layers are kept until they have been written to the destination. Default: `/var/tmp`. */
   readonly temporaryDirectory?: string;
+  /** That compress. Default: one for each CPU. The digest does not depend on it. */
+  readonly threads?: number;
   readonly onProgress?: (progress: LayerProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -79,8 +86,8 @@ export async function encapsulate(options: EncapsulateOptions): Promise<Encapsul
     chunks === undefined
       ? [{ tar: commitLayer(repository, checksum, { onProgress: options.onProgress }) }]
       : chunkedLayers(checksum, chunks, options);
-  const layers: LayerSummary[] = [];
-  for (const layer of planned) layers.push(await writeLayer(layer, options));
+  await using pool = new CompressionPool(options.threads);
+  const layers = await inOrder(planned, LAYERS_AT_ONCE, (layer) => writeLayer(layer, pool, options));
 
   const diffId = layers.at(-1)?.diffId ?? '';
   const labels = imageLabels(checksum, commit, diffId, options);
@@ -123,10 +130,14 @@ function chunkedLayers(checksum: string, chunks: readonly Chunk[], options: Enca
   ];
 }
 
-async function writeLayer(planned: PlannedLayer, options: EncapsulateOptions): Promise<LayerSummary> {
-  const { destination, compression = 'default', temporaryDirectory = TEMPORARY_DIRECTORY, signal } = options;
+async function writeLayer(
+  planned: PlannedLayer,
+  pool: CompressionPool,
+  options: EncapsulateOptions,
+): Promise<LayerSummary> {
+  const { destination, compression = 'default', temporaryDirectory: directory, signal } = options;
   const { tar, name, annotations } = planned;
-  await using layer = await compressLayer(tar, compression, temporaryDirectory, signal);
+  await using layer = await compressLayer(tar, { compression, pool, directory, signal });
   const descriptor: Descriptor = {
     mediaType: MEDIA_TYPE.layerGzip,
     digest: layer.digest,

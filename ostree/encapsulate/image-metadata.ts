@@ -20,6 +20,8 @@ export interface ImageMetadataOptions {
   readonly copyMetaOptional?: readonly string[];
   /** What runs when the image is run as a container; by default the commit's `ostree.container-cmd`. */
   readonly cmd?: readonly string[];
+  /** When the image says that it was made, in the form of RFC 3339; by default the time of the commit, never now. */
+  readonly created?: string | undefined;
 }
 
 export interface LayerSummary {
@@ -73,7 +75,7 @@ export function imageConfig(
   labels: Readonly<Record<string, string>>,
   options: ImageMetadataOptions,
 ): ImageConfig {
-  const created = formatTime(checksum, commit.timestamp);
+  const created = options.created ?? formatTime(checksum, commit.timestamp);
   const cmd = options.cmd ?? lookupStrings(commit.metadata, 'ostree.container-cmd');
   const subject = commit.subject === '' ? `ostree export of commit ${checksum}` : commit.subject;
   return {

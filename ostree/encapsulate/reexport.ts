@@ -29,7 +29,8 @@ import { TreeDirectory } from '../tree/tree-directory.ts';
 import { chunkLayer } from './chunk-layer.ts';
 import { type CommitContent, contentOfCommit } from './commit-content.ts';
 import { commitLayer } from './commit-layer.ts';
-import { compressLayer, type Compression, TEMPORARY_DIRECTORY } from './compressed-layer.ts';
+import { compressLayer, type Compression } from './compression/compressed-layer.ts';
+import { CompressionPool } from './compression/compression-pool.ts';
 import { once } from './once.ts';
 import { SELINUX_XATTR } from './repository-entries.ts';
 import { treeLayer } from './tree-layer.ts';
@@ -65,8 +66,9 @@ export async function reexport(options: ReexportOptions): Promise<ReexportedImag
   const layout = parseLayout(name, manifest, config);
   const { base, chunks, derived } = layout;
   const written: WrittenLayer[] = [];
+  await using pool = new CompressionPool();
   const put = async (tar: AsyncIterable<Buffer>, { descriptor: original }: ImageLayer): Promise<void> => {
-    await using layer = await compressLayer(tar, compression, TEMPORARY_DIRECTORY, signal);
+    await using layer = await compressLayer(tar, { compression, pool, signal });
     const { annotations } = original;
     const descriptor: Descriptor = {
       mediaType: MEDIA_TYPE.layerGzip,

@@ -18,7 +18,8 @@ import { compressionOf } from '../import/compression.ts';
 import { readLayerTar } from '../import/layer-tar.ts';
 import { FINAL_DIFF_ID_LABEL, parseLayout, requireBase } from '../import/layout.ts';
 import { decodeDictionary } from '../objects/commit.ts';
-import { compressLayer, TEMPORARY_DIRECTORY } from './compressed-layer.ts';
+import { compressLayer } from './compression/compressed-layer.ts';
+import { CompressionPool } from './compression/compression-pool.ts';
 import { once } from './once.ts';
 import { replaceMetadata } from './replaced-metadata.ts';
 
@@ -57,7 +58,8 @@ export async function replaceDetachedMetadata(options: ReplaceMetadataOptions): 
     compression: compressionOf(base.descriptor.mediaType),
     bytes: source.openBlob(base.descriptor, reading),
   });
-  await using layer = await compressLayer(replaceMetadata(tar, metadata), 'default', TEMPORARY_DIRECTORY, signal);
+  await using pool = new CompressionPool();
+  await using layer = await compressLayer(replaceMetadata(tar, metadata), { compression: 'default', pool, signal });
   const descriptor: Descriptor = {
     ...base.descriptor,
     mediaType: MEDIA_TYPE.layerGzip,

@@ -6,7 +6,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ioError } from '../errors.ts';
+import { ioError } from '../../errors.ts';
+import type { CompressionPool } from './compression-pool.ts';
 import { gzip } from './parallel-gzip.ts';
 
 export type Compression = 'default' | 'fast';
@@ -14,7 +15,7 @@ export type Compression = 'default' | 'fast';
 /** gzip levels of the reference tools; another one would change every digest. */
 const GZIP_LEVELS = { default: 6, fast: 1 } as const;
 /** As large as a disk may be, and not in memory, unlike `/tmp` on many hosts. file-hierarchy(7). */
-export const TEMPORARY_DIRECTORY = '/var/tmp';
+const TEMPORARY_DIRECTORY = '/var/tmp';
 /** Bytes per piece when the file is read back. */
 const CHUNK_BYTES = 256 * 1024;
 
@@ -29,13 +30,17 @@ export interface CompressedLayer extends AsyncDisposable {
   content(): AsyncIterable<Buffer>;
 }
 
-/** Compresses `tar` into a file on the file system of `directory`. Dispose of the result. */
-export async function compressLayer(
-  tar: AsyncIterable<Buffer>,
-  compression: Compression,
-  directory: string,
-  signal?: AbortSignal,
-): Promise<CompressedLayer> {
+export interface LayerCompression {
+  readonly compression: Compression;
+  readonly pool: CompressionPool;
+  /** Where the file goes, as long as it lasts. Default: `/var/tmp`. */
+  readonly directory?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Compresses `tar` into a file without a name. Dispose of the result. */
+export async function compressLayer(tar: AsyncIterable<Buffer>, options: LayerCompression): Promise<CompressedLayer> {
+  const { compression, pool, directory = TEMPORARY_DIRECTORY, signal } = options;
   const handle = await openNameless(directory);
   try {
     const uncompressed = createHash('sha256');
@@ -48,7 +53,7 @@ export async function compressLayer(
         yield piece;
       }
     };
-    for await (const chunk of gzip(counted(), GZIP_LEVELS[compression])) {
+    for await (const chunk of gzip(counted(), GZIP_LEVELS[compression], pool)) {
       compressed.update(chunk);
       size += chunk.length;
       await handle.appendFile(chunk);
