@@ -112,6 +112,16 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/encapsulate.ts')).encapsulate,
   },
   {
+    name: 'sign',
+    summary: 'Sign a container image on a registry with a private key.',
+    load: async () => (await import('./commands/sign.ts')).sign,
+  },
+  {
+    name: 'verify',
+    summary: 'Verify the signatures of a container image on a registry.',
+    load: async () => (await import('./commands/verify.ts')).verify,
+  },
+  {
     name: 'explain',
     summary: 'Say why a node, or an OSImage, is where it is.',
     load: async () => (await import('./commands/explain.ts')).explain,

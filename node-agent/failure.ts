@@ -54,6 +54,9 @@ const FAULTS_OF_THE_IMAGE: ReadonlySet<string> = new Set([
   'InvalidLayer',
   'InvalidPolicy',
   'UnsupportedVerification',
+  'SignatureMissing',
+  'SignatureRefused',
+  'SignatureRevoked',
 ]);
 
 const FAULTS_OF_THE_REGISTRY: ReadonlySet<string> = new Set([

@@ -5,6 +5,7 @@ import type { FuzzTarget } from './fuzz.ts';
 import { OBJECT_TARGETS } from './object-targets.ts';
 import { POLICY_TARGETS } from './policy-targets.ts';
 import { REFERENCE_TARGETS } from './reference-targets.ts';
+import { SIGNATURE_TARGETS } from './signature-targets.ts';
 import { TAR_TARGETS } from './tar-targets.ts';
 
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
@@ -14,4 +15,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...OBJECT_TARGETS,
   ...CONFIGURATION_TARGETS,
   ...POLICY_TARGETS,
+  ...SIGNATURE_TARGETS,
 ];

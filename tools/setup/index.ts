@@ -2,7 +2,9 @@
  * What each tier of tests, the demo and the benchmarks stand on, made ready: instant when everything is there.
  * `npm run setup`, `npm test` and `npm run demo` all come through here.
  */
+import { ensureContainersPolicy } from './containers-policy.ts';
 import { ensureControlPlane } from './control-plane-binaries.ts';
+import { ensureCosign } from './cosign.ts';
 import { ensurePackages } from './debian-packages.ts';
 import type { DebianPackage } from './debian-packages.ts';
 import { ensurePeer } from './peer.ts';
@@ -10,6 +12,8 @@ import type { Say } from './say.ts';
 import { ensureSelinuxPolicy } from './selinux-policy.ts';
 import { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
+export { ensureContainersPolicy } from './containers-policy.ts';
+export { ensureCosign } from './cosign.ts';
 export { SetupError } from './errors.ts';
 export { ensurePeer, ensurePeerPacking } from './peer.ts';
 export { sayOnStandardError } from './say.ts';
@@ -79,4 +83,8 @@ export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promi
   if (wanted.has('interop')) await ensureSelinuxPolicy(say);
   if (wanted.has('interop') || wanted.has('faults') || wanted.has('bench')) await ensurePeer(say);
   if (wanted.has('interop')) await ensureZstdChunkedWriter(say);
+  if (wanted.has('interop')) {
+    await ensureCosign(say);
+    await ensureContainersPolicy(say);
+  }
 }

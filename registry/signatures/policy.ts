@@ -1,0 +1,67 @@
+/** Who must have signed an image: the policy that signatures are judged by, in memory, every key parsed. */
+import { isDigest } from '../digest.ts';
+import { SignatureError } from './errors.ts';
+import { parsePublicKey, type PublicKey } from './public-key.ts';
+
+/** One party that signs: any of its keys will do. */
+export interface Authority {
+  readonly name: string;
+  readonly keys: readonly PublicKey[];
+  /**
+   * `host/repository` that its signatures must name; absent: the one that the image is fetched by. Sigstore bundles name
+   * none: with this set they do not count, without it they count for their digest.
+   */
+  readonly signedRepository?: string;
+}
+
+export interface SignaturePolicy {
+  readonly authorities: readonly Authority[];
+  /** Whether one authority is enough, or every one must have signed. */
+  readonly match: 'Any' | 'All';
+  /** Images that are refused however they are signed. */
+  readonly deniedDigests: ReadonlySet<string>;
+  /** Fingerprints of keys whose signatures no longer count. */
+  readonly deniedKeys: ReadonlySet<string>;
+}
+
+/** The same as texts, as it stands in API objects and files. */
+export interface SignaturePolicyText {
+  readonly authorities: readonly {
+    readonly name: string;
+    readonly publicKeys: readonly string[];
+    readonly signedRepository?: string | undefined;
+  }[];
+  readonly match?: 'Any' | 'All' | undefined;
+  readonly deniedDigests?: readonly string[] | undefined;
+  readonly deniedKeys?: readonly string[] | undefined;
+}
+
+/**
+ * @param where the object or file the policy stands in, for messages.
+ * @throws SignatureError `InvalidSignaturePolicy`, `InvalidKey`
+ */
+export function parseSignaturePolicy(text: SignaturePolicyText, where: string): SignaturePolicy {
+  const invalid = (problem: string): SignatureError =>
+    new SignatureError('InvalidSignaturePolicy', `The signature policy of ${where} ${problem}.`);
+  if (text.authorities.length === 0)
+    throw invalid('names no authority, so nothing could ever pass it: name one with its public key');
+  const names = new Set<string>();
+  for (const { name, publicKeys } of text.authorities) {
+    if (names.has(name)) throw invalid(`names the authority ${JSON.stringify(name)} twice: give each its own name`);
+    if (publicKeys.length === 0) throw invalid(`gives the authority ${JSON.stringify(name)} no key`);
+    names.add(name);
+  }
+  const denied = [...(text.deniedDigests ?? []), ...(text.deniedKeys ?? [])].find((one) => !isDigest(one));
+  if (denied !== undefined)
+    throw invalid(`denies ${JSON.stringify(denied.slice(0, 80))}, which is not sha256: and 64 lower-case hex digits`);
+  return {
+    authorities: text.authorities.map(({ name, publicKeys, signedRepository }) => ({
+      name,
+      keys: publicKeys.map((pem) => parsePublicKey(pem, `authority ${name} of ${where}`)),
+      ...(signedRepository === undefined ? {} : { signedRepository }),
+    })),
+    match: text.match ?? 'Any',
+    deniedDigests: new Set(text.deniedDigests),
+    deniedKeys: new Set(text.deniedKeys),
+  };
+}

@@ -1,0 +1,59 @@
+/** Signatures, which anybody may attach to an image, and the keys and policies that they are judged by. */
+import assert from 'node:assert/strict';
+import type { AttachedSignature } from '../../registry/signatures/attached-signature.ts';
+import { parsePublicKey, parseSignaturePolicy, parseSigningKey } from '../../registry/signatures/index.ts';
+import { judgeSignatures } from '../../registry/signatures/judge.ts';
+import { bundleSignature, signStatement, simpleSignature } from '../signed-image.ts';
+import { newKeyPair } from '../signing-keys.ts';
+import { attempt, type FuzzTarget } from './fuzz.ts';
+
+const REPOSITORY = 'registry.example/os';
+const DIGEST = `sha256:${'1'.repeat(64)}`;
+const REFUSED = ['SignatureError'];
+
+function signatureTarget(): FuzzTarget {
+  const pair = newKeyPair();
+  const policy = parseSignaturePolicy({ authorities: [{ name: 'a', publicKeys: [pair.publicKey] }] }, 'the fuzzer');
+  const originals = [
+    simpleSignature(pair.privateKey, { dockerReference: REPOSITORY, digest: DIGEST }),
+    bundleSignature(pair.privateKey, signStatement(DIGEST)),
+  ];
+  return {
+    name: 'signatures',
+    round: (random) => {
+      const original = random.pick(originals);
+      const damaged: AttachedSignature =
+        original.kind === 'bundle'
+          ? { ...original, bundle: random.damaged(original.bundle) }
+          : random.chance(2)
+            ? { ...original, payload: random.damaged(original.payload) }
+            : { ...original, signature: random.damaged(original.signature) };
+      // Whatever was damaged, it never counts for another image or name.
+      for (const image of [
+        { repository: REPOSITORY, digest: `sha256:${'2'.repeat(64)}` },
+        { repository: `${REPOSITORY}2`, digest: `sha256:${'3'.repeat(64)}` },
+      ]) {
+        assert.equal(
+          attempt(REFUSED, () => judgeSignatures(policy, image, [damaged])),
+          undefined,
+        );
+      }
+      attempt(REFUSED, () => judgeSignatures(policy, { repository: REPOSITORY, digest: DIGEST }, [damaged]));
+    },
+  };
+}
+
+function keyTarget(): FuzzTarget {
+  const { privateKey, publicKey } = newKeyPair('Ed25519');
+  return {
+    name: 'signing-keys',
+    round: (random) => {
+      attempt(REFUSED, () => parsePublicKey(random.damaged(Buffer.from(publicKey)).toString('latin1'), 'the fuzzer'));
+      attempt(REFUSED, () =>
+        parseSigningKey(random.damaged(Buffer.from(privateKey)).toString('latin1'), 'x', 'the fuzzer'),
+      );
+    },
+  };
+}
+
+export const SIGNATURE_TARGETS = [signatureTarget(), keyTarget()];
