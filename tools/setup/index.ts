@@ -64,6 +64,12 @@ const PACKAGES: readonly TieredPackage[] = [
     reason: 'with it, gzip layers are decompressed faster than by zlib',
     tiers: ['interop', 'faults', 'demo', 'bench'],
   },
+  {
+    name: 'rpm',
+    reason: 'it makes package databases that are not of our own making, and says who owns a file',
+    tiers: ['interop'],
+  },
+  { name: 'pacman-package-manager', reason: 'the same for the packages of Arch', tiers: ['interop'] },
   { name: 'attr', reason: 'it sets and reads the extended attributes that imports must keep', tiers: ['interop'] },
 ];
 

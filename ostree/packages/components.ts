@@ -1,0 +1,187 @@
+/** An operating system as components: its packages, the kernel and its initramfs, and what no package owns. */
+import { setImmediate as turn } from 'node:timers/promises';
+import { type Component, MAX_FREQUENCY } from '../chunking/component.ts';
+import type { Commit } from '../objects/commit.ts';
+import { PackageError } from './errors.ts';
+import { FileOwners } from './file-owners.ts';
+import { type InstalledPackage, isPackageName } from './installed-package.ts';
+import { readPackageDatabases } from './package-databases.ts';
+import { type PackageSource, TreePaths } from './tree-paths.ts';
+
+/** What no package owns. Builders that write content metadata call it so, too. */
+export const UNPACKAGED = 'unpackaged';
+const INITRAMFS = 'initramfs';
+const KERNEL = 'kernel';
+/** An attribute by which the maker of a tree puts a file into a component of his choice. Source: rpm-ostree, build-chunked-oci. */
+const COMPONENT_XATTR = 'user.component';
+const SECONDS_PER_HOUR = 3600;
+const SECONDS_PER_YEAR = 365 * 24 * SECONDS_PER_HOUR;
+/** Objects that are looked at before others have a turn. */
+const OBJECTS_PER_TURN = 1000;
+
+const INITRAMFS_FILE =
+  /^(?:usr\/lib\/modules\/[^/]+\/(?:initramfs|initrd)[^/]*|(?:boot|usr\/lib\/ostree-boot)\/(?:initramfs|initrd)[^/]*)$/;
+const KERNEL_FILE = /^usr\/lib\/modules\/([^/]+)\//;
+
+/** Where a commit is read from: a Repository. */
+export interface CommitSource extends PackageSource {
+  readCommit(checksum: string): Commit;
+}
+
+/** One on its way: packages of the same name, such as those of two architectures or two kernels, are one component. */
+interface Draft {
+  readonly name: string;
+  readonly packages: InstalledPackage[];
+  readonly objects: string[];
+  size: number;
+}
+
+/** Of claims to an object the lowest one counts; of two alike, the name that comes first. */
+const CLAIM = { attribute: 0, initramfs: 1, listed: 2, directory: 3, kernel: 4, none: 5 } as const;
+
+interface Claim {
+  readonly strength: number;
+  readonly name: string;
+}
+
+/**
+ * The components of a commit, by name; those without any content are left out. Every content object is in exactly one.
+ *
+ * @param commit a checksum
+ * @throws {PackageError} `InvalidDatabase`, `UnsupportedDatabase`, `DatabaseTooLarge` or `InvalidComponent`
+ * @throws {OstreeError} if the commit cannot be read
+ */
+export async function componentsOf(repository: CommitSource, commit: string): Promise<readonly Component[]> {
+  const paths = new TreePaths(repository, repository.readCommit(commit));
+  const { packages, directories } = readPackageDatabases(paths);
+  const releases = kernelReleases(paths);
+  const drafts = draftsOf(packages, releases);
+  const owners = new FileOwners(paths, [...drafts.values()], directories);
+
+  const claims = new Map<string, Claim>();
+  for (const { path, checksum } of paths.root.walkFiles()) {
+    const claim = claimOf(path, owners);
+    const known = claims.get(checksum);
+    if (known === undefined || isBefore(claim, known)) claims.set(checksum, claim);
+  }
+  let count = 0;
+  for (const [checksum, { name }] of claims) {
+    if (++count % OBJECTS_PER_TURN === 0) await turn();
+    using file = repository.openFile(checksum);
+    const attribute = file.header.xattrs.find((xattr) => xattr.name === COMPONENT_XATTR);
+    const draft = draftNamed(drafts, attribute === undefined ? name : attributeName(attribute.value, checksum));
+    draft.objects.push(checksum);
+    draft.size += file.size;
+  }
+  return finished([...drafts.values()], packages, releases);
+}
+
+function claimOf(path: string, owners: FileOwners): Claim {
+  if (INITRAMFS_FILE.test(path)) return { strength: CLAIM.initramfs, name: INITRAMFS };
+  const listed = owners.listedOwner(path);
+  if (listed !== undefined) return { strength: CLAIM.listed, name: listed.name };
+  const directory = owners.directoryOwner(path);
+  if (directory !== undefined) return { strength: CLAIM.directory, name: directory.name };
+  if (KERNEL_FILE.test(path)) return { strength: CLAIM.kernel, name: KERNEL };
+  return { strength: CLAIM.none, name: UNPACKAGED };
+}
+
+function isBefore(a: Claim, b: Claim): boolean {
+  return a.strength < b.strength || (a.strength === b.strength && a.name < b.name);
+}
+
+function draftsOf(packages: readonly InstalledPackage[], releases: readonly string[]): Map<string, Draft> {
+  const drafts = new Map<string, Draft>();
+  for (const one of packages) draftNamed(drafts, componentName(one.name, releases)).packages.push(one);
+  return drafts;
+}
+
+/** The package's name, without the kernel's release that some distributions put into it: it stays the same over versions. */
+function componentName(name: string, releases: readonly string[]): string {
+  const release = releases.find((one) => name.endsWith(`-${one}`));
+  return release === undefined ? name : name.slice(0, -release.length - 1);
+}
+
+function draftNamed(drafts: Map<string, Draft>, name: string): Draft {
+  const known = drafts.get(name);
+  if (known !== undefined) return known;
+  const draft: Draft = { name, packages: [], objects: [], size: 0 };
+  drafts.set(name, draft);
+  return draft;
+}
+
+function attributeName(value: Buffer, checksum: string): string {
+  const name = value.toString('utf8').replace(/\0$/, '');
+  if (isPackageName(name)) return name;
+  throw new PackageError(
+    'InvalidComponent',
+    `The file ${checksum} has the attribute ${COMPONENT_XATTR}=${JSON.stringify(name.slice(0, 80))}, which cannot be the name of a component; use letters, digits and dashes`,
+  );
+}
+
+/** The longest first: one may end like another. */
+function kernelReleases(paths: TreePaths): readonly string[] {
+  const modules = paths.resolveDirectory('usr/lib/modules');
+  const names = [...(modules?.directory.directories.keys() ?? [])];
+  return names.filter((name) => /\d/.test(name)).sort((a, b) => b.length - a.length || (a < b ? -1 : 1));
+}
+
+function finished(
+  drafts: readonly Draft[],
+  packages: readonly InstalledPackage[],
+  releases: readonly string[],
+): readonly Component[] {
+  const builds = packages.map(({ buildTime }) => buildTime).filter((time) => time !== undefined);
+  const oldest = builds.reduce((a, b) => Math.min(a, b), Infinity);
+  const newest = builds.reduce((a, b) => Math.max(a, b), 0);
+  const changes = changeTimesBySource(packages);
+  const ids = new Set<string>();
+  return drafts
+    .filter(({ objects }) => objects.length > 0)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map((draft): Component => {
+      const versions = [...new Set(draft.packages.map(({ version }) => version))];
+      const times = draft.packages.map(({ buildTime }) => buildTime).filter((time) => time !== undefined);
+      const plain = idOf(draft, releases);
+      const id = ids.has(plain) ? `${plain} [${draft.name}]` : plain;
+      ids.add(id);
+      return {
+        id,
+        name: draft.name,
+        source: draft.packages[0]?.source ?? draft.name,
+        ...(versions.length === 1 && { version: versions[0] ?? '' }),
+        changeTimeOffset:
+          times.length === 0 ? 0 : Math.floor((times.reduce((a, b) => Math.max(a, b)) - oldest) / SECONDS_PER_HOUR),
+        changeFrequency: frequencyOf(draft, changes, newest),
+        objects: draft.objects.sort(),
+        size: draft.size,
+      };
+    });
+}
+
+function idOf({ name, packages }: Draft, releases: readonly string[]): string {
+  if (packages.length > 0) return [...new Set(packages.map(({ id }) => id))].join(' and ');
+  if ((name !== INITRAMFS && name !== KERNEL) || releases.length === 0) return name;
+  return name === KERNEL ? `kernel ${releases.join(' ')}` : `initramfs (kernel ${releases.join(' ')})`;
+}
+
+/** Packages of one source change together; not each of them carries the change log. */
+function changeTimesBySource(packages: readonly InstalledPackage[]): ReadonlyMap<string, readonly number[]> {
+  const times = new Map<string, readonly number[]>();
+  for (const { source, changeTimes } of packages) {
+    if (changeTimes.length > (times.get(source)?.length ?? 0)) times.set(source, changeTimes);
+  }
+  return times;
+}
+
+function frequencyOf(
+  { name, packages }: Draft,
+  changes: ReadonlyMap<string, readonly number[]>,
+  newest: number,
+): number {
+  if (packages.length === 0) return name === UNPACKAGED || name === INITRAMFS ? MAX_FREQUENCY : 0;
+  return packages.reduce((most, { source, changeTimes }) => {
+    const times = changeTimes.length > 0 ? changeTimes : (changes.get(source) ?? []);
+    return Math.max(most, times.filter((time) => newest - time <= SECONDS_PER_YEAR).length);
+  }, 0);
+}

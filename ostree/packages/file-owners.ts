@@ -1,0 +1,102 @@
+/**
+ * Which package each file of a tree belongs to. Beside what packages list, some of what nobody lists is theirs all the
+ * same: what their scripts have generated in a directory that is theirs alone, such as the index of a kernel's modules.
+ */
+import type { InstalledPackage } from './installed-package.ts';
+import type { TreePaths } from './tree-paths.ts';
+
+/** Directories nearer to the root (`usr/bin`, `usr/lib`) are everybody's, even if only one package is installed. */
+const MIN_OWN_DIRECTORY_DEPTH = 3;
+/** Of it each kernel has a directory of its own. */
+const MODULES = 'usr/lib/modules';
+
+/** Files that are generated from all that lies in a directory elsewhere: they change with that. */
+const GENERATED_FROM: Readonly<Record<string, string>> = {
+  'usr/lib/udev/hwdb.bin': 'usr/lib/udev/hwdb.d',
+  'usr/etc/udev/hwdb.bin': 'usr/lib/udev/hwdb.d',
+};
+
+/** A package that is to own files, by the name of its component. */
+export interface Owner {
+  readonly name: string;
+  readonly packages: readonly InstalledPackage[];
+}
+
+interface Below {
+  /** The source package of all that is packaged below; undefined for several. */
+  source: string | undefined;
+  owner: Owner;
+}
+
+export class FileOwners {
+  readonly #listed = new Map<string, Owner>();
+  readonly #below = new Map<string, Below>();
+  readonly #databases: readonly string[];
+
+  /** @param databases directories of package databases: what they hold about all packages belongs to none */
+  constructor(paths: TreePaths, owners: readonly Owner[], databases: readonly string[]) {
+    this.#databases = databases.map((directory) => `${directory}/`);
+    for (const owner of owners) {
+      for (const { source, files, records } of owner.packages) {
+        for (const file of files) {
+          const path = paths.locate(file);
+          if (path === undefined) continue;
+          this.#list(path, owner);
+          this.#markBelow(path, source, owner);
+        }
+        for (const record of records) this.#listed.set(record, owner);
+      }
+    }
+  }
+
+  /** The owner by the package's own list; of several, the one whose name comes first. */
+  listedOwner(path: string): Owner | undefined {
+    return this.#listed.get(path);
+  }
+
+  /** The owner of a file that no package lists, if everything packaged around it is of one source package. */
+  directoryOwner(path: string): Owner | undefined {
+    if (this.#databases.some((directory) => path.startsWith(directory))) return undefined;
+    const source = GENERATED_FROM[path];
+    const place = source === undefined ? path : `${source}/`;
+    for (let at = place.lastIndexOf('/'); at > 0; at = place.lastIndexOf('/', at - 1)) {
+      const directory = place.slice(0, at);
+      const below = this.#below.get(directory);
+      if (below === undefined) continue;
+      const own = below.source !== undefined && depth(directory) >= MIN_OWN_DIRECTORY_DEPTH && directory !== MODULES;
+      return own ? below.owner : undefined;
+    }
+    return undefined;
+  }
+
+  #list(path: string, owner: Owner): void {
+    // A package may list the very database; it changes with every other package.
+    if (this.#databases.some((directory) => path.startsWith(directory))) return;
+    const known = this.#listed.get(path);
+    if (known === undefined || owner.name < known.name) this.#listed.set(path, owner);
+  }
+
+  #markBelow(path: string, source: string, owner: Owner): void {
+    for (
+      let directory = path;
+      directory !== '';
+      directory = directory.slice(0, Math.max(directory.lastIndexOf('/'), 0))
+    ) {
+      const known = this.#below.get(directory);
+      if (known === undefined) {
+        this.#below.set(directory, { source, owner });
+        continue;
+      }
+      const mixed = known.source !== source;
+      const earlier = owner.name < known.owner.name;
+      // What is so here is so in all directories above.
+      if ((known.source === undefined || !mixed) && !earlier) return;
+      if (mixed) known.source = undefined;
+      if (earlier) known.owner = owner;
+    }
+  }
+}
+
+function depth(path: string): number {
+  return path.split('/').length;
+}
