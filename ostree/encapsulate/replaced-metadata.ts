@@ -36,7 +36,7 @@ export async function* replaceMetadata(
       yield* bytes.rest();
       return;
     }
-    const header = decodeHeader(block, 0);
+    const header = decodeHeader(block, 0, { path: longName !== undefined, linkPath: true });
     const padded = Math.ceil(header.size / BLOCK_SIZE) * BLOCK_SIZE;
     if (EXTENSIONS.includes(header.typeFlag)) {
       if (padded > MAX_EXTENSION_BYTES) throw new ImportError('InvalidLayer', 'the layer has a name that is too long');

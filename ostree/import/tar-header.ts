@@ -57,26 +57,43 @@ export function isZeroBlock(buffer: Buffer, offset: number): boolean {
   return true;
 }
 
+/** Names of an entry that headers before it have given. */
+export interface NamedBefore {
+  readonly path: boolean;
+  readonly linkPath: boolean;
+}
+
+/** Their own names are made up by whoever wrote them. */
+const EXTENSION_FLAGS = 'LKxg';
+
 /**
- * Decodes the header block at `offset`.
+ * Decodes the header block at `offset`. Names in it that do not count are left empty: those of extension headers, and
+ * those `named` before, which here are cut off after 100 bytes, in the middle of a character perhaps.
  *
  * @throws {TarError} `CorruptHeader` when checksum, a number or a name is not well formed.
  */
-export function decodeHeader(block: Buffer, offset: number): RawHeader {
+export function decodeHeader(block: Buffer, offset: number, named?: NamedBefore): RawHeader {
   verifyChecksum(block, offset);
-  const name = decodeText(block, offset, 100);
-  const isUstar = block.toString('latin1', offset + 257, offset + 263) === USTAR_POSIX;
-  const prefix = isUstar && block[offset + 345] !== 0 ? decodeText(block, offset + 345, 155) : '';
+  const typeFlag = String.fromCharCode(block[offset + 156] ?? 0);
+  const isExtension = EXTENSION_FLAGS.includes(typeFlag);
+  const noLink = block[offset + 157] === 0 || isExtension || named?.linkPath === true;
   return {
-    typeFlag: String.fromCharCode(block[offset + 156] ?? 0),
-    path: prefix === '' ? name : `${prefix}/${name}`,
-    linkPath: block[offset + 157] === 0 ? '' : decodeText(block, offset + 157, 100),
+    typeFlag,
+    path: isExtension || named?.path === true ? '' : decodePath(block, offset),
+    linkPath: noLink ? '' : decodeText(block, offset + 157, 100),
     mode: decodeNumber(block, offset + 100, 8, 'mode') & 0o7777,
     uid: decodeNumber(block, offset + 108, 8, 'uid'),
     gid: decodeNumber(block, offset + 116, 8, 'gid'),
     size: decodeNumber(block, offset + 124, 12, 'size'),
     mtime: decodeNumber(block, offset + 136, 12, 'mtime'),
   };
+}
+
+function decodePath(block: Buffer, offset: number): string {
+  const name = decodeText(block, offset, 100);
+  const isUstar = block.toString('latin1', offset + 257, offset + 263) === USTAR_POSIX;
+  const prefix = isUstar && block[offset + 345] !== 0 ? decodeText(block, offset + 345, 155) : '';
+  return prefix === '' ? name : `${prefix}/${name}`;
 }
 
 function verifyChecksum(block: Buffer, offset: number): void {

@@ -11,6 +11,7 @@ import { readOldMap, type SparseLayout, type SparseSegment, sparseLayoutOf } fro
 import {
   BLOCK_SIZE,
   decodeHeader,
+  type NamedBefore,
   decodeNumber,
   isZeroBlock,
   type RawHeader,
@@ -143,7 +144,7 @@ export class TarReader {
       return;
     }
     if (this.#zeroBlocks > 0) throw new TarError('CorruptHeader', 'tar archive has a lone zero block');
-    const raw = decodeHeader(block, offset);
+    const raw = decodeHeader(block, offset, this.#named());
     switch (raw.typeFlag) {
       case 'x':
       case 'g':
@@ -237,6 +238,16 @@ export class TarReader {
         parsePaxRecords(this.#extension);
     }
     this.#extension = Buffer.alloc(0);
+  }
+
+  /** Nothing, for nearly all entries. */
+  #named(): NamedBefore | undefined {
+    const pax = this.#pax;
+    if (this.#longName === undefined && this.#longLink === undefined && pax === undefined) return undefined;
+    return {
+      path: (this.#longName ?? pax?.sparse?.name ?? pax?.path) !== undefined,
+      linkPath: (this.#longLink ?? pax?.linkPath) !== undefined,
+    };
   }
 
   #startEntry(raw: RawHeader, oldSparse?: SparseLayout): void {

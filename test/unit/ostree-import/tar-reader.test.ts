@@ -194,6 +194,17 @@ describe('the tar reader', () => {
     }
   });
 
+  it('takes long names that headers cut off in the middle of a character', () => {
+    const long = 'ä'.repeat(120);
+    for (const start of ['', 'x']) {
+      const path = `${start}${long}`;
+      assert.equal(only(new Archive().file(path, 'a')).entry.path, path);
+      assert.equal(only(new Archive().symlink('link', path)).entry.linkPath, path);
+      const cut = Buffer.from(path).subarray(0, 100);
+      assert.equal(only(new Archive().add(cut, { pax: { path } })).entry.path, path);
+    }
+  });
+
   it('refuses names that are not UTF-8', () => {
     refuses('NotUtf8', new Archive().add(Buffer.from([0x61, 0xff])));
     refuses('NotUtf8', new Archive().file('a', '', { pax: { path: Buffer.from([0xc3, 0x28]) } }));
