@@ -1,4 +1,8 @@
 /** What other rooms may use of the OSTree repository and of the images stored in it. */
+export type { Chunk } from './chunking/chunk.ts';
+export { adviseOnLayout } from './chunking/layout-advice.ts';
+export { DEFAULT_MAX_LAYERS, pack, type PackOptions } from './chunking/pack.ts';
+export { type Layout, layoutOf } from './chunking/previous-layout.ts';
 export { OstreeError } from './errors.ts';
 export { Repository } from './repository/repository.ts';
 export { type IoPriority, setIoPriority } from './posix/io-priority.ts';
@@ -15,6 +19,8 @@ export type { PullLimits } from './import/limited-source.ts';
 export { pruneLayers } from './import/layer-gc.ts';
 export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
 export { listImages, readStoredImage, requireImage } from './import/stored-image.ts';
+export { componentsOf } from './packages/components.ts';
+export { componentsFromContentMetadata, parseContentMetadata } from './packages/content-metadata.ts';
 export { writeCachedUpdate } from './store/cached-update.ts';
 export { copyImage } from './store/copy-image.ts';
 export { compareLayers, describeLayers, type ImageComparison } from './store/image-layers.ts';

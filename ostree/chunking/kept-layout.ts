@@ -85,7 +85,7 @@ function harmIn(layer: readonly Component[], newcomer: Unit): number {
 }
 
 /** Components of one source change together, also in a layer that holds only some of them. */
-function sourcesOf(layer: readonly Component[]): readonly Unit[] {
+export function sourcesOf(layer: readonly Component[]): readonly Unit[] {
   return Array.from(
     Map.groupBy(layer, ({ source }) => source),
     ([source, members]) => unit(source, members),

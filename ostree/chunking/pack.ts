@@ -21,6 +21,7 @@ export interface PackOptions {
   readonly algorithm: PackingAlgorithm;
 }
 
+export const DEFAULT_MAX_LAYERS = 64;
 /** With fewer, the reference implementation has no use for its kinds of layers. */
 const MIN_BASELINE_LAYERS = 4;
 

@@ -57,6 +57,27 @@ describe('the command line', () => {
     [['rebase', '--output', 'yaml', 'x'], /--output takes text or json, not yaml/],
     [['encapsulate', '--repo', 'r', '--label', 'novalue', 'a', 'oci:b'], /--label takes KEY=VALUE, not novalue/],
     [
+      ['encapsulate', '--repo', 'r', '--chunking', 'some', 'a', 'oci:b'],
+      /--chunking takes default, baseline or none, not some/,
+    ],
+    [
+      ['encapsulate', '--repo', 'r', '--max-layers', '0', 'a', 'oci:b'],
+      /--max-layers takes a whole number from 1 on, not 0/,
+    ],
+    [['encapsulate', '--repo', 'r', '--max-layers', '1e2', 'a', 'oci:b'], /--max-layers takes a whole .*, not 1e2/],
+    [
+      ['encapsulate', '--repo', 'r', '--chunking', 'baseline', '--max-layers', '3', 'a', 'oci:b'],
+      /--max-layers takes a whole number from 4 on, not 3/,
+    ],
+    [
+      ['encapsulate', '--repo', 'r', '--chunking', 'none', '--previous', 'i', 'a', 'oci:b'],
+      /--chunking none makes a single layer; leave out --previous/,
+    ],
+    [
+      ['encapsulate', '--repo', 'r', '--contentmeta', 'f', '--max-layers', '9', 'a', 'oci:b'],
+      /--contentmeta says itself what the layers are; leave out --max-layers/,
+    ],
+    [
       ['image', 'pull', '--repo', 'r', '--max-bytes-per-second', '0', 'a'],
       /--max-bytes-per-second takes a number of bytes above 0 such as 500K, 20M or 1\.5G, not 0/,
     ],
