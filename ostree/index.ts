@@ -7,6 +7,7 @@ export { OstreeError } from './errors.ts';
 export { Repository } from './repository/repository.ts';
 export { type IoPriority, setIoPriority } from './posix/io-priority.ts';
 export { lockSysroot } from './repository/lock.ts';
+export { parseContainerConfig } from './encapsulate/container-config.ts';
 export { encapsulate, type EncapsulateOptions } from './encapsulate/encapsulate.ts';
 export { replaceDetachedMetadata } from './encapsulate/replace-detached-metadata.ts';
 export { reexport } from './encapsulate/reexport.ts';

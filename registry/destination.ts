@@ -1,6 +1,8 @@
 /** Opens a place for an image to be written to, whatever transport its reference names. */
 import { ArchiveDestination } from './archive-destination.ts';
-import { formatImageReference, type ImageReference } from './image-reference.ts';
+import { type CopyLayout, ConvertedDestination } from './converted-destination.ts';
+import { DirectoryDestination } from './directory-destination.ts';
+import type { ImageReference } from './image-reference.ts';
 import type { ImageDestination } from './image-source.ts';
 import { parseLayoutName } from './layout-content.ts';
 import { LayoutDestination } from './layout-destination.ts';
@@ -8,12 +10,13 @@ import type { RegistryOptions } from './options.ts';
 import { RegistryDestination } from './registry-destination.ts';
 import { isPushInsecure } from './pull-sources.ts';
 import { parseFullName } from './short-name.ts';
-import { RegistryError } from './errors.ts';
+import { Skopeo } from './skopeo.ts';
+import { SCRATCH_DIRECTORY } from './source.ts';
 
 /**
  * Nothing is written before the first `putBlob`. Dispose of the destination when done; an `oci-archive:` whose manifest
- * was not put leaves nothing behind.
- * @throws RegistryError `InvalidReference`, `UnsupportedTransport`, `Blocked`
+ * was not put leaves nothing behind. Where `skopeo` has to write, the digest may become another one.
+ * @throws RegistryError `InvalidReference`, `Blocked`
  */
 export function openImageDestination(image: ImageReference, options: RegistryOptions = {}): ImageDestination {
   switch (image.transport) {
@@ -23,15 +26,16 @@ export function openImageDestination(image: ImageReference, options: RegistryOpt
       return new LayoutDestination(parseLayoutName(image));
     case 'oci-archive':
       return new ArchiveDestination(parseLayoutName(image));
+    case 'dir':
+      return new DirectoryDestination(image.name);
     case 'docker-archive':
     case 'containers-storage':
-    case 'dir':
     case 'docker-daemon':
-    default:
-      throw new RegistryError(
-        'UnsupportedTransport',
-        `${formatImageReference(image)} cannot be written: docker:// (a registry), oci: (a directory) and oci-archive: (a tar file) can; copy it from one of them with skopeo.`,
-      );
+    default: {
+      const skopeo = new Skopeo(image, options.environment ?? process.env);
+      const copy: CopyLayout = (layout, digestFile, signal) => skopeo.write(layout, digestFile, signal);
+      return new ConvertedDestination(copy, options.scratchDirectory ?? SCRATCH_DIRECTORY);
+    }
   }
 }
 

@@ -5,7 +5,6 @@
 
 /**
  * - `InvalidReference`: the name cannot be understood; correct it.
- * - `UnsupportedTransport`: a known transport that Treeline does not read or write.
  * - `InvalidConfiguration`: registries.conf, a certificate directory or a proxy variable of the machine is malformed.
  * - `Blocked`: registries.conf forbids this registry or image.
  * - `InvalidCredentials`: the docker-config file is malformed; nothing was sent.
@@ -27,7 +26,6 @@
  */
 export type RegistryErrorCode =
   | 'InvalidReference'
-  | 'UnsupportedTransport'
   | 'InvalidConfiguration'
   | 'Blocked'
   | 'InvalidCredentials'

@@ -1,4 +1,4 @@
-/** The tool that reads a local store: `skopeo`. */
+/** The tool that reads and writes a local store: `skopeo`. */
 import { CONFIG_MAX_BYTES, MANIFEST_MAX_BYTES } from './content.ts';
 import { RegistryError } from './errors.ts';
 import { formatImageReference, type ImageReference } from './image-reference.ts';
@@ -43,6 +43,22 @@ export class Skopeo implements StoreTool {
       COPY_OUTPUT_MAX_BYTES,
       signal,
     );
+  }
+
+  /** Writes the image of `from`, of another transport, into the store, and its digest there into `digestFile`. */
+  async write(from: string, digestFile: string, signal?: AbortSignal): Promise<void> {
+    const args = ['copy', '--quiet', `--digestfile=${digestFile}`, ...this.#daemon('--dest-daemon-host'), from];
+    const call = { program: 'skopeo', environment: this.#environment, outputMaxBytes: COPY_OUTPUT_MAX_BYTES, signal };
+    try {
+      await runImageTool({ ...call, args: [...args, this.#name()] });
+    } catch (error) {
+      if (!(error instanceof RegistryError) || error.code !== 'ToolMissing') throw error;
+      throw new RegistryError(
+        'ToolMissing',
+        `${this.#name()} is written with skopeo, which is not installed (or not in $PATH): install it, or choose docker://, oci:, oci-archive: or dir:.`,
+        error,
+      );
+    }
   }
 
   async #run(args: readonly string[], outputMaxBytes: number, signal: AbortSignal | undefined): Promise<Buffer> {

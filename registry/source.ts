@@ -21,7 +21,7 @@ import { resolvePlatform } from './resolution.ts';
 import { parseFullName } from './short-name.ts';
 
 /** Not `/tmp`, which may be memory: a copy of an operating system is gigabytes. */
-const SCRATCH_DIRECTORY = '/var/tmp';
+export const SCRATCH_DIRECTORY = '/var/tmp';
 
 /**
  * Nothing is contacted before the first `resolve` or `openBlob`. Dispose of the source to close its connections.

@@ -1,10 +1,11 @@
 /** `treeline encapsulate`: an OSTree commit becomes a container image that every ostree-container tool can import. */
+import { readFile } from 'node:fs/promises';
 import { ociArchitecture } from '../../node-agent/index.ts';
-import { encapsulate as encapsulateCommit, Repository } from '../../ostree/index.ts';
+import { encapsulate as encapsulateCommit, parseContainerConfig, Repository } from '../../ostree/index.ts';
 import { formatImageReference, openImageDestination, parseAnyImageReference } from '../../registry/index.ts';
 import { CHUNKING_FLAGS, chunkingOf, chunkingRequest } from '../chunking.ts';
 import { defineCommand } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { CliError, sentenceOf } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 
@@ -16,7 +17,7 @@ export const encapsulate = defineCommand({
   ],
   args: {
     REV: 'A ref or a commit checksum.',
-    DEST: 'Where the image goes: host/name:tag, docker://…, oci:DIR[:TAG] or oci-archive:FILE[:TAG].',
+    DEST: 'Where the image goes: host/name:tag, docker://…, oci:DIR[:TAG], oci-archive:FILE[:TAG], dir:DIR; by way of skopeo: docker-archive:FILE[:NAME], containers-storage:NAME, docker-daemon:NAME.',
   },
   flags: {
     repo: { type: 'string', value: 'DIR', required: true, description: 'The OSTree repository.' },
@@ -39,10 +40,22 @@ export const encapsulate = defineCommand({
       multiple: true,
       description: 'What runs when the image is run as a container.',
     },
+    config: {
+      type: 'string',
+      value: 'FILE',
+      description:
+        "How the image runs as a container: JSON, the `config` member of an OCI image's config. Its labels and command give way to others.",
+    },
     architecture: {
       type: 'string',
       value: 'ARCH',
       description: "Architecture of the image (amd64, arm64, …) instead of the machine's own.",
+    },
+    'format-version': {
+      type: 'string',
+      value: '1|2',
+      default: '1',
+      description: '2: each layer also says whose the directories of its files are.',
     },
     'compression-fast': { type: 'boolean', description: 'Compress quickly rather than well.' },
     ...CHUNKING_FLAGS,
@@ -73,6 +86,8 @@ export const encapsulate = defineCommand({
       copyMeta: flags.copymeta,
       copyMetaOptional: flags['copymeta-opt'],
       ...(flags.cmd.length === 0 ? {} : { cmd: flags.cmd }),
+      config: await readConfig(flags.config),
+      formatVersion: parseFormatVersion(flags['format-version']),
       compression: flags['compression-fast'] ? 'fast' : 'default',
       signal,
     });
@@ -84,6 +99,23 @@ export const encapsulate = defineCommand({
     return 0;
   },
 });
+
+async function readConfig(path: string | undefined): Promise<ReturnType<typeof parseContainerConfig> | undefined> {
+  if (path === undefined) return undefined;
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new CliError('FileUnreadable', `--config cannot be read: ${sentenceOf(cause)}`, { cause });
+  }
+  return parseContainerConfig(text, path);
+}
+
+function parseFormatVersion(text: string): 1 | 2 {
+  if (text === '1') return 1;
+  if (text === '2') return 2;
+  throw new CliError('Usage', `--format-version takes 1 or 2, not ${text}.`);
+}
 
 function parseLabel(text: string): [string, string] {
   const at = text.indexOf('=');

@@ -9,6 +9,7 @@ import { MEDIA_TYPE } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
 import { lookupBoolean, lookupString, lookupStrings } from '../gvariant/value.ts';
 import type { Commit } from '../objects/commit.ts';
+import type { ContainerConfig } from './container-config.ts';
 
 export interface ImageMetadataOptions {
   readonly platform: Platform;
@@ -20,6 +21,8 @@ export interface ImageMetadataOptions {
   readonly copyMetaOptional?: readonly string[];
   /** What runs when the image is run as a container; by default the commit's `ostree.container-cmd`. */
   readonly cmd?: readonly string[];
+  /** What the rest of the container configuration is; labels and command above win over those in it. */
+  readonly config?: ContainerConfig | undefined;
   /** When the image says that it was made, in the form of RFC 3339; by default the time of the commit, never now. */
   readonly created?: string | undefined;
 }
@@ -82,7 +85,11 @@ export function imageConfig(
     architecture: options.platform.architecture,
     os: options.platform.os,
     created,
-    config: { ...(cmd !== undefined && { Cmd: cmd }), Labels: labels },
+    config: {
+      ...options.config,
+      ...(cmd !== undefined && { Cmd: cmd }),
+      Labels: { ...options.config?.Labels, ...labels },
+    },
     rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
     history: layers.map(({ createdBy = subject }) => ({ created, created_by: createdBy })),
   };

@@ -205,15 +205,53 @@ describe('an OCI archive', () => {
   });
 });
 
-describe('a transport that Treeline cannot write', () => {
-  it('is refused with those that it can', () => {
-    for (const text of ['dir:/x', 'docker-archive:/x', 'containers-storage:x', 'docker-daemon:x:y']) {
-      const reference = parseImageReference(text);
-      assert.throws(
-        () => openImageDestination(reference),
-        /cannot be written: docker:\/\/ \(a registry\), oci: \(a directory\) and oci-archive: \(a tar file\) can/,
-      );
-    }
-    assert.throws(() => openImageSource(parseImageReference('oci::v1')), /must be oci:PATH or oci:PATH:REF/);
+describe('a dir:', () => {
+  const at = (): ImageReference => ({ transport: 'dir', name: `${directory}/image` });
+
+  it('gives back what was written, and marks itself for other tools', async () => {
+    assert.equal(await write(at(), image), image.digest);
+    await using source = openImageSource(at());
+    const resolved = await source.resolve(AMD64);
+    assert.equal(resolved.digest, image.digest);
+    const [layer] = image.manifest.layers;
+    assert.ok(layer);
+    assert.deepEqual(await collect(source.openBlob(layer)), image.blobs.get(layer.digest));
+    assert.equal(await readFile(`${directory}/image/version`, 'utf8'), 'Directory Transport Version: 1.1\n');
   });
+
+  it('holds one image: another one takes its place, blobs and all', async () => {
+    await write(at(), image);
+    await write(at(), other);
+    const names = [other.manifest.config, ...other.manifest.layers].map(({ digest }) => digest.slice('sha256:'.length));
+    assert.deepEqual((await readdir(`${directory}/image`)).sort(), [...names, 'manifest.json', 'version'].sort());
+  });
+
+  it('is not made of a directory with other files in it', async () => {
+    await writeFile(`${directory}/precious`, '');
+    const error = await failure(write({ transport: 'dir', name: directory }, image));
+    assert.match(error.message, /something other than an image in it: choose an empty one\.$/);
+    assert.deepEqual(await readdir(directory), ['precious']);
+  });
+});
+
+describe('a place that skopeo has to write', () => {
+  it('says so where there is none, and leaves nothing behind', async () => {
+    const reference = parseImageReference('containers-storage:localhost/os:v1');
+    const scratchDirectory = join(directory, 'scratch');
+    const missing = async (): Promise<void> => {
+      await using destination = openImageDestination(reference, { scratchDirectory, environment: { PATH: directory } });
+      for (const descriptor of [image.manifest.config, ...image.manifest.layers]) {
+        await destination.putBlob(descriptor, () => pieces(image.blobs.get(descriptor.digest) ?? Buffer.alloc(0)));
+      }
+      await destination.putManifest(image.manifest);
+    };
+    const error = await failure(missing());
+    assert.equal(error.code, 'ToolMissing');
+    assert.match(error.message, /^containers-storage:localhost\/os:v1 is written with skopeo, which is not installed/);
+    assert.deepEqual(await readdir(scratchDirectory), []);
+  });
+});
+
+it('a layout without a path is refused', () => {
+  assert.throws(() => openImageSource(parseImageReference('oci::v1')), /must be oci:PATH or oci:PATH:REF/);
 });
