@@ -62,6 +62,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/image-compare.ts')).imageCompare,
   },
   {
+    name: 'diff',
+    summary: 'Compare two operating systems: packages, layers, bytes to pull.',
+    load: async () => (await import('./commands/diff.ts')).diff,
+  },
+  {
     name: 'image copy',
     summary: 'Copy a stored container image to another repository.',
     load: async () => (await import('./commands/image-copy.ts')).imageCopy,

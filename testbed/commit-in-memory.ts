@@ -4,7 +4,7 @@ import { encodeDirectoryMetadata } from '../ostree/objects/dirmeta.ts';
 import { decodeDirtree } from '../ostree/objects/dirtree.ts';
 import { contentChecksum, type FileHeader, S_IFREG, SYMLINK_MODE } from '../ostree/objects/file-header.ts';
 import { canonicalXattrs } from '../ostree/objects/xattrs.ts';
-import type { CommitSource } from '../ostree/packages/components.ts';
+import type { CommitSource } from '../ostree/packages/commit-source.ts';
 import { TreeDirectory } from '../ostree/tree/tree-directory.ts';
 
 export interface MemoryFile {

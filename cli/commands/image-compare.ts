@@ -10,7 +10,7 @@ export const imageCompare = defineCommand({
   name: 'image compare',
   summary: 'Compare the layers of two container images.',
   description: [
-    'Both are looked up where they are, in registries or files; no layer is fetched and no repository needed.',
+    'Both are looked up where they are, in registries or files; no layer is fetched and no repository needed. `treeline diff` also compares their packages.',
   ],
   args: { OLD: 'The image before.', NEW: 'The image after.' },
   flags: {
@@ -28,9 +28,9 @@ export const imageCompare = defineCommand({
     const [before, after] = await Promise.all(
       [args.OLD, args.NEW].map((name) => layersOf(name, architecture, registry, signal)),
     );
-    const { total, removed, added, addedLayers, removedLayers } = compareLayers(before ?? [], after ?? []);
+    const { total, shared, removed, added, addedLayers, removedLayers } = compareLayers(before ?? [], after ?? []);
     output.result(
-      { old: args.OLD, new: args.NEW, total, removed, added, addedLayers, removedLayers },
+      { old: args.OLD, new: args.NEW, total, shared, removed, added, addedLayers, removedLayers },
       [row('Total new layers:', total), row('Removed layers:', removed), row('Added layers:', added)].join('\n'),
     );
     return 0;

@@ -1,12 +1,12 @@
 /** An operating system as components: its packages, the kernel and its initramfs, and what no package owns. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { type Component, MAX_FREQUENCY } from '../chunking/component.ts';
-import type { Commit } from '../objects/commit.ts';
+import { type CommitSource, treePathsOf } from './commit-source.ts';
 import { PackageError } from './errors.ts';
 import { FileOwners } from './file-owners.ts';
 import { type InstalledPackage, isPackageName } from './installed-package.ts';
 import { readPackageDatabases } from './package-databases.ts';
-import { type PackageSource, TreePaths } from './tree-paths.ts';
+import type { TreePaths } from './tree-paths.ts';
 
 /** What no package owns. Builders that write content metadata call it so, too. */
 export const UNPACKAGED = 'unpackaged';
@@ -22,11 +22,6 @@ const OBJECTS_PER_TURN = 1000;
 const INITRAMFS_FILE =
   /^(?:usr\/lib\/modules\/[^/]+\/(?:initramfs|initrd)[^/]*|(?:boot|usr\/lib\/ostree-boot)\/(?:initramfs|initrd)[^/]*)$/;
 const KERNEL_FILE = /^usr\/lib\/modules\/([^/]+)\//;
-
-/** Where a commit is read from: a Repository. */
-export interface CommitSource extends PackageSource {
-  readCommit(checksum: string): Commit;
-}
 
 /** One on its way: packages of the same name, such as those of two architectures or two kernels, are one component. */
 interface Draft {
@@ -52,7 +47,7 @@ interface Claim {
  * @throws {OstreeError} if the commit cannot be read
  */
 export async function componentsOf(repository: CommitSource, commit: string): Promise<readonly Component[]> {
-  const paths = new TreePaths(repository, repository.readCommit(commit));
+  const paths = treePathsOf(repository, commit);
   const { packages, directories } = readPackageDatabases(paths);
   const releases = kernelReleases(paths);
   const drafts = draftsOf(packages, releases);

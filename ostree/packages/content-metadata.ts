@@ -3,7 +3,7 @@
  * `container encapsulate --contentmeta`, version 1; rechunk writes such files.
  */
 import { type Component, MAX_FREQUENCY } from '../chunking/component.ts';
-import type { CommitSource } from './components.ts';
+import type { CommitSource } from './commit-source.ts';
 import { UNPACKAGED } from './components.ts';
 import { PackageError } from './errors.ts';
 import { isChecksum } from '../objects/object-name.ts';

@@ -1,11 +1,12 @@
 /** Which packages an operating system has, by the databases in its tree: those of apk, dpkg, pacman and rpm. */
 import { invalidDatabase } from './errors.ts';
+import { type CommitSource, treePathsOf } from './commit-source.ts';
 import { parseApkInstalled } from './apk-database.ts';
 import { readDpkgDatabase } from './dpkg-database.ts';
 import { type InstalledPackage, MAX_DATABASE_BYTES, type PackageManager, tooLarge } from './installed-package.ts';
 import { readPacmanDatabase } from './pacman-database.ts';
 import { readRpmDatabase, RPM_DATABASE_FILES } from './rpm-database.ts';
-import { type PackageSource, type ResolvedDirectory, TreePaths } from './tree-paths.ts';
+import type { ResolvedDirectory, TreePaths } from './tree-paths.ts';
 
 export interface PackageDatabases {
   readonly packages: readonly InstalledPackage[];
@@ -58,12 +59,12 @@ const FORMATS: Readonly<Record<PackageManager, DatabaseFormat>> = {
   },
 };
 
+/** Where any of them may lie. */
+export const DATABASE_DIRECTORIES: readonly string[] = Object.values(FORMATS).flatMap(({ directories }) => directories);
+
 /** The packages of a commit, by identifier. Throws InvalidDatabase, UnsupportedDatabase or DatabaseTooLarge, and an OstreeError. */
-export function readPackages(
-  repository: PackageSource & { readonly readCommit: (checksum: string) => { dirtree: string; dirmeta: string } },
-  commit: string,
-): readonly InstalledPackage[] {
-  return readPackageDatabases(new TreePaths(repository, repository.readCommit(commit))).packages;
+export function readPackages(repository: CommitSource, commit: string): readonly InstalledPackage[] {
+  return readPackageDatabases(treePathsOf(repository, commit)).packages;
 }
 
 /** Reads each manager's database where it is found first. A tree may have several, or none. */

@@ -5,11 +5,11 @@
  */
 import { isSymlink } from '../objects/file-header.ts';
 import type { StoredFile } from '../repository/stored-file.ts';
-import { TreeDirectory, type TreeReference, type TreeSource } from '../tree/tree-directory.ts';
+import { TreeDirectory } from '../tree/tree-directory.ts';
 
-/** Where a commit's directories and files are read from: a Repository. */
-export interface PackageSource extends TreeSource {
-  openFile(checksum: string): StoredFile;
+/** Where the content of files is read from: a Repository. */
+export interface FileSource {
+  openFile(checksum: string): Pick<StoredFile, 'header' | 'size' | 'readAll' | typeof Symbol.dispose>;
 }
 
 /** As the kernel allows in one path (path_resolution(7)). */
@@ -24,13 +24,13 @@ export interface ResolvedDirectory {
 }
 
 export class TreePaths {
-  readonly source: PackageSource;
+  readonly source: FileSource;
   readonly root: TreeDirectory;
   readonly #directories = new Map<string, ResolvedDirectory | undefined>();
 
-  constructor(source: PackageSource, root: TreeReference) {
+  constructor(source: FileSource, root: TreeDirectory) {
     this.source = source;
-    this.root = TreeDirectory.load(source, root);
+    this.root = root;
   }
 
   /**

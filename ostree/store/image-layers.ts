@@ -1,5 +1,6 @@
 /** An image's layers with what its history says about each, and how two images differ in them. */
 import type { ImageConfig, ImageManifest } from '../../registry/index.ts';
+import { COMPONENT_SEPARATOR, COMPONENTS_ANNOTATION } from '../chunking/previous-layout.ts';
 
 export interface DescribedLayer {
   readonly digest: string;
@@ -9,6 +10,8 @@ export interface DescribedLayer {
   readonly diffId?: string;
   readonly created?: string;
   readonly createdBy?: string;
+  /** Names of the packages in a layer of a chunked image. */
+  readonly components?: readonly string[];
 }
 
 /**
@@ -21,7 +24,8 @@ export function describeLayers(image: {
 }): readonly DescribedLayer[] {
   const { manifest, config } = image;
   const history = (config.history ?? []).filter((entry) => entry.empty_layer !== true);
-  return manifest.layers.map(({ digest, size }, index) => {
+  return manifest.layers.map(({ digest, size, annotations }, index) => {
+    const components = annotations?.[COMPONENTS_ANNOTATION]?.split(COMPONENT_SEPARATOR);
     const diffId = config.rootfs.diff_ids[index];
     const { created, created_by: createdBy } = history[index] ?? {};
     return {
@@ -31,6 +35,7 @@ export function describeLayers(image: {
       // `created` may be null in images of other builders.
       ...(typeof created === 'string' && { created }),
       ...(createdBy !== undefined && { createdBy }),
+      ...(components !== undefined && { components: components.filter((name) => name !== '') }),
     };
   });
 }
@@ -44,6 +49,8 @@ export interface LayerSum {
 export interface ImageComparison {
   /** All of the new image. */
   readonly total: LayerSum;
+  /** In both. */
+  readonly shared: LayerSum;
   /** In the old image only. */
   readonly removed: LayerSum;
   /** In the new image only: what an update has to fetch. */
@@ -59,6 +66,7 @@ export function compareLayers(before: readonly DescribedLayer[], after: readonly
   const removedLayers = [...old.values()].filter(({ digest }) => !current.has(digest));
   return {
     total: sum([...current.values()]),
+    shared: sum([...current.values()].filter(({ digest }) => old.has(digest))),
     removed: sum(removedLayers),
     added: sum(addedLayers),
     addedLayers,

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import * as fc from 'fast-check';
 import { Repository } from '../../ostree/index.ts';
 import { componentsOf } from '../../ostree/packages/components.ts';
 import { formatContentMetadata } from '../../ostree/packages/content-metadata.ts';
 import type { InstalledPackage } from '../../ostree/packages/installed-package.ts';
 import { readPackages } from '../../ostree/packages/package-databases.ts';
+import { compareVersions } from '../../ostree/packages/version-order.ts';
 import { TreeDirectory } from '../../ostree/tree/tree-directory.ts';
 import { ensurePeer } from '../../tools/setup/index.ts';
 import { ostree, scratchDirectory } from './ostree-fixture.ts';
@@ -245,6 +247,35 @@ echo data > %{buildroot}/usr/share/tool/deep/data
         assert.equal(owners.get(path), pacman('-Qoq', join(root, path)).trim(), path);
       }
     });
+  });
+});
+
+describe('the order of versions', () => {
+  const part = fc.stringMatching(/^[0-9a-zA-Z.~+]{0,6}$/);
+  const version = (rest: fc.Arbitrary<string>) =>
+    fc
+      .tuple(fc.constantFrom('', '0:', '1:'), fc.nat(20), rest, fc.constantFrom('', '-1', '-1.1', '-01', '-2~a'))
+      .map((parts) => parts.join(''));
+
+  it('is that of dpkg', () => {
+    const pairs = fc.sample(fc.tuple(version(part), version(part)), 150);
+    for (const [a, b] of pairs) {
+      const order = Math.sign(compareVersions('dpkg', a, b) ?? NaN);
+      const relation = order < 0 ? 'lt' : order > 0 ? 'gt' : 'eq';
+      assert.equal(spawnSync('dpkg', ['--compare-versions', a, relation, b]).status, 0, `${a} ${relation} ${b}`);
+    }
+  });
+
+  it('is that of rpm', () => {
+    const withCaret = fc.stringMatching(/^[0-9a-zA-Z.~^+]{0,6}$/);
+    const pairs = fc.sample(fc.tuple(version(withCaret), version(withCaret)), 1000);
+    const whole = pairs.filter((pair) => pair.every((one) => one.includes('-')));
+    const script = whole.map(([a, b]) => `print(rpm.vercmp('${a}', '${b}') .. ' ')`).join('\n');
+    const answers = run('rpm', '--eval', `%{lua:${script}}`).trim().split(/\s+/).map(Number);
+    assert.ok(whole.length > 300);
+    for (const [index, [a, b]] of whole.entries()) {
+      assert.equal(Math.sign(compareVersions('rpm', a, b) ?? NaN), answers[index], `${a} and ${b}`);
+    }
   });
 });
 
