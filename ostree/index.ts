@@ -21,7 +21,11 @@ export { pruneLayers } from './import/layer-gc.ts';
 export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
 export { listImages, readStoredImage, requireImage } from './import/stored-image.ts';
 export { componentsOf } from './packages/components.ts';
-export { componentsFromContentMetadata, parseContentMetadata } from './packages/content-metadata.ts';
+export {
+  chunksAsContentMetadata,
+  componentsFromContentMetadata,
+  parseContentMetadata,
+} from './packages/content-metadata.ts';
 export { writeCachedUpdate } from './store/cached-update.ts';
 export { copyImage } from './store/copy-image.ts';
 export { fetchPackages } from './packages/image-packages.ts';

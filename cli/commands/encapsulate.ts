@@ -1,13 +1,20 @@
 /** `treeline encapsulate`: an OSTree commit becomes a container image that every ostree-container tool can import. */
 import { readFile } from 'node:fs/promises';
 import { ociArchitecture } from '../../node-agent/index.ts';
-import { encapsulate as encapsulateCommit, parseContainerConfig, Repository } from '../../ostree/index.ts';
+import {
+  type Chunk,
+  chunksAsContentMetadata,
+  encapsulate as encapsulateCommit,
+  parseContainerConfig,
+  Repository,
+} from '../../ostree/index.ts';
 import { formatImageReference, openImageDestination, parseAnyImageReference } from '../../registry/index.ts';
 import { CHUNKING_FLAGS, chunkingOf, chunkingRequest } from '../chunking.ts';
 import { defineCommand } from '../command.ts';
 import { CliError, sentenceOf } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
+import { writeWholeFile } from '../written-file.ts';
 
 export const encapsulate = defineCommand({
   name: 'encapsulate',
@@ -59,6 +66,12 @@ export const encapsulate = defineCommand({
     },
     'compression-fast': { type: 'boolean', description: 'Compress quickly rather than well.' },
     ...CHUNKING_FLAGS,
+    'write-contentmeta': {
+      type: 'string',
+      value: 'FILE',
+      description:
+        'Also write how the commit was divided among layers as content metadata, with which --contentmeta, here or of ostree-ext, divides it so again.',
+    },
     ...REGISTRY_FLAGS,
   },
   examples: [
@@ -75,6 +88,8 @@ export const encapsulate = defineCommand({
     const commit = repository.resolve(args.REV);
     const platform = { os: 'linux', architecture: flags.architecture ?? ociArchitecture() };
     const chunking = await chunkingOf(request, { repository, commit, platform, registry, output, signal });
+    const contentMetadata = flags['write-contentmeta'];
+    if (contentMetadata !== undefined) await writeContentMetadata(contentMetadata, chunking.chunks);
     await using destination = openImageDestination(image, registry);
     const written = await encapsulateCommit({
       repository,
@@ -99,6 +114,16 @@ export const encapsulate = defineCommand({
     return 0;
   },
 });
+
+async function writeContentMetadata(path: string, chunks: readonly Chunk[] | undefined): Promise<void> {
+  if (chunks === undefined) {
+    throw new CliError(
+      'Usage',
+      'The image gets a single layer, so there is no division to write: leave out --write-contentmeta.',
+    );
+  }
+  await writeWholeFile(path, chunksAsContentMetadata(chunks));
+}
 
 async function readConfig(path: string | undefined): Promise<ReturnType<typeof parseContainerConfig> | undefined> {
   if (path === undefined) return undefined;

@@ -2,7 +2,9 @@
  * Content metadata: a JSON file in which a builder says which layer each object of a commit goes into. Source: ostree-ext,
  * `container encapsulate --contentmeta`, version 1; rechunk writes such files.
  */
+import type { Chunk } from '../chunking/chunk.ts';
 import { type Component, MAX_FREQUENCY } from '../chunking/component.ts';
+import { COMPONENT_SEPARATOR } from '../chunking/previous-layout.ts';
 import type { CommitSource } from './commit-source.ts';
 import { UNPACKAGED } from './components.ts';
 import { PackageError } from './errors.ts';
@@ -82,9 +84,24 @@ export function componentsFromContentMetadata(
   })).filter((component) => component.objects.length > 0);
 }
 
+/** The file by which ostree-ext, and we, make the same layers again; those without objects are left out. */
+export function chunksAsContentMetadata(chunks: readonly Chunk[]): string {
+  const ids = new Set<string>();
+  const layers = chunks
+    .filter(({ objects }) => objects.length > 0)
+    .map(({ name, components, objects }) => {
+      let id = name;
+      // Layers of many packages may be called by no more than their number.
+      for (let count = 2; ids.has(id); count++) id = `${name} (${count})`;
+      ids.add(id);
+      return { id, name: components.join(COMPONENT_SEPARATOR), objects };
+    });
+  return formatContentMetadata(layers);
+}
+
 /** The file that gives the same components again. Equal components give equal bytes. */
 export function formatContentMetadata(
-  components: readonly Component[],
+  components: readonly Pick<Component, 'id' | 'name' | 'objects'>[],
   options: Pick<Partial<ContentMetadata>, 'created' | 'labels'> = {},
 ): string {
   const mapping = components

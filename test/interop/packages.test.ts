@@ -11,6 +11,7 @@ import { readPackages } from '../../ostree/packages/package-databases.ts';
 import { compareVersions } from '../../ostree/packages/version-order.ts';
 import { TreeDirectory } from '../../ostree/tree/tree-directory.ts';
 import { ensurePeer } from '../../tools/setup/index.ts';
+import { treeline } from '../unit/cli/run.ts';
 import { ostree, scratchDirectory } from './ostree-fixture.ts';
 
 const MODES = ['bare', 'bare-user', 'archive'] as const;
@@ -280,6 +281,51 @@ describe('the order of versions', () => {
 });
 
 describe('content metadata of ours', () => {
+  it('divides a commit as it was divided when it was written: the image is the same to the last byte', async () => {
+    using scratch = scratchDirectory();
+    const root = join(scratch.path, 'root');
+    const stanzas = ['alpha', 'beta'].map((name) => {
+      write(join(root, 'usr', 'share', name, 'data'), `of ${name}\n`);
+      return `P:${name}\nV:1-r0\nA:noarch\nF:usr/share/${name}\nR:data\n`;
+    });
+    write(join(root, 'lib', 'apk', 'db', 'installed'), `${stanzas.join('\n')}\n`);
+    const repository = join(scratch.path, 'repository');
+    run('ostree', 'init', `--repo=${repository}`, '--mode=bare');
+    ostree(repository, 'commit', '--branch=os', `--tree=dir=${root}`);
+    const file = join(scratch.path, 'contentmeta.json');
+    const encapsulate = async (layout: string, ...flags: readonly string[]): Promise<string> => {
+      const argv = [
+        'encapsulate',
+        '--repo',
+        repository,
+        ...flags,
+        '-o',
+        'json',
+        'os',
+        `oci:${scratch.path}/${layout}:1`,
+      ];
+      const { status, stdout, stderr } = await treeline(argv);
+      assert.equal(status, 0, stderr);
+      const written: { manifestDigest: string } = JSON.parse(stdout);
+      return written.manifestDigest;
+    };
+    const digest = await encapsulate('first', '--write-contentmeta', file);
+    assert.equal(await encapsulate('second', '--contentmeta', file), digest);
+    const single = await treeline([
+      'encapsulate',
+      '--repo',
+      repository,
+      '--chunking',
+      'none',
+      '--write-contentmeta',
+      file,
+      'os',
+      'oci:/x',
+    ]);
+    assert.equal(single.status, 2);
+    assert.match(single.stderr, /no division to write/);
+  });
+
   it('makes the same layers when the peer encapsulates with it, and every object is in one of them', async () => {
     using scratch = scratchDirectory();
     const root = join(scratch.path, 'root');
