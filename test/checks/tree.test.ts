@@ -6,6 +6,19 @@ import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
+/** Of the packages that it is built with or runs on. None asks for more than to be named. */
+const LICENCES = [
+  '0BSD',
+  'Apache-2.0',
+  'BSD-3-Clause',
+  'BlueOak-1.0.0',
+  'ISC',
+  'MIT',
+  '(MIT AND Zlib)',
+  'PSF-2.0',
+  'Unlicense',
+];
+
 function npmRun(script: string): void {
   const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', script], { cwd: ROOT, encoding: 'utf8' });
   assert.equal(status, 0, `npm run ${script} failed:\n${stdout}\n${stderr}`);
@@ -40,6 +53,17 @@ describe('the source tree', () => {
       for (const [name, version] of Object.entries(manifest[group] ?? {})) {
         assert.match(version, /^\d+\.\d+\.\d+$/, `${group}: ${name} ${version}`);
       }
+    }
+  });
+
+  it('depends on nothing whose licence Apache-2.0 cannot be combined with, and on nothing that its lock file does not pin', () => {
+    const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { license?: string; integrity?: string }>;
+    };
+    for (const [folder, { license, integrity }] of Object.entries(packages)) {
+      if (folder === '') continue;
+      assert.ok(LICENCES.includes(license ?? ''), `${folder}: ${license ?? 'no licence'}`);
+      assert.match(integrity ?? '', /^sha512-/, folder);
     }
   });
 
