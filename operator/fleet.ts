@@ -89,7 +89,7 @@ export function takeSnapshot(
       const target = images.target(object);
       return { object, resolution: images.resolution(object), ...(target === undefined ? {} : { target }) };
     }),
-    nodes: byName(fleet.nodes.values()).map((node) => nodeSnapshot(node, apiServers.get(node.metadata.name))),
+    nodes: byName(fleet.nodes.values()).map((node) => seen(node, apiServers.get(node.metadata.name))),
     nodeOSes,
     drains,
     dryRuns,
@@ -140,6 +140,17 @@ export function rehearsable(fleet: Fleet): Set<string> {
 export function slotOf(nodeOS: NodeOS): string | undefined {
   const slotTime = nodeOS.status?.rollout?.slotTime;
   return slotTime === undefined ? undefined : `${nodeOS.metadata.uid} ${slotTime}`;
+}
+
+/** What was made of a Node before: the planner knows by the object that nothing has changed. */
+const snapshots = new WeakMap<Node, NodeSnapshot>();
+
+function seen(node: Node, apiServerReady: boolean | undefined): NodeSnapshot {
+  const before = snapshots.get(node);
+  if (before !== undefined && before.apiServerReady === apiServerReady) return before;
+  const snapshot = nodeSnapshot(node, apiServerReady);
+  snapshots.set(node, snapshot);
+  return snapshot;
 }
 
 function nodeSnapshot(node: Node, apiServerReady: boolean | undefined): NodeSnapshot {

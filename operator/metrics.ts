@@ -15,7 +15,8 @@ export class Metrics {
   readonly registry = new Registry();
   readonly #actions: Counter<'kind' | 'result'>;
   readonly #planSeconds: Histogram;
-  readonly #nodes: Gauge<'osimage' | 'phase'>;
+  /** The NodeOSes of the last plan. */
+  #planned: Snapshot['nodeOSes'] = [];
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];
@@ -32,13 +33,19 @@ export class Metrics {
       buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2],
       registers,
     });
-    this.#nodes = new Gauge({
+    // These are read when they are scraped.
+    const planned = () => this.#planned;
+    void new Gauge({
       name: 'treeline_nodes',
       help: 'Nodes by OSImage and rollout phase.',
       labelNames: ['osimage', 'phase'],
       registers,
+      collect() {
+        this.reset();
+        for (const { spec, status } of planned())
+          this.inc({ osimage: spec.imageName, phase: status?.rollout?.phase ?? 'Pending' });
+      },
     });
-    // These are read when they are scraped.
     const byResource = (name: string, help: string, valueOf: (watch: MetricSources['watches'][number]) => number) =>
       new Gauge({
         name,
@@ -71,9 +78,7 @@ export class Metrics {
 
   planned(snapshot: Snapshot, planMs: number): void {
     this.#planSeconds.observe(planMs / 1000);
-    this.#nodes.reset();
-    for (const { spec, status } of snapshot.nodeOSes)
-      this.#nodes.inc({ osimage: spec.imageName, phase: status?.rollout?.phase ?? 'Pending' });
+    this.#planned = snapshot.nodeOSes;
   }
 }
 

@@ -28,6 +28,7 @@ import { SteadyWatch } from './kube/steady-watch.ts';
 import { Metrics } from './metrics.ts';
 import { LEASE_NAME, type OperatorOptions } from './options.ts';
 import { PlanningLoop } from './planning-loop.ts';
+import { PlanMemory } from './rollout/plan-memory.ts';
 import { plan } from './rollout/plan.ts';
 
 const USER_AGENT = 'treeline-operator';
@@ -144,6 +145,7 @@ async function runOver(
   const onResult = metrics.action.bind(metrics);
   const acting = { api, fleet, drainer, rehearsals, checks, alerts, recorder, assertLeading, onResult, clock, logger };
   const executor = new Executor({ ...acting, ...(leases && { leases }) });
+  const memory = new PlanMemory();
   const locks = new RebootLocks({ nodes: fleet.nodes, isLeader, wake, clock });
   const loop = new PlanningLoop({
     mayPlan: () => isLeader() && watches.every((watch) => watch.isCurrent),
@@ -163,7 +165,7 @@ async function runOver(
         ...(options.fleetLock && { rebootWishes: locks.wishes }),
       };
     },
-    plan,
+    plan: (snapshot, now) => plan(snapshot, now, memory),
     execute: async (plan, signal) => {
       // Before the orders: an agent that is told of a Secret should be able to read it.
       assertLeading();

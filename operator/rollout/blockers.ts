@@ -42,7 +42,7 @@ export function obstaclesOf(
   now: Date,
 ): { readonly obstacles: readonly Obstacle[]; readonly wakes: readonly Date[] } {
   const wakes: Date[] = [];
-  const complete = fleet.choice.image !== undefined && !fleet.choice.changed && ruled(fleet).every(isUpdated);
+  const complete = fleet.choice.image !== undefined && !fleet.choice.changed && fleet.ruled.every(isUpdated);
   const obstacles = [
     ...imageObstacles(fleet),
     ...conflicts(fleet),
@@ -51,15 +51,15 @@ export function obstaclesOf(
     ...(complete
       ? []
       : [
-          ...failureBlockers(ruled(fleet)),
+          ...failureBlockers(fleet.ruled),
           ...fleet.closed,
           ...new Set([...fleet.heldBack, ...(fleet.steps?.obstacle ? [fleet.steps.obstacle] : [])]),
-          ...(fleet.closed.some(({ type }) => type === 'DowngradeForbidden') ? [] : downgradeObstacles(ruled(fleet))),
+          ...(fleet.closed.some(({ type }) => type === 'DowngradeForbidden') ? [] : downgradeObstacles(fleet.ruled)),
           // A freeze closes both, and is said once.
           ...fleet.unstaged.filter(({ message }) => !fleet.closed.some((one) => one.message === message)),
           ...drainBlockers(fleet, now),
           ...gateBlockers(fleet, now),
-          ...leasesLost(ruled(fleet)),
+          ...leasesLost(fleet.ruled),
           ...fleet.unproven,
           ...silentAgents(fleet, now, wakes),
           ...budget(fleet),
@@ -84,11 +84,6 @@ export function blockerOf(obstacle: Obstacle, before: readonly Blocker[], now: D
     message: obstacle.message.slice(0, MAX_MESSAGE),
     since: known?.since ?? toTimestamp(since ?? now),
   };
-}
-
-/** The members that are to run the target. */
-export function ruled(fleet: ImageFleet): readonly Member[] {
-  return fleet.members.filter(({ membership }) => membership.kind === 'Ruled');
 }
 
 function imageObstacles({ image, choice, members }: ImageFleet): readonly Obstacle[] {
@@ -150,7 +145,7 @@ function conflicts({ members }: ImageFleet): readonly Obstacle[] {
 }
 
 function silentAgents(fleet: ImageFleet, now: Date, wakes: Date[]): readonly Obstacle[] {
-  return ruled(fleet).flatMap(({ node, os }): Obstacle[] => {
+  return fleet.ruled.flatMap(({ node, os }): Obstacle[] => {
     const rollout = os?.status?.rollout;
     if (os === undefined || rollout === undefined) return [];
     const begun = rollout.stagingTime ?? rollout.nextAttemptTime ?? rollout.phaseTime;

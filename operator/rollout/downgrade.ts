@@ -55,5 +55,20 @@ function olderThanBooted(
   booted: { readonly created?: string | undefined; readonly version?: string | undefined } | undefined,
   target: NodeTarget,
 ): string | undefined {
-  return booted === undefined ? undefined : whyOlder(target, booted);
+  if (booted === undefined) return undefined;
+  let known = verdicts.get(target);
+  if (known === undefined) {
+    known = new Map();
+    verdicts.set(target, known);
+  }
+  const { created = '', version = '' } = booted;
+  const key = `${created} ${version}`;
+  const verdict = known.get(key);
+  if (verdict !== undefined) return verdict.why;
+  const why = whyOlder(target, booted);
+  known.set(key, { why });
+  return why;
 }
+
+/** What nodes that run the same image are told of the same target. */
+const verdicts = new WeakMap<NodeTarget, Map<string, { readonly why: string | undefined }>>();

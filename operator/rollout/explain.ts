@@ -5,7 +5,7 @@
 import type { Blocker, LastOrder, Order, OSImageStatus, Phase, Progress } from '../../api/index.ts';
 import { ACTOR_OF_BLOCKER, ACTOR_OF_PHASE } from './actor.ts';
 import type { Actor } from './actor.ts';
-import { blockerOf, obstaclesOf, ruled } from './blockers.ts';
+import { blockerOf, obstaclesOf } from './blockers.ts';
 import { surveyFleet } from './fleet.ts';
 import type { ImageFleet } from './fleet.ts';
 import { hasFailedForTarget, isUpdated } from './member.ts';
@@ -114,7 +114,7 @@ function withoutRollout({ node, membership }: Member): string {
 
 function imageExplanation(fleet: ImageFleet, now: Date): ImageExplanation {
   const { metadata, status } = fleet.image.object;
-  const nodes = ruled(fleet);
+  const nodes = fleet.ruled;
   return {
     image: metadata.name,
     current: status?.observedGeneration === metadata.generation,

@@ -10,9 +10,11 @@ export function failureBlockers(members: readonly Member[]): readonly Obstacle[]
     const { node, os } = member;
     const rollout = os?.status?.rollout;
     if (os === undefined || rollout === undefined) return [];
+    const kind = failureOf(member);
+    // Most nodes have not failed, and every plan asks.
+    if (kind === undefined && rollout.nextAttemptTime === undefined) return [];
     const base = { node: node.name, since: new Date(rollout.phaseTime) };
     const said = `${node.name}: ${rollout.message ?? ''}`;
-    const kind = failureOf(member);
     switch (kind) {
       case 'Unhealthy':
       case 'RebootOverdue':
@@ -25,7 +27,7 @@ export function failureBlockers(members: readonly Member[]): readonly Obstacle[]
         return [{ ...base, type: kind, message: `${said} ${retry}` }];
       }
       case undefined: {
-        if (rollout.nextAttemptTime === undefined || rollout.phase === 'Blocked') return [];
+        if (rollout.phase === 'Blocked') return [];
         const type = rollout.phase === 'AwaitingGate' ? 'BootRefused' : 'StagingFailed';
         return [{ ...base, type, message: said }];
       }

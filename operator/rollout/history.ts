@@ -1,7 +1,6 @@
 /** What an OSImage has rolled out, newest first. */
 import { toTimestamp } from '../../api/index.ts';
 import type { OSImageStatus } from '../../api/index.ts';
-import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { quarantineOf } from './quarantine.ts';
 import { rolloutState } from './rollout-state.ts';
@@ -31,7 +30,7 @@ function current(fleet: ImageFleet, counts: Counts, before: Entry | undefined, n
   if (before?.outcome === 'Succeeded') return before;
   const { target } = fleet.choice;
   const state = rolloutState(fleet);
-  const succeeded = (state === 'Complete' || state === 'RolledBack') && ruled(fleet).length > 0;
+  const succeeded = (state === 'Complete' || state === 'RolledBack') && fleet.ruled.length > 0;
   return {
     digest: target?.digest ?? '',
     ...(target?.version !== undefined && { version: target.version }),

@@ -4,7 +4,6 @@
  */
 import { toTimestamp, withCondition } from '../../api/index.ts';
 import type { Blocker, Condition } from '../../api/index.ts';
-import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import type { ProgressNow } from './progress.ts';
 import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
@@ -53,7 +52,7 @@ export function imageConditions(
 
 /** "7 of 10 nodes run VERSION", and what the rest waits for. */
 export function rolloutSentence(fleet: ImageFleet, blockers: readonly Blocker[]): string {
-  const nodes = ruled(fleet);
+  const nodes = fleet.ruled;
   const done = nodes.filter(isUpdated).length;
   const { target } = fleet.choice;
   const name = target?.version ?? target?.digest ?? fleet.image.object.spec.image.reference;
@@ -70,7 +69,7 @@ function ready(fleet: ImageFleet, state: State, blockers: readonly Blocker[]): V
   switch (state) {
     case 'Complete':
       if (fleet.members.length === 0) return yes(Reason.NoNodesSelected, 'The nodeSelector matches no node.');
-      if (ruled(fleet).length === 0) return yes(Reason.AllNodesExcluded, 'Every selected node is excluded.');
+      if (fleet.ruled.length === 0) return yes(Reason.AllNodesExcluded, 'Every selected node is excluded.');
       return yes(Reason.AllNodesUpdated, sentence);
     case 'Unresolved':
       if (fleet.choice.changed) return no(Reason.RollingOut, sentence);
@@ -178,7 +177,7 @@ function rollingBack(fleet: ImageFleet): Verdict {
   if (refused === undefined) return no(Reason.NotRollingBack, 'The fleet follows its spec.');
   const from = refused.version ?? refused.digest;
   const to = target?.version ?? target?.digest ?? 'nothing';
-  return ruled(fleet).every(isUpdated)
+  return fleet.ruled.every(isUpdated)
     ? no(Reason.RolledBack, `The fleet went back from ${from} to ${to}.`)
     : yes(Reason.DigestQuarantined, `The fleet goes back from ${from} to ${to}.`);
 }

@@ -1,8 +1,8 @@
 /** What an OSImage says about itself: only what is durable, never what this plan is about to do. */
 import { toTimestamp } from '../../api/index.ts';
-import type { OSImage, OSImageStatus } from '../../api/index.ts';
+import type { OSImage, OSImageStatus, Phase } from '../../api/index.ts';
 import type { Action } from './action.ts';
-import { blockersOf, ruled } from './blockers.ts';
+import { blockersOf } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { historyOf } from './history.ts';
 import { imageConditions } from './image-conditions.ts';
@@ -37,7 +37,7 @@ function imageStatus(fleet: ImageFleet, now: Date): { status: OSImageStatus; wak
   const before = object.status;
   const { blockers, wakes } = blockersOf(fleet, before?.blockers ?? [], now);
   const arrived =
-    rolloutState(fleet) === 'Complete' && ruled(fleet).length > 0 && before?.current?.digest !== choice.target?.digest;
+    rolloutState(fleet) === 'Complete' && fleet.ruled.length > 0 && before?.current?.digest !== choice.target?.digest;
   const current = arrived ? choice.target : before?.current;
   const previous = arrived ? before?.current : before?.previous;
   const nodes = nodeCounts(fleet);
@@ -79,15 +79,19 @@ function shownWindow(image: OSImage, now: Date): OSImageStatus['nextWindow'] {
 
 function nodeCounts(fleet: ImageFleet): NonNullable<OSImageStatus['nodes']> {
   const { members, budget } = fleet;
-  const nodes = ruled(fleet);
-  const inPhase = (...phases: readonly string[]) =>
-    nodes.filter(({ os }) => phases.includes(os?.status?.rollout?.phase ?? '')).length;
+  const nodes = fleet.ruled;
+  const byPhase = new Map<string, number>();
+  for (const { os } of nodes) {
+    const phase = os?.status?.rollout?.phase ?? '';
+    byPhase.set(phase, (byPhase.get(phase) ?? 0) + 1);
+  }
+  const inPhase = (phase: Phase) => byPhase.get(phase) ?? 0;
   const updated = nodes.filter(isUpdated).length;
   return {
     total: members.length,
     updated,
     staging: inPhase('Staging'),
-    staged: inPhase('Staged', 'AwaitingSlot'),
+    staged: inPhase('Staged') + inPhase('AwaitingSlot'),
     updating: members.filter(({ os }) => os !== undefined && holdsSlot(os)).length,
     unavailable: budget.unavailable.size,
     blocked: inPhase('Blocked'),

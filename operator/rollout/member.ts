@@ -3,6 +3,7 @@ import type { NodeOS } from '../../api/index.ts';
 import type { LeaseStanding } from './maintenance-lease.ts';
 import type { Membership } from './membership.ts';
 import type { Step } from './node-view.ts';
+import type { Premises } from './plan-memory.ts';
 import type { DrainSnapshot, NodeSnapshot } from './snapshot.ts';
 import type { NodeTarget } from './target.ts';
 
@@ -11,13 +12,17 @@ export interface Member {
   readonly node: NodeSnapshot;
   readonly membership: Membership;
   /** The NodeOS of this very Node; absent until it has been created. */
-  readonly os?: NodeOS;
-  readonly target?: NodeTarget;
-  readonly step?: Step;
+  readonly os?: NodeOS | undefined;
+  readonly target?: NodeTarget | undefined;
+  readonly step?: Step | undefined;
   /** What the drainer last saw on the node. */
-  readonly drain?: DrainSnapshot;
+  readonly drain?: DrainSnapshot | undefined;
   /** Whose turn the node is; absent while maintenance leases are not turned on. */
-  readonly lease?: LeaseStanding;
+  readonly lease?: LeaseStanding | undefined;
+  /** The step of a plan before, which asked for nothing then; that of the member, unless the fleet had its say. */
+  readonly recalled?: Step | undefined;
+  /** What `step` rests on, where it was worked out anew and rests on nothing else. */
+  readonly premises?: Premises | undefined;
 }
 
 /** True when the node runs the target, has soaked, and nothing of ours is left on it. */

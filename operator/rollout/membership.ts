@@ -12,12 +12,14 @@ export type Membership =
   | { readonly kind: 'Conflict'; readonly images: readonly ImageSnapshot[] }
   | { readonly kind: 'Unselected' };
 
+const NONE: NonNullable<LabelSelector['matchExpressions']> = [];
+
 /** True when `labels` meet `selector` (Kubernetes: "Labels and Selectors"); an empty selector means every object. */
 export function selects(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
-  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
-    if (labels[key] !== value) return false;
-  }
-  return (selector.matchExpressions ?? []).every(({ key, operator, values = [] }) => {
+  const { matchLabels, matchExpressions = NONE } = selector;
+  // Entries would be a list for every node in every plan.
+  for (const key in matchLabels) if (labels[key] !== matchLabels[key]) return false;
+  return matchExpressions.every(({ key, operator, values = [] }) => {
     const value = labels[key];
     switch (operator) {
       case 'In':
@@ -38,13 +40,24 @@ export function rulingImages(snapshot: Snapshot): readonly ImageSnapshot[] {
   return snapshot.images.filter((image) => image.object.metadata.deletionTimestamp === undefined);
 }
 
-/** Says what rules `node`, given the OSImages that rule at all. */
-export function membershipOf(node: NodeSnapshot, images: readonly ImageSnapshot[]): Membership {
-  const selecting = images.filter((image) => selects(image.object.spec.nodeSelector, node.labels));
-  const [first, second] = selecting;
-  if (first === undefined) return { kind: 'Unselected' };
-  if (second !== undefined) return { kind: 'Conflict', images: selecting };
-  return node.labels[EXCLUDE_LABEL] === undefined
-    ? { kind: 'Ruled', image: first }
-    : { kind: 'Excluded', image: first };
+/** Says what rules each node, given the OSImages that rule at all; most nodes share the same few answers. */
+export function membershipsOf(images: readonly ImageSnapshot[]): (node: NodeSnapshot) => Membership {
+  const unselected: Membership = { kind: 'Unselected' };
+  const alone = images.map((image) => ({
+    image,
+    ruled: { kind: 'Ruled', image } satisfies Membership,
+    excluded: { kind: 'Excluded', image } satisfies Membership,
+  }));
+  return ({ labels }) => {
+    let first: (typeof alone)[number] | undefined;
+    let several: ImageSnapshot[] | undefined;
+    for (const one of alone) {
+      if (!selects(one.image.object.spec.nodeSelector, labels)) continue;
+      if (first === undefined) first = one;
+      else (several ??= [first.image]).push(one.image);
+    }
+    if (first === undefined) return unselected;
+    if (several !== undefined) return { kind: 'Conflict', images: several };
+    return labels[EXCLUDE_LABEL] === undefined ? first.ruled : first.excluded;
+  };
 }

@@ -40,6 +40,7 @@ export function cordonActions(member: Member, os: NodeOS, step: Step, view: Node
 
 /** Actions for cordons whose NodeOS is gone: the mark says that they are ours, and nobody else would lift them. */
 export function forgottenCordons(members: readonly Member[], nodeOSes: readonly NodeOS[]): readonly Action[] {
+  if (members.every(({ node }) => node.cordonedBy === undefined)) return [];
   const known = new Set(nodeOSes.map((os) => os.metadata.uid));
   return members.flatMap(({ node, lease }): Action[] => {
     if (node.cordonedBy === undefined || known.has(node.cordonedBy) || !node.ready || node.deleting) return [];
@@ -60,12 +61,16 @@ export function looseMarks(members: readonly Member[], fleets: readonly ImageFle
     // What belongs to a slot or to a cordon of ours goes on and off with it.
     if (node.deleting || node.cordonedBy !== undefined || (os !== undefined && holdsSlot(os))) continue;
     const underWay = membership.kind === 'Ruled' && moving.has(membership.image);
-    const marks = { ...withoutSlot(node), ...taintOf(member, underWay), ...gateOf(member) };
-    if (Object.keys(marks).length > 0) actions.push({ kind: 'Mark', node: node.name, marks });
+    const [slot, taint, gate] = [withoutSlot(node), taintOf(member, underWay), gateOf(member)];
+    if (slot === NONE && taint === NONE && gate === NONE) continue;
+    actions.push({ kind: 'Mark', node: node.name, marks: { ...slot, ...taint, ...gate } });
     if (actions.length === TAINTS_AT_ONCE) break;
   }
   return actions;
 }
+
+/** Nothing to change, which is so for most nodes in most plans. */
+const NONE: NodeMarks = {};
 
 /** True from the first slot for the target on: a bad image that is never staged taints no node. */
 function isUnderWay({ members }: ImageFleet): boolean {
@@ -74,11 +79,11 @@ function isUnderWay({ members }: ImageFleet): boolean {
 
 function gateOf(member: Member): NodeMarks {
   const gated = isGated(member);
-  return gated === undefined || gated === member.node.gated ? {} : { gated };
+  return gated === undefined || gated === member.node.gated ? NONE : { gated };
 }
 
 function withoutSlot(node: NodeSnapshot): NodeMarks {
-  return node.marked ? { slot: 'Off' } : {};
+  return node.marked ? { slot: 'Off' } : NONE;
 }
 
 /**
@@ -88,7 +93,7 @@ function withoutSlot(node: NodeSnapshot): NodeMarks {
 function taintOf(member: Member, underWay = false): NodeMarks {
   const wanted = lacksTarget(member);
   const outdated = wanted === true ? member.node.outdated || underWay : wanted;
-  return outdated === undefined || outdated === member.node.outdated ? {} : { outdated };
+  return outdated === undefined || outdated === member.node.outdated ? NONE : { outdated };
 }
 
 /** Undefined while it is not known what the node runs or is to run. */

@@ -1,7 +1,6 @@
 /** How far a rollout has come, when it last moved, and when it will be done. */
 import { toTimestamp } from '../../api/index.ts';
 import type { Gate, HealthCheck, OSImageStatus } from '../../api/index.ts';
-import { ruled } from './blockers.ts';
 import { checkDeadline } from './checks.ts';
 import type { ImageFleet } from './fleet.ts';
 import { gateDeadline } from './gates.ts';
@@ -36,7 +35,7 @@ export function progressOf(fleet: ImageFleet, counts: Counts, now: Date): Progre
     pace !== undefined && (isMoving(state) || state === 'OutOfTime')
       ? estimate(fleet, pace, lastProgressTime, now)
       : undefined;
-  const nodes = ruled(fleet);
+  const nodes = fleet.ruled;
   const done = nodes.filter(isUpdated).length;
   const progress: Progress = {
     percent: nodes.length === 0 ? 100 : Math.floor((100 * done) / nodes.length),
@@ -73,7 +72,7 @@ function forward(before: Counts, counts: Counts): boolean {
 /** A soak, a boot, a gate and a check have ends of their own, which may be later. */
 function deadlineOf(fleet: ImageFleet, lastProgressTime: string): Date {
   const { rollout, health } = fleet.image.object.spec;
-  const ends = ruled(fleet).flatMap(({ os }): number[] => {
+  const ends = fleet.ruled.flatMap(({ os }): number[] => {
     const { phase, healthySince, rebootDeadline, gateTime, backTime } = os?.status?.rollout ?? {};
     if (phase === 'Soaking' && healthySince !== undefined) return [+after(healthySince, health.minReadySeconds)];
     if (phase === 'Rebooting' && rebootDeadline !== undefined) return [Date.parse(rebootDeadline)];
@@ -98,7 +97,7 @@ function checkEnds(checks: readonly HealthCheck[], backTime: string | undefined)
 
 function estimate(fleet: ImageFleet, pace: number, lastProgressTime: string, now: Date): Date | undefined {
   const { members, budget, growth, image } = fleet;
-  const remaining = ruled(fleet).filter((member) => !isUpdated(member)).length;
+  const remaining = fleet.ruled.filter((member) => !isUpdated(member)).length;
   const slots = members.flatMap(({ os }) => {
     const slotTime = os !== undefined && holdsSlot(os) ? os.status?.rollout?.slotTime : undefined;
     return slotTime === undefined ? [] : [Date.parse(slotTime)];

@@ -3,7 +3,7 @@ import { LOOKAHEAD, isUntried, wouldBeForced } from './rehearsal.ts';
 import { slotLimits } from './slot-gates.ts';
 import type { Candidate, GateView, Passed } from './slot-gates.ts';
 import { grants } from './slots.ts';
-import { inTurn } from './turn.ts';
+import { asking, inTurn } from './turn.ts';
 
 export interface Rehearsed {
   /** They get a slot now. */
@@ -23,25 +23,21 @@ export function rehearse({ through, refused }: Passed, view: GateView): Rehearse
   // When nobody else can go, those go whose pods would be deleted in the end.
   const forced = through.length > 0 ? [] : refused.filter((one) => wouldBeForced(viewed(one), dryRuns));
   const able = through.length > 0 ? through : forced;
-  const names = new Set(grants(able.map(viewed), limits, view.turn));
+  const names = new Set(grants(able.map(asking), limits, view.turn));
   const chosen = able.filter(({ member }) => names.has(member.node.name));
   const untried = chosen.filter((one) => isUntried(viewed(one), dryRuns));
   const ready = chosen.filter((one) => !untried.includes(one));
   const waiting = refused.filter((one) => !ready.includes(one));
-  const room = grants(waiting.map(viewed), limits, view.turn).length > 0;
+  const room = grants(waiting.map(asking), limits, view.turn).length > 0;
   const ahead = refused.length > 0 && untried.length > 0 ? nextInTurn(able, names, view) : [];
   const next = ahead.filter((one) => isUntried(viewed(one), dryRuns));
   return { ready, untried: [...untried, ...next, ...(room ? waiting : [])] };
 }
 
-function nextInTurn(
-  able: readonly Candidate[],
-  names: ReadonlySet<string>,
-  { viewed, turn }: GateView,
-): readonly Candidate[] {
+function nextInTurn(able: readonly Candidate[], names: ReadonlySet<string>, { turn }: GateView): readonly Candidate[] {
   const rest = able.filter(({ member }) => !names.has(member.node.name));
   const next = new Set(
-    inTurn(rest.map(viewed), turn)
+    inTurn(rest.map(asking), turn)
       .slice(0, LOOKAHEAD)
       .map(({ node }) => node.name),
   );

@@ -1,6 +1,5 @@
 /** How far a rollout is, in one word: what its conditions, its progress and its history are all made from. */
 import type { NodeOS } from '../../api/index.ts';
-import { ruled } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { isUpdated } from './member.ts';
 import { holdsSlot } from './node-view.ts';
@@ -26,8 +25,8 @@ export function rolloutState(fleet: ImageFleet): RolloutState {
   const { choice, members, image } = fleet;
   if (choice.image === undefined) return 'Unresolved';
   if (members.some(({ membership }) => membership.kind === 'Conflict')) {
-    if (ruled(fleet).every(isUpdated)) return 'Conflict';
-  } else if (ruled(fleet).every(isUpdated)) {
+    if (fleet.ruled.every(isUpdated)) return 'Conflict';
+  } else if (fleet.ruled.every(isUpdated)) {
     return choice.refused === undefined ? 'Complete' : 'RolledBack';
   }
   if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused' || type === 'DowngradeForbidden'))

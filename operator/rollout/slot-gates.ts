@@ -132,14 +132,18 @@ export function passGates(candidates: readonly Candidate[], view: GateView): Pas
   // What stands in the way of many is told once.
   const heldBack = new Map<string, Obstacle>();
   const refused: Candidate[] = [];
+  let last: Obstacle | undefined;
   const through = candidates.filter((candidate) => {
     for (const gate of NODE_GATES) {
       const obstacle = gate(candidate, view);
       if (obstacle === undefined) continue;
       if (obstacle.type === 'DrainWouldBeRefused') refused.push(candidate);
-      const { type, node = '', object = '', message } = obstacle;
-      const told = JSON.stringify([type, node, object, message]);
-      if (!heldBack.has(told)) heldBack.set(told, obstacle);
+      if (last !== obstacle) {
+        const { type, node = '', object = '', message } = obstacle;
+        const told = JSON.stringify([type, node, object, message]);
+        if (!heldBack.has(told)) heldBack.set(told, obstacle);
+        last = obstacle;
+      }
       return false;
     }
     return true;
@@ -173,5 +177,7 @@ function budgetOfZero({ budget }: GateView): Obstacle | undefined {
 }
 
 function drainWouldBeRefused(candidate: Candidate, { viewed, snapshot }: GateView): Obstacle | undefined {
-  return wouldBeRefused(viewed(candidate), snapshot.dryRuns);
+  // Few have been tried.
+  const tried = snapshot.dryRuns.has(candidate.member.node.name);
+  return tried ? wouldBeRefused(viewed(candidate), snapshot.dryRuns) : undefined;
 }

@@ -10,7 +10,7 @@ import { grantPlace } from './phases/start.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import { closedToStaging } from './staging-gates.ts';
 import { stagingPlaces } from './staging-places.ts';
-import { inTurn } from './turn.ts';
+import { asking, inTurn } from './turn.ts';
 
 export interface PlacesGranted {
   readonly granted: readonly Member[];
@@ -42,7 +42,7 @@ export function grantPlaces(view: GateView, slots: SlotsGranted): PlacesGranted 
   const { mode, lookahead, maxConcurrent } = image.object.spec.staging;
   const byName = new Map(candidates.map((candidate) => [candidate.member.node.name, candidate]));
   const names = stagingPlaces({
-    candidates: inTurn(candidates.map(viewed), view.turn).flatMap(({ node }) => byName.get(node.name) ?? []),
+    candidates: inTurn(candidates.map(asking), view.turn).flatMap(({ node }) => byName.get(node.name) ?? []),
     members,
     max: countOf(maxConcurrent, members.length),
     ...(mode === 'AheadOfRollout' && {

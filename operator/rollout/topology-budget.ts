@@ -7,11 +7,11 @@ import { countOf, isUnavailable } from './budget.ts';
 import { isUpdated } from './member.ts';
 import type { Member } from './member.ts';
 import { holdsSlot } from './node-view.ts';
-import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import type { SlotLimit } from './slots.ts';
 import type { NodeSnapshot } from './snapshot.ts';
+import type { Rank } from './turn.ts';
 
 /** What is known of one domain, counting what is durable. */
 export interface Domain {
@@ -91,7 +91,7 @@ export function withinTopology(topology: Topology): SlotLimit {
 }
 
 /** A domain in which a node holds a slot comes first, then one that has begun; only where domains are bounded. */
-export function domainRank({ budget, domains }: Topology): (view: NodeView) => number {
+export function domainRank({ budget, domains }: Topology): Rank {
   if (budget.maxDomainsInProgress === undefined) return () => 0;
   return ({ node }) => {
     const domain = domains.get(domainOf(budget, node));

@@ -2,18 +2,23 @@
 import type { OSImage } from '../../api/index.ts';
 import { isControlPlane } from './control-plane-care.ts';
 import type { NodeView } from './node-view.ts';
+import type { Candidate } from './slot-gates.ts';
+import type { NodeSnapshot } from './snapshot.ts';
 import { stableHash } from './stable-hash.ts';
 import { stepRank } from './steps.ts';
 import { domainRank } from './topology-budget.ts';
 import type { Topology } from './topology-budget.ts';
 
+/** A node that asks for a slot or a staging place, with all that its turn depends on. */
+export type Asking = Pick<NodeView, 'node' | 'os'>;
+
 /** What tells nodes apart: the smaller number comes first. */
-export type Rank = (view: NodeView) => number;
+export type Rank = (one: Asking) => number;
 
 /** How the nodes of one OSImage are put in order for one target, in one plan. */
 export interface Turn {
   /** The ranks of a node, most important first; worked out once for each, however often a plan asks. */
-  readonly keyOf: (view: NodeView) => readonly number[];
+  readonly keyOf: (one: Asking) => readonly number[];
 }
 
 /**
@@ -43,9 +48,9 @@ export function turnOf(image: OSImage, digest: string, topologies: readonly Topo
         ranks.push(({ node }) => -wholeNumber(node.labels[label]));
     }
   }
-  ranks.push(({ node }) => stableHash(`${node.uid} ${digest}`));
+  ranks.push(({ node }) => chance(node, digest));
   const keys = new Map<string, readonly number[]>();
-  const keyOf = (view: NodeView): readonly number[] => {
+  const keyOf = (view: Asking): readonly number[] => {
     const known = keys.get(view.node.uid);
     if (known !== undefined) return known;
     const key = ranks.map((rank) => rank(view));
@@ -55,8 +60,24 @@ export function turnOf(image: OSImage, digest: string, topologies: readonly Topo
   return { keyOf };
 }
 
+/** What the turn of a candidate depends on. */
+export function asking({ member: { node }, os }: Candidate): Asking {
+  return { node, os };
+}
+
+/** The last draws: a node has one for each digest, and is asked in every plan. */
+const draws = new WeakMap<NodeSnapshot, { readonly digest: string; readonly draw: number }>();
+
+function chance(node: NodeSnapshot, digest: string): number {
+  const known = draws.get(node);
+  if (known?.digest === digest) return known.draw;
+  const draw = stableHash(`${node.uid} ${digest}`);
+  draws.set(node, { digest, draw });
+  return draw;
+}
+
 /** `candidates`, who comes first in front. */
-export function inTurn(candidates: readonly NodeView[], { keyOf }: Turn): readonly NodeView[] {
+export function inTurn(candidates: readonly Asking[], { keyOf }: Turn): readonly Asking[] {
   const keyed = candidates.map((view) => ({ view, key: keyOf(view) }));
   keyed.sort((left, right) => compare(left.key, right.key) || (left.view.node.name < right.view.node.name ? -1 : 1));
   return keyed.map(({ view }) => view);

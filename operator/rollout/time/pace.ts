@@ -6,9 +6,15 @@ import type { Member } from '../member.ts';
  * one has been updated. The median, because a single drain that was refused all night says nothing about the others.
  */
 export function secondsPerNode(members: readonly Member[]): number | undefined {
-  const measured = members
-    .map(({ os }) => os?.status?.rollout?.lastUpdateSeconds)
-    .filter((seconds) => seconds !== undefined)
-    .toSorted((left, right) => left - right);
-  return measured[Math.floor((measured.length - 1) / 2)];
+  let pace = paces.get(members);
+  if (pace === undefined) {
+    const measured = members.map(({ os }) => os?.status?.rollout?.lastUpdateSeconds);
+    const sorted = Float64Array.from(measured.filter((seconds) => seconds !== undefined)).sort();
+    pace = { seconds: sorted[Math.floor((sorted.length - 1) / 2)] };
+    paces.set(members, pace);
+  }
+  return pace.seconds;
 }
+
+/** Several parts of a plan ask for the same members. */
+const paces = new WeakMap<readonly Member[], { readonly seconds: number | undefined }>();

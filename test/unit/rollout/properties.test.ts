@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { CONTROL_PLANE_LABEL } from '../../../api/index.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
+import type { Plan } from '../../../operator/rollout/action.ts';
 import type { Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { CALENDARS, calendarOf } from './calendars.ts';
 import { isLook } from './drain-stand-in.ts';
@@ -205,6 +206,31 @@ describe('The rollout planner, over random fleets', function () {
         const until = nextTime === undefined ? world.time + 86_400_000 : nextTime.getTime() - 1;
         const later = plan(snapshot, new Date(until)).actions.filter((action) => !isLook(action));
         assert.deepEqual(later, []);
+      }),
+      { numRuns: RUNS, ...seeded },
+    );
+  });
+
+  it('gives with the memory of all plans before the very plan that it gives without, now, later, and with a clock set back', () => {
+    fc.assert(
+      fc.property(fleets, faults, fc.integer({ min: 1, max: 60 }), fc.nat(1000), (fleet, rates, rounds, back) => {
+        const world = worldOf(fleet);
+        world.rates = rates;
+        world.asking = fleet.locks;
+        const remembersRightly = (snapshot: Snapshot, made: Plan) => {
+          assert.deepEqual(made, plan(snapshot, world.now));
+          const { nextTime = new Date(world.time + 86_400_000) } = made;
+          const moments = [nextTime.getTime() - 1, nextTime.getTime(), world.time - back * 1000];
+          for (const time of moments.map((moment) => new Date(moment)))
+            assert.deepEqual(plan(snapshot, time, world.memory), plan(snapshot, time));
+        };
+        for (let round = 0; round < rounds; round++) {
+          if (world.chance(world.rates.people)) somethingHappens(world);
+          world.act(remembersRightly, () => somethingHappens(world));
+          world.advance(1 + Math.floor(world.random() * 20));
+        }
+        world.heal();
+        world.settle(remembersRightly, 40);
       }),
       { numRuns: RUNS, ...seeded },
     );

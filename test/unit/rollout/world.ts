@@ -2,9 +2,11 @@
  * A small cluster that carries plans out: an API with resource versions, hosts with agents that judge orders by the
  * agent's own rules, a drainer, and people. Everything that happens comes from one seed, so that every run repeats.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { NodeOS, NodeOSStatus, OSImage } from '../../../api/index.ts';
 import { CONTROL_PLANE_LABEL, toTimestamp } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
+import { PlanMemory } from '../../../operator/rollout/plan-memory.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type {
   AlertsSnapshot,
@@ -148,6 +150,9 @@ export class World {
   readonly fatalDigests = new Set<string>();
   /** Promises that were broken, in words. */
   readonly broken: string[] = [];
+  /** Of all plans so far. */
+  readonly memory = new PlanMemory();
+  readonly #shown = new Map<string, NodeSnapshot>();
   #counter = 0;
 
   constructor(seed: number) {
@@ -226,7 +231,7 @@ export class World {
   snapshot(): Snapshot {
     return {
       images: [...this.images.values()].map((object) => this.imageSnapshot(object)),
-      nodes: [...this.nodes.values()].map(seenBy),
+      nodes: [...this.nodes.values()].map((node) => this.#seen(node)),
       nodeOSes: [...this.nodeOSes.values()],
       drains: new Map(this.drains),
       dryRuns: new Map(this.dryRuns),
@@ -236,6 +241,15 @@ export class World {
       checks: new Map(this.checks),
       alerts: new Map(this.alerts),
     };
+  }
+
+  /** The very object of before while it says the same, as the operator's caches have it. */
+  #seen(node: WorldNode): NodeSnapshot {
+    const now = seenBy(node);
+    const before = this.#shown.get(node.name);
+    if (before !== undefined && isDeepStrictEqual(before, now)) return before;
+    this.#shown.set(node.name, now);
+    return now;
   }
 
   /** What the registry makes of an OSImage as somebody sees it. */
@@ -255,7 +269,7 @@ export class World {
   act(check: (snapshot: Snapshot, made: Plan, world: World) => void, between?: () => void): Plan {
     if (this.asking) for (const node of this.nodes.values()) if (this.chance(0.05)) hostAsks(this, node);
     const snapshot = this.snapshot();
-    const made = plan(snapshot, this.now);
+    const made = plan(snapshot, this.now, this.memory);
     check(snapshot, made, this);
     this.rebootWishes.clear();
     if (between !== undefined && this.chance(this.rates.interleaving)) between();

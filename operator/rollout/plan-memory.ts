@@ -1,0 +1,98 @@
+/**
+ * What one plan leaves to the next. Most nodes of a large fleet are as they were, and what was decided about one that asked for
+ * nothing stays so for as long as everything is the same that the decision looked at. A plan without a memory is the same plan.
+ */
+import type { NodeOS, Phase } from '../../api/index.ts';
+import { isControlPlane } from './control-plane-care.ts';
+import { welcomesNewNodes } from './joining.ts';
+import type { LeaseStanding } from './maintenance-lease.ts';
+import { holdsSlot } from './node-view.ts';
+import type { Step } from './node-view.ts';
+import type { DrainSnapshot, ImageSnapshot, NodeSnapshot } from './snapshot.ts';
+import type { TargetChoice } from './target.ts';
+import { mayRebootNow } from './time/time-gates.ts';
+
+/** Everything of an OSImage that the decision about one of its nodes looks at. The same object means the same content. */
+export interface Ruling {
+  readonly content: string;
+  /** It asks for checks, whose answers come and go. */
+  readonly asks: boolean;
+}
+
+/** What a node is decided on. Parts are compared by identity: the caches hold the same object for as long as it says the same. */
+export interface Premises {
+  readonly node: NodeSnapshot;
+  readonly os: NodeOS;
+  readonly ruling: Ruling;
+  readonly drain: DrainSnapshot | undefined;
+  /** The pods of the node could run on no other node. */
+  readonly alone: boolean;
+}
+
+interface Kept extends Premises {
+  readonly step: Step;
+  readonly since: Date;
+}
+
+/** Phases that say by which time they may differ. A drain is looked at again and again. */
+const STILL: ReadonlySet<Phase> = new Set([
+  'Pending',
+  'Staging',
+  'Staged',
+  'AwaitingSlot',
+  'AwaitingGate',
+  'Blocked',
+  'Rebooting',
+  'Verifying',
+  'Soaking',
+  'Updated',
+  'Failed',
+]);
+
+export class PlanMemory {
+  readonly #kept = new WeakMap<NodeOS, Kept>();
+  readonly #rulings = new Map<string, Ruling>();
+
+  /** The ruling of `image` at `now`: the one of before if it says the same. */
+  ruling({ object }: ImageSnapshot, choice: TargetChoice, now: Date): Ruling {
+    const { uid } = object.metadata;
+    const content = JSON.stringify([object.spec, choice, welcomesNewNodes(object), mayRebootNow(object, now)]);
+    const before = this.#rulings.get(uid);
+    if (before?.content === content) return before;
+    const ruling = { content, asks: object.spec.health.checks.length > 0 };
+    this.#rulings.set(uid, ruling);
+    return ruling;
+  }
+
+  /** Forgets the rulings of OSImages that are none of `uids` any more. */
+  retain(uids: ReadonlySet<string>): void {
+    for (const uid of this.#rulings.keys()) if (!uids.has(uid)) this.#rulings.delete(uid);
+  }
+
+  /** What was decided on the same premises, if `now` changes nothing about it. */
+  recall({ node, os, ruling, drain, alone }: Premises, now: Date): Step | undefined {
+    const kept = this.#kept.get(os);
+    if (kept === undefined || kept.node !== node || kept.ruling !== ruling) return undefined;
+    if (kept.drain !== drain || kept.alone !== alone) return undefined;
+    const { since, step } = kept;
+    // A clock that was set back is no reason to believe in anything.
+    return since <= now && (step.wake === undefined || now < step.wake) ? step : undefined;
+  }
+
+  /** Remembers `step`, which asks for nothing at `now`, if it rests on `premises` alone. */
+  keep(premises: Premises, step: Step, now: Date): void {
+    if (mayBeKept(premises)) this.#kept.set(premises.os, { ...premises, step, since: now });
+  }
+}
+
+function mayBeKept({ node, os, ruling }: Premises): boolean {
+  const phase = os.status?.rollout?.phase;
+  if (phase === undefined || !STILL.has(phase)) return false;
+  // In a slot, answers to checks have a say, and other control-plane nodes.
+  return !holdsSlot(os) || !(ruling.asks || isControlPlane(node));
+}
+
+/** True when nobody has ever had a say in the node by a lease: whose it is depends on the time. */
+export function isNobodys(lease: LeaseStanding | undefined): boolean {
+  return lease === undefined || (lease.whose === 'Nobody' && lease.resourceVersion === undefined);
+}
