@@ -112,6 +112,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/fsck.ts')).fsck,
   },
   {
+    name: 'rechunk',
+    summary: 'Make a fresh image, in layers by package, of any bootable image.',
+    load: async () => (await import('./commands/rechunk.ts')).rechunk,
+  },
+  {
     name: 'encapsulate',
     summary: 'Write an OSTree commit as a container image.',
     load: async () => (await import('./commands/encapsulate.ts')).encapsulate,

@@ -16,5 +16,6 @@ export {
   parseOstreeImageReference,
 } from './ostree-reference.ts';
 export { formatRegistryName, parseRegistryName, type RegistryName } from './registry-name.ts';
+export { ScratchDirectory } from './scratch-directory.ts';
 export { openImageSource } from './source.ts';
 export { imageCreated, imageVersion, type PlatformImage, type ResolvedTag, resolveTag } from './tag.ts';

@@ -13,6 +13,7 @@ import { CHUNKING_FLAGS, chunkingOf, chunkingRequest } from '../chunking.ts';
 import { defineCommand } from '../command.ts';
 import { CliError, sentenceOf } from '../errors.ts';
 import { formatBytes } from '../format.ts';
+import { DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, writingProgress } from '../image-flags.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { writeWholeFile } from '../written-file.ts';
 
@@ -24,11 +25,10 @@ export const encapsulate = defineCommand({
   ],
   args: {
     REV: 'A ref or a commit checksum.',
-    DEST: 'Where the image goes: host/name:tag, docker://…, oci:DIR[:TAG], oci-archive:FILE[:TAG], dir:DIR; by way of skopeo: docker-archive:FILE[:NAME], containers-storage:NAME, docker-daemon:NAME.',
+    DEST: DESTINATION_ARGUMENT,
   },
   flags: {
     repo: { type: 'string', value: 'DIR', required: true, description: 'The OSTree repository.' },
-    label: { type: 'string', short: 'l', value: 'KEY=VALUE', multiple: true, description: 'Label of the image.' },
     copymeta: {
       type: 'string',
       value: 'KEY',
@@ -58,13 +58,7 @@ export const encapsulate = defineCommand({
       value: 'ARCH',
       description: "Architecture of the image (amd64, arm64, …) instead of the machine's own.",
     },
-    'format-version': {
-      type: 'string',
-      value: '1|2',
-      default: '1',
-      description: '2: each layer also says whose the directories of its files are.',
-    },
-    'compression-fast': { type: 'boolean', description: 'Compress quickly rather than well.' },
+    ...IMAGE_FLAGS,
     ...CHUNKING_FLAGS,
     'write-contentmeta': {
       type: 'string',
@@ -80,7 +74,7 @@ export const encapsulate = defineCommand({
     'treeline encapsulate --repo repo --label org.opencontainers.image.version=1 exampleos/stable oci:image:1',
   ],
   run: async ({ flags, args, output, signal, environment }) => {
-    const labels = Object.fromEntries(flags.label.map(parseLabel));
+    const options = imageOptions(flags);
     const request = chunkingRequest(flags);
     const registry = await registryOptions(flags, environment, output);
     const { image } = parseAnyImageReference(args.DEST, registry.registries);
@@ -91,25 +85,26 @@ export const encapsulate = defineCommand({
     const contentMetadata = flags['write-contentmeta'];
     if (contentMetadata !== undefined) await writeContentMetadata(contentMetadata, chunking.chunks);
     await using destination = openImageDestination(image, registry);
+    using display = output.progress();
     const written = await encapsulateCommit({
       repository,
       rev: commit,
       destination,
       platform,
       chunks: chunking.chunks,
-      labels: { ...chunking.labels, ...labels },
+      ...options,
+      labels: { ...chunking.labels, ...options.labels },
       copyMeta: flags.copymeta,
       copyMetaOptional: flags['copymeta-opt'],
       ...(flags.cmd.length === 0 ? {} : { cmd: flags.cmd }),
       config: await readConfig(flags.config),
-      formatVersion: parseFormatVersion(flags['format-version']),
-      compression: flags['compression-fast'] ? 'fast' : 'default',
+      onProgress: (progress) => display.update(writingProgress(progress)),
       signal,
     });
     const name = formatImageReference(image);
     output.result(
       { image: name, ...written },
-      `Wrote ${name}\n  Digest: ${written.manifestDigest}\n  Commit: ${written.commit}\n  Layer:  ${formatBytes(written.size)}`,
+      `Wrote ${name}\n  Digest: ${written.manifestDigest}\n  Commit: ${written.commit}\n  ${written.layers.length === 1 ? 'One layer' : `${written.layers.length} layers`}, ${formatBytes(written.size)}`,
     );
     return 0;
   },
@@ -134,16 +129,4 @@ async function readConfig(path: string | undefined): Promise<ReturnType<typeof p
     throw new CliError('FileUnreadable', `--config cannot be read: ${sentenceOf(cause)}`, { cause });
   }
   return parseContainerConfig(text, path);
-}
-
-function parseFormatVersion(text: string): 1 | 2 {
-  if (text === '1') return 1;
-  if (text === '2') return 2;
-  throw new CliError('Usage', `--format-version takes 1 or 2, not ${text}.`);
-}
-
-function parseLabel(text: string): [string, string] {
-  const at = text.indexOf('=');
-  if (at <= 0) throw new CliError('Usage', `--label takes KEY=VALUE, not ${text}.`);
-  return [text.slice(0, at), text.slice(at + 1)];
 }

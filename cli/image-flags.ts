@@ -1,0 +1,46 @@
+/** The flags that every command has that writes an image of a commit, and what they mean. */
+import type { LayerProgress } from '../ostree/index.ts';
+import type { FlagValues, Flags } from './command.ts';
+import { CliError } from './errors.ts';
+import type { Progress } from './progress-display.ts';
+
+export const DESTINATION_ARGUMENT =
+  'Where the image goes: host/name:tag, docker://…, oci:DIR[:TAG], oci-archive:FILE[:TAG], dir:DIR; by way of skopeo: docker-archive:FILE[:NAME], containers-storage:NAME, docker-daemon:NAME.';
+
+export const IMAGE_FLAGS = {
+  label: { type: 'string', short: 'l', value: 'KEY=VALUE', multiple: true, description: 'Label of the image.' },
+  'format-version': {
+    type: 'string',
+    value: '1|2',
+    default: '1',
+    description: '2: each layer also says whose the directories of its files are.',
+  },
+  'compression-fast': { type: 'boolean', description: 'Compress quickly rather than well.' },
+} as const satisfies Flags;
+
+/** Throws CliError `Usage`. */
+export function imageOptions(flags: FlagValues<typeof IMAGE_FLAGS>) {
+  return {
+    labels: Object.fromEntries(flags.label.map(parseLabel)),
+    formatVersion: parseFormatVersion(flags['format-version']),
+    compression: flags['compression-fast'] ? ('fast' as const) : ('default' as const),
+  };
+}
+
+function parseFormatVersion(text: string): 1 | 2 {
+  if (text === '1') return 1;
+  if (text === '2') return 2;
+  throw new CliError('Usage', `--format-version takes 1 or 2, not ${text}.`);
+}
+
+function parseLabel(text: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at <= 0) throw new CliError('Usage', `--label takes KEY=VALUE, not ${text}.`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** For the display: objects are what is counted. */
+export function writingProgress({ objectsDone, objectsTotal }: LayerProgress): Progress {
+  const detail = `${objectsDone} of ${objectsTotal} files`;
+  return { stage: 'Writing', layersDone: 0, layersTotal: 0, bytesDone: objectsDone, bytesTotal: objectsTotal, detail };
+}
