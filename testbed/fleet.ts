@@ -92,6 +92,10 @@ export class Fleet implements AsyncDisposable {
     );
   }
 
+  get operatorPid(): number | undefined {
+    return this.#operator?.pid;
+  }
+
   async killOperator(): Promise<void> {
     await this.#operator?.kill();
   }
@@ -100,9 +104,10 @@ export class Fleet implements AsyncDisposable {
     await this.#registry.kill();
   }
 
-  /** Starts a killed registry again under the same address, with the same content. */
-  async restartRegistry(): Promise<void> {
-    this.#registry = await startRegistry({ storage: this.#registryStorage, port: this.#registry.port });
+  /** Starts a killed registry again under the same address, with the same content; with `users`, for these only. */
+  async restartRegistry(users?: Readonly<Record<string, string>>): Promise<void> {
+    const port = this.#registry.port;
+    this.#registry = await startRegistry({ storage: this.#registryStorage, port, ...(users && { users }) });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
