@@ -132,6 +132,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/verify.ts')).verify,
   },
   {
+    name: 'compose',
+    summary: 'Make an OS image from a directory tree or a Containerfile.',
+    load: async () => (await import('./commands/compose.ts')).compose,
+  },
+  {
     name: 'explain',
     summary: 'Say why a node, or an OSImage, is where it is.',
     load: async () => (await import('./commands/explain.ts')).explain,

@@ -18,6 +18,9 @@ export type CliErrorCode =
   | 'NoDeployment'
   | 'FileUnreadable'
   | 'FileUnwritable'
+  | 'InvalidFile'
+  | 'BuilderMissing'
+  | 'BuildFailed'
   | 'NotFound'
   | 'Interrupted';
 

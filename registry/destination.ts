@@ -21,7 +21,7 @@ import { SCRATCH_DIRECTORY } from './source.ts';
 export function openImageDestination(image: ImageReference, options: RegistryOptions = {}): ImageDestination {
   switch (image.transport) {
     case 'registry':
-      return openRegistry(image.name, options);
+      return openRegistryDestination(image.name, options);
     case 'oci':
       return new LayoutDestination(parseLayoutName(image));
     case 'oci-archive':
@@ -39,7 +39,8 @@ export function openImageDestination(image: ImageReference, options: RegistryOpt
   }
 }
 
-function openRegistry(text: string, options: RegistryOptions): RegistryDestination {
+/** The same for a name on a registry. @throws RegistryError `InvalidReference`, `Blocked` */
+export function openRegistryDestination(text: string, options: RegistryOptions): RegistryDestination {
   const name = parseFullName(text, options.registries);
   return new RegistryDestination(name, {
     ...options,

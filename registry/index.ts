@@ -2,9 +2,11 @@
 export { canonicalJson } from './canonical-json.ts';
 export { type Credentials, parseDockerConfig } from './credentials.ts';
 export { openImageDestination } from './destination.ts';
+export { DiscardingDestination } from './discarding-destination.ts';
 export { digestOf } from './digest.ts';
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
 export { formatImageReference, type ImageReference, parseImageReference, type Transport } from './image-reference.ts';
+export { isInstalled } from './image-tool.ts';
 export { readHostConfiguration } from './host-configuration.ts';
 export type { ImageDestination, ImageSource, Platform, ResolvedImage } from './image-source.ts';
 export { type Descriptor, type ImageConfig, type ImageManifest, MEDIA_TYPE } from './oci.ts';
@@ -18,4 +20,5 @@ export {
 export { formatRegistryName, parseRegistryName, type RegistryName } from './registry-name.ts';
 export { ScratchDirectory } from './scratch-directory.ts';
 export { openImageSource } from './source.ts';
+export { TagLastDestination } from './tag-last-destination.ts';
 export { imageCreated, imageVersion, type PlatformImage, type ResolvedTag, resolveTag } from './tag.ts';

@@ -68,12 +68,21 @@ export class RegistryDestination implements ImageDestination {
     }, signal);
   }
 
-  async putManifest(manifest: ImageManifest, signal?: AbortSignal): Promise<string> {
+  putManifest(manifest: ImageManifest, signal?: AbortSignal): Promise<string> {
+    return this.#putManifest(manifest, manifestReference(this.#name), signal);
+  }
+
+  /** Writes the manifest under its digest only: no tag moves. Returns the digest. */
+  putUntagged(manifest: ImageManifest, signal?: AbortSignal): Promise<string> {
+    return this.#putManifest(manifest, manifestBlob(manifest).descriptor.digest, signal);
+  }
+
+  async #putManifest(manifest: ImageManifest, reference: string, signal: AbortSignal | undefined): Promise<string> {
     const { bytes, descriptor } = manifestBlob(manifest);
     await this.#client.retrying(async () => {
       const answer = await this.#client.attempt({
         method: 'PUT',
-        target: `manifests/${manifestReference(this.#name)}`,
+        target: `manifests/${reference}`,
         headers: { 'content-type': descriptor.mediaType },
         body: () => bytes,
         expect: [201],

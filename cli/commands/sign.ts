@@ -69,7 +69,8 @@ export function plainName(text: string): string {
   return `${host}/${repository}`;
 }
 
-async function readSigningKey(
+/** Throws CliError `FileUnreadable`, SignatureError. */
+export async function readSigningKey(
   path: string,
   passwordFile: string | undefined,
   environment: NodeJS.ProcessEnv,

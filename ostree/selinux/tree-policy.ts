@@ -17,7 +17,8 @@ export interface FileSource {
 const POLICY_ROOTS = ['etc/selinux', 'usr/etc/selinux'] as const;
 /** The largest policies in use have half a megabyte. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
-const LABEL_EPOCH_KEY = 'ostree.selinux-label-epoch';
+/** Key of a commit's metadata. ostree-commit(1), --selinux-labeling-epoch. */
+export const LABEL_EPOCH_KEY = 'ostree.selinux-label-epoch';
 
 /** The last policy that was prepared. Layers of an image are imported one after the other, with the same policy. */
 let latest: { readonly key: string; readonly labels: FileLabels } | undefined;

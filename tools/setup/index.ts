@@ -50,6 +50,11 @@ const PACKAGES: readonly TieredPackage[] = [
   },
   { name: 'skopeo', reason: 'a judge of the images that Treeline writes', tiers: ['interop', 'bench'] },
   { name: 'podman', reason: 'a reader of containers-storage where there is no skopeo', tiers: ['interop'] },
+  {
+    name: 'buildah',
+    reason: 'it builds the Containerfiles that `treeline compose` is given',
+    tiers: ['interop', 'cluster'],
+  },
   { name: 'openssl', reason: 'it makes the certificate of a registry that speaks TLS', tiers: ['interop'] },
   { name: 'umoci', reason: 'it makes derived images that are not of our own making', tiers: ['interop'] },
   {

@@ -1,0 +1,93 @@
+/** The last steps of composing: a commit in chunks, measured or written, and signed before its tag moves. */
+import { encapsulate, type EncapsulatedImage, layoutOf, OstreeError, type Repository } from '../../ostree/index.ts';
+import {
+  DiscardingDestination,
+  type ImageDestination,
+  type ImageManifest,
+  openImageDestination,
+  parseRegistryName,
+  TagLastDestination,
+} from '../../registry/index.ts';
+import { signImage, type SigningKey } from '../../registry/signatures/index.ts';
+import { type ChunkingRequest, chunkingOf } from '../chunking.ts';
+import { writingProgress } from '../image-flags.ts';
+import type { Output } from '../output.ts';
+import type { ComposeContext, ComposeRequest } from './compose-image.ts';
+
+/** The image that hosts have now. */
+export interface PreviousImage {
+  readonly name: string;
+  readonly manifest: ImageManifest;
+}
+
+export interface ImageContent {
+  readonly commit: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly command: readonly string[] | undefined;
+}
+
+/** Throws PackageError, SignatureError, RegistryError, OstreeError. */
+export async function writeImage(
+  request: ComposeRequest,
+  repository: Repository,
+  { commit, labels, command }: ImageContent,
+  { output, signal, previous, key }: ComposeContext,
+): Promise<EncapsulatedImage> {
+  const { chunks, labels: contentLabels } = await chunkingOf(chunkingWith(request, previous, output), {
+    ...request,
+    repository,
+    commit,
+    output,
+    signal,
+  });
+  await using destination = openDestination(request, key, signal);
+  using display = output.progress();
+  return await encapsulate({
+    repository,
+    rev: commit,
+    destination,
+    chunks,
+    platform: request.platform,
+    labels: { ...contentLabels, ...labels },
+    ...(command !== undefined && { cmd: command }),
+    formatVersion: request.formatVersion,
+    compression: request.compression,
+    temporaryDirectory: request.scratchParent,
+    onProgress: (progress) => {
+      const stage = request.destination === undefined ? 'Measuring' : 'Writing';
+      display.update({ ...writingProgress(progress), stage });
+    },
+    signal,
+  });
+}
+
+/** A previous image in one layer has no layout to keep; what an update from it fetches can be said all the same. */
+function chunkingWith(
+  { chunking }: ComposeRequest,
+  previous: PreviousImage | undefined,
+  output: Output,
+): ChunkingRequest {
+  if (previous === undefined || chunking === undefined || 'contentmeta' in chunking) return chunking;
+  try {
+    layoutOf(previous.name, previous.manifest);
+    return chunking;
+  } catch (error) {
+    if (!(error instanceof OstreeError) || error.code !== 'InvalidData') throw error;
+    output.remark(`Note: ${error.message}.`);
+    return { ...chunking, previous: undefined };
+  }
+}
+
+function openDestination(
+  { destination, registry }: ComposeRequest,
+  key: SigningKey | undefined,
+  signal: AbortSignal,
+): ImageDestination {
+  if (destination === undefined) return new DiscardingDestination();
+  if (key === undefined || destination.transport !== 'registry') return openImageDestination(destination, registry);
+  const { host, repository } = parseRegistryName(destination.name);
+  return new TagLastDestination(destination.name, registry, async (digest) => {
+    const image = { host, repository, digest };
+    await signImage({ image, key, registry, signal });
+  });
+}

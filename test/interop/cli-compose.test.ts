@@ -1,0 +1,275 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startRegistry, type TestRegistry } from '../../testbed/registry.ts';
+import { TREELINE } from '../../testbed/treeline-command.ts';
+import { ensurePeer, sayOnStandardError } from '../../tools/setup/index.ts';
+import { runCommand } from '../../tools/setup/command.ts';
+import { treeline } from '../unit/cli/run.ts';
+import { say } from './cli-bench.ts';
+import { ostree } from './ostree-fixture.ts';
+import { declared, dpkgEntry, INSTALLED, writeRootfs } from './rootfs-fixture.ts';
+
+interface Composed {
+  readonly manifestDigest: string;
+  readonly commit: string;
+  readonly contentChecksum: string;
+  readonly comparison?: {
+    readonly added: { readonly layers: number; readonly bytes: number };
+    readonly addedLayers: readonly { readonly createdBy?: string }[];
+  };
+}
+
+const EPOCH = { SOURCE_DATE_EPOCH: '1767225600' };
+
+describe('treeline compose', () => {
+  let folder: string;
+  let rootfs: string;
+  let scratch: string;
+  let registry: TestRegistry;
+  let builds: NodeJS.ProcessEnv;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'treeline-compose-'));
+    rootfs = join(folder, 'rootfs');
+    scratch = join(folder, 'scratch');
+    writeRootfs(rootfs, INSTALLED);
+    const storage = join(folder, 'storage.conf');
+    await writeFile(
+      storage,
+      `[storage]\ndriver = "vfs"\ngraphroot = "${folder}/storage"\nrunroot = "${folder}/storage-run"\n`,
+    );
+    // As a container without rights of its own has to: no mounts, no overlay. And away from the machine's own images.
+    builds = { ...EPOCH, BUILDAH_ISOLATION: 'chroot', CONTAINERS_STORAGE_CONF: storage };
+    registry = await startRegistry({ storage: join(folder, 'registry') });
+  });
+  after(async () => {
+    await registry.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  async function compose(parameters: readonly string[], environment: NodeJS.ProcessEnv = EPOCH): Promise<Composed> {
+    const said = await say(
+      ['compose', '--output=json', `--plain-http=${registry.host}`, `--scratch-dir=${scratch}`, ...parameters],
+      { environment },
+    );
+    assert.equal(said.status, 0, said.stderr);
+    return JSON.parse(said.stdout) as Composed;
+  }
+
+  const image = (tag: string): string => `${registry.host}/os/small:${tag}`;
+
+  /** The commit that the reference importer makes of an image, and its content. */
+  async function peerImports(tag: string): Promise<string> {
+    const peer = await ensurePeer(sayOnStandardError);
+    const layout = join(folder, `layout-${tag}`);
+    await runCommand('skopeo', ['copy', '--src-tls-verify=false', `docker://${image(tag)}`, `oci:${layout}:v1`]);
+    const repo = join(folder, `peer-${tag}`);
+    ostree(repo, 'init', '--mode=bare-user');
+    await runCommand(peer, ['container', 'image', 'pull', repo, `ostree-unverified-image:oci:${layout}:v1`]);
+    ostree(repo, 'fsck');
+    return repo;
+  }
+
+  it('puts an installed tree into a registry as an image that the reference importer and skopeo read', async () => {
+    const composed = await compose([
+      `--rootfs=${rootfs}`,
+      '--version=1',
+      '--label=org.example.team=platform',
+      image('1'),
+    ]);
+    const inspected = JSON.parse(
+      await runCommand('skopeo', ['inspect', '--tls-verify=false', `docker://${image('1')}`]),
+    ) as { Digest: string; Labels: Record<string, string>; Created: string };
+    assert.equal(inspected.Digest, composed.manifestDigest);
+    assert.equal(inspected.Created, '2026-01-01T00:00:00Z');
+    assert.deepEqual(
+      [
+        'ostree.bootable',
+        'containers.bootc',
+        'ostree.linux',
+        'org.opencontainers.image.version',
+        'org.example.team',
+      ].map((key) => inspected.Labels[key]),
+      ['true', '1', '6.1.0-test', '1', 'platform'],
+    );
+    const repo = await peerImports('1');
+    assert.match(ostree(repo, 'show', composed.commit), new RegExp(`ContentChecksum: +${composed.contentChecksum}`));
+  });
+
+  it('gives the same digest when it is run again, and in a dry run, which writes nothing', async () => {
+    const parameters = [`--rootfs=${rootfs}`, '--version=2'];
+    const dry = await compose([...parameters, '--dry-run']);
+    await assert.rejects(runCommand('skopeo', ['inspect', '--tls-verify=false', `docker://${image('2')}`]));
+    const first = await compose([...parameters, image('2')]);
+    assert.equal(first.manifestDigest, dry.manifestDigest);
+    assert.equal((await compose([...parameters, image('2')])).manifestDigest, dry.manifestDigest);
+    const unchanged = await compose([...parameters, '--dry-run', `--previous=${image('2')}`]);
+    assert.deepEqual(unchanged.comparison?.added, { layers: 0, bytes: 0 });
+    assert.deepEqual(await readdir(scratch), []);
+  });
+
+  it('builds upon a base with buildah, keeps its labels, and puts the result into the layout of a system', async () => {
+    await compose([`--rootfs=${rootfs}`, '--version=3', '--label=org.example.team=platform', image('3')]);
+    const context = join(folder, 'context');
+    await mkdir(context);
+    await writeFile(join(context, 'worker.conf'), 'worker=1\n');
+    const file = join(folder, 'compose.yaml');
+    await writeFile(
+      file,
+      [
+        `base: ${image('3')}`,
+        'layers:',
+        '  - COPY worker.conf /etc/worker.conf',
+        '  - COPY worker.conf /var/lib/worker/state',
+        '  - LABEL org.example.role=worker',
+        'context: context',
+        'version: "4"',
+        `destination: ${image('4')}`,
+      ].join('\n'),
+    );
+    const composed = await compose([`--file=${file}`], builds);
+    assert.deepEqual(await compose([`--file=${file}`], builds), composed);
+    const { Labels: labels } = JSON.parse(
+      await runCommand('skopeo', ['inspect', '--tls-verify=false', `docker://${image('4')}`]),
+    ) as { Labels: Record<string, string> };
+    assert.deepEqual(
+      ['org.example.team', 'org.example.role', 'org.opencontainers.image.version', 'ostree.linux'].map(
+        (key) => labels[key],
+      ),
+      ['platform', 'worker', '4', '6.1.0-test'],
+    );
+    const repo = await peerImports('4');
+    assert.equal(ostree(repo, 'cat', composed.commit, '/usr/etc/worker.conf'), 'worker=1\n');
+    assert.equal(ostree(repo, 'cat', composed.commit, '/usr/share/factory/var/lib/worker/state'), 'worker=1\n');
+    assert.match(declared(repo, composed.commit), /C \/var\/lib\/worker\/state/);
+    assert.deepEqual(await readdir(scratch), []);
+  });
+
+  it('tells which layers a node on an earlier image fetches: the commit, and those of the package that changed', async () => {
+    const packages = join(folder, 'packages');
+    const names = ['alpha', 'beta', 'gamma'];
+    writeRootfs(packages, {
+      ...INSTALLED,
+      'var/lib/dpkg/status': { content: names.map(dpkgEntry).join('\n') },
+      ...Object.fromEntries(
+        names.flatMap((name) => [
+          [`usr/share/${name}/data`, { content: randomBytes(20_000) }],
+          [`var/lib/dpkg/info/${name}.list`, { content: `/usr/share/${name}\n/usr/share/${name}/data\n` }],
+        ]),
+      ),
+    });
+    await compose([`--rootfs=${packages}`, image('packages')]);
+    await writeFile(join(packages, 'usr/share/beta/data'), randomBytes(20_000));
+    const next = await compose([`--rootfs=${packages}`, '--dry-run', `--previous=${image('packages')}`]);
+    assert.deepEqual(
+      next.comparison?.addedLayers.map(({ createdBy }) => createdBy?.includes('beta')),
+      [false, true],
+    );
+    assert.ok((next.comparison?.added.bytes ?? 0) < 40_000);
+    const single = await compose([
+      `--rootfs=${packages}`,
+      '--dry-run',
+      '--chunking=none',
+      `--previous=${image('packages')}`,
+    ]);
+    assert.ok((single.comparison?.added.bytes ?? 0) > 60_000);
+  });
+
+  it('signs the image before the tag moves, so that a tag never names an unsigned one', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const [secret, shared] = [join(folder, 'key.pem'), join(folder, 'key.pub')];
+    await writeFile(secret, privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    await writeFile(shared, publicKey.export({ type: 'spki', format: 'pem' }));
+    await compose([`--rootfs=${rootfs}`, `--sign-key=${secret}`, image('signed')]);
+    const verified = await say(['verify', `--plain-http=${registry.host}`, '--key', shared, image('signed')]);
+    assert.equal(verified.status, 0, verified.stderr);
+    // What lies where the signatures go is no image: the next one cannot be signed.
+    const next = await compose([`--rootfs=${rootfs}`, '--version=next', '--dry-run']);
+    const place = `${registry.url}/v2/os/small/manifests/${next.manifestDigest.replace(':', '-')}.sig`;
+    const put = await fetch(place, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/vnd.oci.image.index.v1+json' },
+      body: '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}',
+    });
+    assert.equal(put.status, 201);
+    const { Digest: before } = await inspect('signed');
+    const failed = await say(
+      [
+        'compose',
+        `--plain-http=${registry.host}`,
+        `--scratch-dir=${scratch}`,
+        `--rootfs=${rootfs}`,
+        '--version=next',
+        `--sign-key=${secret}`,
+        image('signed'),
+      ],
+      { environment: EPOCH },
+    );
+    assert.equal(failed.status, 1);
+    assert.equal((await inspect('signed')).Digest, before);
+  });
+
+  it('says what to install where there is no builder, and what a builder said that failed', async () => {
+    const missing = await treeline(
+      [
+        'compose',
+        '--output=json',
+        `--base=${image('1')}`,
+        '--containerfile=Containerfile',
+        `--scratch-dir=${scratch}`,
+        image('5'),
+      ],
+      { PATH: join(folder, 'nowhere') },
+    );
+    assert.equal(missing.status, 1);
+    assert.match(missing.stderr, /"code":"BuilderMissing".*apt install buildah/);
+    const containerfile = join(folder, 'Containerfile.broken');
+    await writeFile(containerfile, 'FROM scratch\nCOPY not-there /\n');
+    const failed = await say(
+      [
+        'compose',
+        '--output=json',
+        `--containerfile=${containerfile}`,
+        `--context=${folder}`,
+        `--scratch-dir=${scratch}`,
+        image('5'),
+      ],
+      { environment: builds },
+    );
+    assert.equal(failed.status, 1);
+    assert.match(failed.stderr, /"code":"BuildFailed".*not-there/);
+    assert.deepEqual(await readdir(scratch), []);
+  });
+
+  it('killed, leaves the tag where it was, and the next run removes what it left', async () => {
+    await compose([`--rootfs=${rootfs}`, '--version=6', image('6')]);
+    const { Digest: before } = await inspect('6');
+    const large = join(folder, 'large');
+    writeRootfs(large, { ...INSTALLED, 'usr/share/large': { content: Buffer.alloc(64 * 2 ** 20, 'treeline') } });
+    const child = spawn(
+      TREELINE,
+      ['compose', `--plain-http=${registry.host}`, `--scratch-dir=${scratch}`, `--rootfs=${large}`, image('6')],
+      { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...EPOCH } },
+    );
+    // Its first words about the write are its last words.
+    child.stderr.on('data', (text: Buffer) => {
+      if (text.includes('Writing')) child.kill('SIGKILL');
+    });
+    await once(child, 'close');
+    assert.equal(child.signalCode, 'SIGKILL');
+    assert.equal((await readdir(scratch)).length, 1);
+    assert.equal((await inspect('6')).Digest, before);
+    await compose([`--rootfs=${rootfs}`, '--version=6', image('6')]);
+    assert.deepEqual(await readdir(scratch), []);
+  });
+
+  async function inspect(tag: string): Promise<{ readonly Digest: string }> {
+    return JSON.parse(await runCommand('skopeo', ['inspect', '--tls-verify=false', `docker://${image(tag)}`])) as {
+      Digest: string;
+    };
+  }
+});
