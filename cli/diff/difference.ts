@@ -19,6 +19,8 @@ export interface ComparedLayer extends DescribedLayer {
   readonly isNew: boolean;
   /** Packages in a new layer that were added or updated, as far as that is known: why it is new. */
   readonly changed: readonly string[];
+  /** Packages that were in the layer that a new layer takes the place of, and are in none now. */
+  readonly gone: readonly string[];
 }
 
 /** Names that the layers' annotations tell, without versions. */
@@ -77,13 +79,33 @@ function layerDifference(
   const known = new Set(before.map(({ digest }) => digest));
   const changes = [...(packages?.added ?? []), ...(packages?.updated ?? []).map(({ after }) => after)];
   const changed = new Set(changes.flatMap(({ name }) => [name, withoutRelease(name)]));
+  const comparison = compareLayers(before, after);
+  const left = componentsOf(after);
   return {
-    ...compareLayers(before, after),
+    ...comparison,
     layers: after.map((layer) => {
-      const isNew = !known.has(layer.digest);
-      return { ...layer, isNew, changed: isNew ? (layer.components ?? []).filter((name) => changed.has(name)) : [] };
+      const { digest, components = [] } = layer;
+      if (known.has(digest)) return { ...layer, isNew: false, changed: [], gone: [] };
+      return {
+        ...layer,
+        isNew: true,
+        changed: components.filter((name) => changed.has(name)),
+        gone: predecessorOf(components, comparison.removedLayers).filter((name) => !left.has(name)),
+      };
     }),
   };
+}
+
+/** The components of that layer which has most of these; none if no layer has any. */
+function predecessorOf(components: readonly string[], layers: readonly DescribedLayer[]): readonly string[] {
+  const wanted = new Set(components);
+  let most = 0;
+  let found: readonly string[] = [];
+  for (const { components: names = [] } of layers) {
+    const count = names.filter((name) => wanted.has(name)).length;
+    if (count > most) [most, found] = [count, names];
+  }
+  return found;
 }
 
 /** `linux-image` of `linux-image-6.1.0-18-amd64`: what the layers call a package whose name holds a release. */

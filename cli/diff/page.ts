@@ -168,19 +168,20 @@ function layerTable({ layers }: Difference): string {
       `<tr><td class="number">${formatBytes(layer.size)}</td><td>${layerContent(layer)}</td><td><code title="${escape(layer.digest)}">${escape(short(layer.digest))}</code></td></tr>`,
   );
   return `<section><h2>Layers to pull</h2>
-<div class="scroll"><table><thead><tr><th class="number">Compressed</th><th>Packages, those that changed in bold</th><th>Digest</th></tr></thead>
+<div class="scroll"><table><thead><tr><th class="number">Compressed</th><th>Packages; in bold what changed, struck through what is gone</th><th>Digest</th></tr></thead>
 <tbody>${rows.join('\n')}</tbody></table></div></section>`;
 }
 
 function layerContent(layer: ComparedLayer): string {
-  const { components = [], changed } = layer;
+  const { components = [], changed, gone } = layer;
   if (components.length === 0) return escape(layerName(layer));
   const others = components.filter((name) => !changed.includes(name));
   const shown = others.slice(0, MAX_UNCHANGED_NAMES).map(escape);
   const more = others.length > shown.length ? [`${others.length - shown.length} more`] : [];
   const rest = [...shown, ...more].join(', ');
   const bold = changed.map((name) => `<b>${escape(name)}</b>`).join(', ');
-  return `${bold}${bold !== '' && rest !== '' ? ', ' : ''}<span class="quiet">${rest}</span>`;
+  const lost = gone.map((name) => ` <s>${escape(name)}</s>`).join(',');
+  return `${bold}${bold !== '' && rest !== '' ? ', ' : ''}<span class="quiet">${rest}</span>${lost}`;
 }
 
 function escape(text: string): string {

@@ -17,8 +17,10 @@ import {
   openImageSource,
   parseAnyImageReference,
   type Platform,
+  RegistryError,
   type RegistryOptions,
 } from '../../registry/index.ts';
+import { CliError, sentenceOf } from '../errors.ts';
 import { lookupString } from '../../ostree/gvariant/value.ts';
 
 export interface Side {
@@ -60,9 +62,16 @@ export async function openSide(name: string, options: SideOptions): Promise<Side
   return await remoteSide(name, options);
 }
 
+/** Throws CliError `NotFound` for what can be no image either. */
 function storedImage(repository: Repository, name: string, { registries }: RegistryOptions): string | undefined {
-  const { image } = parseAnyImageReference(name, registries);
-  return absentIs(() => requireImage(repository, image))?.mergeCommit;
+  try {
+    const { image } = parseAnyImageReference(name, registries);
+    return absentIs(() => requireImage(repository, image))?.mergeCommit;
+  } catch (cause) {
+    if (!(cause instanceof RegistryError) || cause.code !== 'InvalidReference') throw cause;
+    const message = `${repository.path} has no ref or commit ${name}, and it is no image either: ${sentenceOf(cause)} List the refs with \`ostree refs\`.`;
+    throw new CliError('NotFound', message, { cause });
+  }
 }
 
 /** The result, or undefined if the repository has no such thing. */

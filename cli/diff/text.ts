@@ -30,11 +30,7 @@ export function differenceText(difference: Difference): string {
   else sections.push(`Packages: not known; ${HINT}`);
   const toPull = largestFirst(layers?.layers.filter(({ isNew }) => isNew) ?? []);
   if (toPull.length > 0) {
-    const rows = toPull.map((layer) => [
-      `  ${shortDigest(layer.digest)}`,
-      formatBytes(layer.size),
-      layer.changed.length === 0 ? layerName(layer) : `because of ${fewNames(layer.changed)}`,
-    ]);
+    const rows = toPull.map((layer) => [`  ${shortDigest(layer.digest)}`, formatBytes(layer.size), reasonFor(layer)]);
     sections.push(`Layers to pull:\n${formatTable(rows)}`);
   }
   return sections.join('\n\n');
@@ -74,6 +70,15 @@ function namesText({ added, removed, maybeUpdated }: NamedPackages): string {
 /** `+1.2 MB`, `-3 kB`; empty for no change. */
 export function formatChange(bytes: number): string {
   return bytes === 0 ? '' : `${bytes < 0 ? '-' : '+'}${formatBytes(Math.abs(bytes))}`;
+}
+
+function reasonFor(layer: ComparedLayer): string {
+  const { changed, gone } = layer;
+  const reasons = [
+    ...(changed.length > 0 ? [`of ${fewNames(changed)}`] : []),
+    ...(gone.length > 0 ? [`${fewNames(gone)} ${gone.length === 1 ? 'is' : 'are'} gone`] : []),
+  ];
+  return reasons.length === 0 ? layerName(layer) : `because ${reasons.join(', and because ')}`;
 }
 
 /** By size; those of one size in the order of the image. */

@@ -1,7 +1,7 @@
 /** The database of apk: `installed`, stanzas of `X:value` lines. Source: Alpine wiki, "Apk spec", section on the installed database. */
 import { invalidDatabase } from './errors.ts';
-import { lines } from './dpkg-status.ts';
 import { type InstalledPackage, isPackageName, PackageBounds, relativePath } from './installed-package.ts';
+import { lines } from './text-lines.ts';
 
 const LINE = /^([A-Za-z]):(.*)$/;
 

@@ -31,12 +31,20 @@ interface Draft {
   size: number;
 }
 
+/**
+ * Larger objects are not fetched with every update only because packages of several sources have them: beyond a licence,
+ * hardly anything does.
+ */
+const MAX_COMMON_BYTES = 64 * 1024;
+
 /** Of claims to an object the lowest one counts; of two alike, the name that comes first. */
 const CLAIM = { attribute: 0, initramfs: 1, listed: 2, directory: 3, kernel: 4, none: 5 } as const;
 
 interface Claim {
   readonly strength: number;
   readonly name: string;
+  /** The source package; undefined where packages of several have the object. */
+  readonly source: string | undefined;
 }
 
 /**
@@ -57,32 +65,47 @@ export async function componentsOf(repository: CommitSource, commit: string): Pr
   for (const { path, checksum } of paths.root.walkFiles()) {
     const claim = claimOf(path, owners);
     const known = claims.get(checksum);
-    if (known === undefined || isBefore(claim, known)) claims.set(checksum, claim);
+    claims.set(checksum, known === undefined ? claim : strongerOf(claim, known));
   }
   let count = 0;
-  for (const [checksum, { name }] of claims) {
+  for (const [checksum, claim] of claims) {
     if (++count % OBJECTS_PER_TURN === 0) await turn();
     using file = repository.openFile(checksum);
     const attribute = file.header.xattrs.find((xattr) => xattr.name === COMPONENT_XATTR);
-    const draft = draftNamed(drafts, attribute === undefined ? name : attributeName(attribute.value, checksum));
+    const name = attribute === undefined ? nameFor(claim, file.size) : attributeName(attribute.value, checksum);
+    const draft = draftNamed(drafts, name);
     draft.objects.push(checksum);
     draft.size += file.size;
   }
   return finished([...drafts.values()], packages, releases);
 }
 
-function claimOf(path: string, owners: FileOwners): Claim {
-  if (INITRAMFS_FILE.test(path)) return { strength: CLAIM.initramfs, name: INITRAMFS };
+function claimOf(path: string, owners: FileOwners<Draft>): Claim {
+  if (INITRAMFS_FILE.test(path)) return { strength: CLAIM.initramfs, name: INITRAMFS, source: INITRAMFS };
   const listed = owners.listedOwner(path);
-  if (listed !== undefined) return { strength: CLAIM.listed, name: listed.name };
+  if (listed !== undefined) return { strength: CLAIM.listed, name: listed.name, source: sourceOf(listed) };
   const directory = owners.directoryOwner(path);
-  if (directory !== undefined) return { strength: CLAIM.directory, name: directory.name };
-  if (KERNEL_FILE.test(path)) return { strength: CLAIM.kernel, name: KERNEL };
-  return { strength: CLAIM.none, name: UNPACKAGED };
+  if (directory !== undefined) return { strength: CLAIM.directory, name: directory.name, source: sourceOf(directory) };
+  if (KERNEL_FILE.test(path)) return { strength: CLAIM.kernel, name: KERNEL, source: KERNEL };
+  return { strength: CLAIM.none, name: UNPACKAGED, source: UNPACKAGED };
 }
 
-function isBefore(a: Claim, b: Claim): boolean {
-  return a.strength < b.strength || (a.strength === b.strength && a.name < b.name);
+function sourceOf({ name, packages }: Draft): string {
+  return packages[0]?.source ?? name;
+}
+
+function strongerOf(a: Claim, b: Claim): Claim {
+  const first = a.strength < b.strength || (a.strength === b.strength && a.name < b.name) ? a : b;
+  return a.source === b.source ? first : { ...first, source: undefined };
+}
+
+/**
+ * A layer also says where its objects lie. One with an object that lies in several packages is another layer as soon as
+ * one of them comes or goes; what changes anyway is where such objects do no harm.
+ */
+function nameFor({ strength, name, source }: Claim, size: number): string {
+  const isCommon = source === undefined && strength > CLAIM.initramfs && size <= MAX_COMMON_BYTES;
+  return isCommon ? UNPACKAGED : name;
 }
 
 function draftsOf(packages: readonly InstalledPackage[], releases: readonly string[]): Map<string, Draft> {

@@ -1,7 +1,7 @@
 /** The database of dpkg: `status`, the lists of files, and who has diverted what. Source: dpkg(1), dpkg-divert(1), deb-changelog(5). */
 import { constants, gunzipSync } from 'node:zlib';
 import { invalidDatabase } from './errors.ts';
-import { type DpkgStanza, lines, parseDpkgStatus } from './dpkg-status.ts';
+import { type DpkgStanza, parseDpkgStatus } from './dpkg-status.ts';
 import {
   type InstalledPackage,
   MAX_DATABASE_BYTES,
@@ -9,6 +9,7 @@ import {
   relativePath,
   tooLarge,
 } from './installed-package.ts';
+import { lines } from './text-lines.ts';
 import type { ResolvedDirectory, TreePaths } from './tree-paths.ts';
 
 /** Compressed; a change log's newest entries come first. */

@@ -1,6 +1,7 @@
 /** dpkg's `status` file: one stanza of `Field: value` lines for each package. Source: deb822(5), dpkg-query(1). */
 import { invalidDatabase } from './errors.ts';
 import { isPackageName, PackageBounds } from './installed-package.ts';
+import { lines } from './text-lines.ts';
 
 export interface DpkgStanza {
   readonly name: string;
@@ -59,15 +60,6 @@ export function parseDpkgStatus(text: string, file: string): readonly DpkgStanza
   }
   finish(number);
   return stanzas;
-}
-
-/** Splits without a copy of the whole text. */
-export function* lines(text: string): Generator<string> {
-  for (let at = 0; at < text.length;) {
-    const end = text.indexOf('\n', at);
-    yield text.slice(at, end < 0 ? text.length : end);
-    at = end < 0 ? text.length : end + 1;
-  }
 }
 
 function readStanza(fields: ReadonlyMap<string, string>, where: string): DpkgStanza | undefined {

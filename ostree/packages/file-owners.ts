@@ -7,6 +7,8 @@ import type { TreePaths } from './tree-paths.ts';
 
 /** Directories nearer to the root (`usr/bin`, `usr/lib`) are everybody's, even if only one package is installed. */
 const MIN_OWN_DIRECTORY_DEPTH = 3;
+/** What lies there unlisted was written by scripts of other packages (alternatives, units that are enabled), or by people. */
+const CONFIGURATION = 'usr/etc/';
 /** Of it each kernel has a directory of its own. */
 const MODULES = 'usr/lib/modules';
 
@@ -22,19 +24,19 @@ export interface Owner {
   readonly packages: readonly InstalledPackage[];
 }
 
-interface Below {
+interface Below<One extends Owner> {
   /** The source package of all that is packaged below; undefined for several. */
   source: string | undefined;
-  owner: Owner;
+  owner: One;
 }
 
-export class FileOwners {
-  readonly #listed = new Map<string, Owner>();
-  readonly #below = new Map<string, Below>();
+export class FileOwners<One extends Owner> {
+  readonly #listed = new Map<string, One>();
+  readonly #below = new Map<string, Below<One>>();
   readonly #databases: readonly string[];
 
   /** @param databases directories of package databases: what they hold about all packages belongs to none */
-  constructor(paths: TreePaths, owners: readonly Owner[], databases: readonly string[]) {
+  constructor(paths: TreePaths, owners: readonly One[], databases: readonly string[]) {
     this.#databases = databases.map((directory) => `${directory}/`);
     for (const owner of owners) {
       for (const { source, files, records } of owner.packages) {
@@ -50,14 +52,15 @@ export class FileOwners {
   }
 
   /** The owner by the package's own list; of several, the one whose name comes first. */
-  listedOwner(path: string): Owner | undefined {
+  listedOwner(path: string): One | undefined {
     return this.#listed.get(path);
   }
 
   /** The owner of a file that no package lists, if everything packaged around it is of one source package. */
-  directoryOwner(path: string): Owner | undefined {
+  directoryOwner(path: string): One | undefined {
     if (this.#databases.some((directory) => path.startsWith(directory))) return undefined;
     const source = GENERATED_FROM[path];
+    if (source === undefined && path.startsWith(CONFIGURATION)) return undefined;
     const place = source === undefined ? path : `${source}/`;
     for (let at = place.lastIndexOf('/'); at > 0; at = place.lastIndexOf('/', at - 1)) {
       const directory = place.slice(0, at);
@@ -69,14 +72,14 @@ export class FileOwners {
     return undefined;
   }
 
-  #list(path: string, owner: Owner): void {
+  #list(path: string, owner: One): void {
     // A package may list the very database; it changes with every other package.
     if (this.#databases.some((directory) => path.startsWith(directory))) return;
     const known = this.#listed.get(path);
     if (known === undefined || owner.name < known.name) this.#listed.set(path, owner);
   }
 
-  #markBelow(path: string, source: string, owner: Owner): void {
+  #markBelow(path: string, source: string, owner: One): void {
     for (
       let directory = path;
       directory !== '';

@@ -1,6 +1,5 @@
 /** The database of pacman: `local/NAME-VERSION/desc` and `files`, sections of lines under `%TITLE%`. Source: alpm-db-desc(5), alpm-db-files(5). */
 import { invalidDatabase } from './errors.ts';
-import { lines } from './dpkg-status.ts';
 import {
   type InstalledPackage,
   isPackageName,
@@ -9,6 +8,7 @@ import {
   relativePath,
   tooLarge,
 } from './installed-package.ts';
+import { lines } from './text-lines.ts';
 import type { ResolvedDirectory, TreePaths } from './tree-paths.ts';
 
 const TITLE = /^%([A-Z0-9_]+)%$/;

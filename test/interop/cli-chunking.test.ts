@@ -105,7 +105,7 @@ describe('treeline encapsulate in chunks', function () {
       writeFileSync(manifest, skopeo('inspect', '--raw', `oci:${before.layout}:v1`));
       for (const previous of [`oci:${before.layout}:v1`, manifest]) {
         await encapsulate(second, ['--previous', previous], ({ layers, said }) => {
-          assert.equal(said, '');
+          assert.doesNotMatch(said, /Note:/);
           const fetched = layers.filter(({ digest }) => before.layers.every((layer) => layer.digest !== digest));
           assert.equal(fetched[0], layers[0], 'the layer of the commit');
           assert.deepEqual(new Set(componentsOf(fetched)), new Set(['curl', 'libssl3,openssl', 'unpackaged']));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pack } from '../../ostree/chunking/pack.ts';
 import { componentsOf } from '../../ostree/packages/components.ts';
@@ -8,7 +8,7 @@ import { Archive } from '../../testbed/tar-archive.ts';
 import { treeline } from '../unit/cli/run.ts';
 import { repositoryOf, toLayout } from './encapsulate-fixture.ts';
 import { derive } from './import-fixture.ts';
-import type { FileSpec } from './ostree-fixture.ts';
+import { type FileSpec, ostree } from './ostree-fixture.ts';
 
 interface Said {
   readonly bytesToPull: number | null;
@@ -104,6 +104,27 @@ describe('treeline diff', () => {
     assert.deepEqual(namesOf(said), { added: [], removed: [], updated: [] });
     assert.deepEqual([said.bytesToPull, said.content?.added.objects], [null, 0]);
     assert.match(readFileSync(page, 'utf8'), /All packages are the same/);
+    const missing = await treeline(['diff', '--repo', repository, 'os', 'other']);
+    assert.equal(missing.status, 1);
+    assert.match(missing.stderr, /has no ref or commit other, and it is no image either/);
+  });
+
+  it('knows of images that the repository holds what is in them, and fetches nothing', async () => {
+    using before = await repositoryOf(BEFORE);
+    using after = await repositoryOf(AFTER);
+    const references = await images(before, after, true);
+    const store = join(before.path, 'store');
+    ostree(store, 'init', '--mode=bare-user');
+    for (const reference of references) {
+      const pulled = await treeline(['image', 'pull', '--repo', store, '--architecture', 'amd64', reference]);
+      assert.equal(pulled.status, 0, pulled.stderr);
+      rmSync(reference.replace(/^oci:|:v1$/g, ''), { recursive: true });
+    }
+    const found = await diff('--repo', store, ...references);
+    assert.deepEqual(namesOf(found), CHANGES);
+    assert.equal(found.layers?.shared.layers, 2);
+    // The kernel, what came, and the database.
+    assert.equal(found.content?.added.objects, 3);
   });
 
   it('takes the database of the topmost layer that has one, and what that removes for gone', async () => {

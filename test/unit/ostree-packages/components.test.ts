@@ -79,11 +79,37 @@ describe('the components of a commit:', () => {
     assert.equal(found['x'], 'unpackaged');
   });
 
-  it('of several packages that list a file, or share an object, the first by name owns it', async () => {
+  it('of several packages that list a file the first by name owns it', async () => {
     const tree = { ...dpkg({ b: ['/usr/b', '/usr/both'], a: ['/usr/a', '/usr/both'] }), 'usr/both': 'both' };
-    const found = await owners({ ...tree, 'usr/a': 'same content', 'usr/b': 'same content' });
+    const found = await owners({ ...tree, 'usr/a': 'of a', 'usr/b': 'of b' });
     assert.equal(found['usr/both'], 'a');
-    assert.equal(found['usr/b'], 'a');
+  });
+
+  it('an object that packages of several sources have is nobody’s, unless it is large; of one source, the first owns it', async () => {
+    const large = 'x'.repeat(100_000);
+    const tree = {
+      ...dpkg({
+        b: ['/usr/b', '/usr/large-b'],
+        a: ['/usr/a', '/usr/large-a'],
+        'c-data': ['/usr/c-data'],
+        c: ['/usr/c', '/usr/mine'],
+      }),
+      'usr/a': 'small',
+      'usr/b': 'small',
+      'usr/large-a': large,
+      'usr/large-b': large,
+      'usr/c': 'of one source',
+      'usr/c-data': 'of one source',
+      'usr/mine': 'copied',
+      'usr/copy': 'copied',
+    };
+    const sources = ['b', 'a', 'c', 'c'].map((source) => `Source: ${source}\n`);
+    const status = ['b', 'a', 'c-data', 'c'].map((name, at) => stanza(name, sources[at])).join('\n');
+    const found = await owners({ ...tree, 'var/lib/dpkg/status': status });
+    assert.deepEqual([found['usr/a'], found['usr/b']], ['unpackaged', 'unpackaged']);
+    assert.deepEqual([found['usr/large-a'], found['usr/large-b']], ['a', 'a']);
+    assert.deepEqual([found['usr/c'], found['usr/c-data']], ['c', 'c']);
+    assert.equal(found['usr/mine'], 'unpackaged');
   });
 
   it('a diverted file is where the diversion put it', async () => {
@@ -113,6 +139,7 @@ describe('the components of a commit:', () => {
         icons: ['/usr/share/icons/a'],
         theme: ['/usr/share/icons/b'],
         udev: ['/usr/lib/udev/hwdb.d/20-a.hwdb'],
+        dpkg: ['/etc/alternatives/README'],
       }),
       [`${modules}/kernel/a.ko`]: 'module',
       [`${modules}/modules.dep`]: 'index',
@@ -124,12 +151,15 @@ describe('the components of a commit:', () => {
       'usr/share/local': 'local',
       'usr/lib/udev/hwdb.d/20-a.hwdb': 'hardware',
       'usr/lib/udev/hwdb.bin': 'generated',
+      'usr/etc/alternatives/README': 'listed',
+      'usr/etc/alternatives/editor': { target: '/usr/bin/vi' },
     });
     assert.equal(found[`${modules}/modules.dep`], 'linux-image');
     assert.equal(found[`${modules}/vmlinuz`], 'linux-image');
     assert.equal(found[`${modules}/initramfs.img`], 'initramfs');
     assert.equal(found['usr/share/icons/icon-theme.cache'], 'unpackaged');
     assert.equal(found['usr/share/local'], 'unpackaged');
+    assert.equal(found['usr/etc/alternatives/editor'], 'unpackaged');
     assert.equal(found['usr/lib/udev/hwdb.bin'], 'udev');
   });
 
