@@ -1,5 +1,5 @@
 /** The flags that every command has that writes an image of a commit, and what they mean. */
-import type { LayerProgress } from '../ostree/index.ts';
+import type { Compression, LayerProgress } from '../ostree/index.ts';
 import type { FlagValues, Flags } from './command.ts';
 import { CliError } from './errors.ts';
 import type { Progress } from './progress-display.ts';
@@ -15,7 +15,14 @@ export const IMAGE_FLAGS = {
     default: '1',
     description: '2: each layer also says whose the directories of its files are.',
   },
-  'compression-fast': { type: 'boolean', description: 'Compress quickly rather than well.' },
+  compression: {
+    type: 'string',
+    value: 'FORMAT',
+    default: 'gzip',
+    description:
+      'gzip, zstd, or zstd:chunked, of which nodes fetch only the files that they lack; importers from before 2022 read gzip only.',
+  },
+  'compression-fast': { type: 'boolean', description: 'With gzip: compress quickly rather than well.' },
 } as const satisfies Flags;
 
 /** Throws CliError `Usage`. */
@@ -23,8 +30,21 @@ export function imageOptions(flags: FlagValues<typeof IMAGE_FLAGS>) {
   return {
     labels: Object.fromEntries(flags.label.map(parseLabel)),
     formatVersion: parseFormatVersion(flags['format-version']),
-    compression: flags['compression-fast'] ? ('fast' as const) : ('default' as const),
+    compression: parseCompression(flags.compression, flags['compression-fast']),
   };
+}
+
+function parseCompression(format: string, fast: boolean): Compression {
+  switch (format) {
+    case 'gzip':
+      return fast ? 'fast' : 'default';
+    case 'zstd':
+    case 'zstd:chunked':
+      if (fast) throw new CliError('Usage', `--compression-fast is about gzip; leave it out, ${format} is fast.`);
+      return format;
+    default:
+      throw new CliError('Usage', `--compression takes gzip, zstd or zstd:chunked, not ${format}.`);
+  }
 }
 
 function parseFormatVersion(text: string): 1 | 2 {

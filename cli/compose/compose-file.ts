@@ -26,7 +26,7 @@ const composeFileSchema = z
     bootable: z.boolean().optional(),
     previous: text.optional(),
     maxLayers: z.int().min(1).max(500).optional(),
-    compression: z.enum(['default', 'fast']).optional(),
+    compression: z.enum(['default', 'fast', 'zstd', 'zstd:chunked']).optional(),
     signingKey: text.optional(),
   })
   .refine(

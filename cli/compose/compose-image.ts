@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import {
+  type Compression,
   commitTree,
   type CommittedTree,
   type EncapsulatedImage,
@@ -56,7 +57,7 @@ export interface ComposeRequest {
   readonly command?: readonly string[] | undefined;
   readonly chunking: ChunkingRequest;
   readonly formatVersion: 1 | 2;
-  readonly compression: 'default' | 'fast';
+  readonly compression: Compression;
   readonly builder: BuilderName;
   readonly builderAccess: Pick<BuildRequest, 'authfile' | 'certificateDirectory' | 'verifyTls'>;
   readonly registry: RegistryOptions;

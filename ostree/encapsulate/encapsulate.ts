@@ -35,7 +35,7 @@ export interface EncapsulateOptions extends ImageMetadataOptions {
   readonly chunks?: readonly Chunk[] | undefined;
   /** Default: 1. */
   readonly formatVersion?: FormatVersion | undefined;
-  /** `fast` trades size for time. Default: `default`. */
+  /** `fast` trades size for time; of `zstd:chunked` layers importers fetch only the files that they lack. Default: `default`. */
   readonly compression?: Compression;
   /** Where compressed layers are kept until they have been written to the destination. Default: `/var/tmp`. */
   readonly temporaryDirectory?: string;
@@ -139,10 +139,10 @@ async function writeLayer(
   const { tar, name, annotations } = planned;
   await using layer = await compressLayer(tar, { compression, pool, directory, signal });
   const descriptor: Descriptor = {
-    mediaType: MEDIA_TYPE.layerGzip,
+    mediaType: layer.mediaType,
     digest: layer.digest,
     size: layer.size,
-    ...(annotations !== undefined && { annotations }),
+    ...((annotations ?? layer.annotations) !== undefined && { annotations: { ...layer.annotations, ...annotations } }),
   };
   await destination.putBlob(descriptor, () => layer.content(), signal);
   return { descriptor, diffId: layer.diffId, ...(name !== undefined && { createdBy: name }) };

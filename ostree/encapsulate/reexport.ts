@@ -29,7 +29,7 @@ import { TreeDirectory } from '../tree/tree-directory.ts';
 import { chunkLayer } from './chunk-layer.ts';
 import { type CommitContent, contentOfCommit } from './commit-content.ts';
 import { commitLayer } from './commit-layer.ts';
-import { compressLayer, type Compression } from './compression/compressed-layer.ts';
+import { compressLayer, type Compression, withoutFormat } from './compression/compressed-layer.ts';
 import { CompressionPool } from './compression/compression-pool.ts';
 import { once } from './once.ts';
 import { SELINUX_XATTR } from './repository-entries.ts';
@@ -69,12 +69,12 @@ export async function reexport(options: ReexportOptions): Promise<ReexportedImag
   await using pool = new CompressionPool();
   const put = async (tar: AsyncIterable<Buffer>, { descriptor: original }: ImageLayer): Promise<void> => {
     await using layer = await compressLayer(tar, { compression, pool, signal });
-    const { annotations } = original;
+    const annotations = { ...withoutFormat(original.annotations), ...layer.annotations };
     const descriptor: Descriptor = {
-      mediaType: MEDIA_TYPE.layerGzip,
+      mediaType: layer.mediaType,
       digest: layer.digest,
       size: layer.size,
-      ...(annotations !== undefined && { annotations }),
+      ...(Object.keys(annotations).length > 0 && { annotations }),
     };
     await destination.putBlob(descriptor, () => layer.content(), signal);
     written.push({ descriptor, diffId: layer.diffId });

@@ -18,7 +18,7 @@ import { compressionOf } from '../import/compression.ts';
 import { readLayerTar } from '../import/layer-tar.ts';
 import { FINAL_DIFF_ID_LABEL, parseLayout, requireBase } from '../import/layout.ts';
 import { decodeDictionary } from '../objects/commit.ts';
-import { compressLayer } from './compression/compressed-layer.ts';
+import { compressLayer, withoutFormat } from './compression/compressed-layer.ts';
 import { CompressionPool } from './compression/compression-pool.ts';
 import { once } from './once.ts';
 import { replaceMetadata } from './replaced-metadata.ts';
@@ -60,11 +60,13 @@ export async function replaceDetachedMetadata(options: ReplaceMetadataOptions): 
   });
   await using pool = new CompressionPool();
   await using layer = await compressLayer(replaceMetadata(tar, metadata), { compression: 'default', pool, signal });
+  const { annotations, ...original } = base.descriptor;
   const descriptor: Descriptor = {
-    ...base.descriptor,
-    mediaType: MEDIA_TYPE.layerGzip,
+    ...original,
+    mediaType: layer.mediaType,
     digest: layer.digest,
     size: layer.size,
+    ...(annotations !== undefined && { annotations: withoutFormat(annotations) }),
   };
   await destination.putBlob(descriptor, () => layer.content(), signal);
   const others = manifest.layers.slice(1);

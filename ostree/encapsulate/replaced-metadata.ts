@@ -5,6 +5,7 @@
  */
 import { ImportError } from '../import/errors.ts';
 import { BLOCK_SIZE, decodeHeader, isZeroBlock } from '../import/tar-header.ts';
+import { ByteReader } from './byte-reader.ts';
 import { smallFile } from './repository-entries.ts';
 
 const OBJECT = /^(?:\.\/)?sysroot\/ostree\/repo\/objects\/[0-9a-f]{2}\/[0-9a-f]{62}\.(commit|commitmeta)$/;
@@ -60,48 +61,5 @@ export async function* replaceMetadata(
     }
     before = [];
     longName = undefined;
-  }
-}
-
-/** A stream cut as it is needed. */
-class ByteReader {
-  readonly #chunks: AsyncIterator<Buffer>;
-  #chunk: Buffer = Buffer.alloc(0);
-
-  constructor(stream: AsyncIterable<Buffer>) {
-    this.#chunks = stream[Symbol.asyncIterator]();
-  }
-
-  /** Exactly `count` bytes, copied. */
-  async take(count: number): Promise<Buffer> {
-    const taken = Buffer.alloc(count);
-    let filled = 0;
-    for await (const piece of this.pass(count)) filled += piece.copy(taken, filled);
-    return taken;
-  }
-
-  /** Exactly `count` bytes, in pieces that are valid until the next one. */
-  async *pass(count: number): AsyncGenerator<Buffer> {
-    for (let left = count; left > 0;) {
-      if (this.#chunk.length === 0 && !(await this.#next())) {
-        throw new ImportError('InvalidLayer', 'the layer ends in the middle of an entry; fetch it again');
-      }
-      const piece = this.#chunk.subarray(0, left);
-      this.#chunk = this.#chunk.subarray(piece.length);
-      left -= piece.length;
-      yield piece;
-    }
-  }
-
-  async *rest(): AsyncGenerator<Buffer> {
-    do {
-      if (this.#chunk.length > 0) yield this.#chunk;
-    } while (await this.#next());
-  }
-
-  async #next(): Promise<boolean> {
-    const next = await this.#chunks.next();
-    this.#chunk = next.done === true ? Buffer.alloc(0) : next.value;
-    return next.done !== true;
   }
 }

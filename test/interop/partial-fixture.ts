@@ -3,10 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cp, readFile } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
+import { CompressionPool } from '../../ostree/encapsulate/compression/compression-pool.ts';
+import { ZstdChunkedEncoder } from '../../ostree/encapsulate/compression/zstd-chunked/encoder.ts';
+import { once } from '../../ostree/encapsulate/once.ts';
 import { pullImage, type PulledImage, type PullOptions, Repository } from '../../ostree/index.ts';
 import { MEDIA_TYPE, openImageSource, parseOstreeImageReference } from '../../registry/index.ts';
 import { Archive } from '../../testbed/tar-archive.ts';
-import { encodeZstdChunked, type ZstdChunkedLayer } from '../../testbed/zstd-chunked.ts';
+import type { ZstdChunkedLayer } from '../../testbed/zstd-chunked.ts';
 import { ensureZstdChunkedWriter } from '../../tools/setup/index.ts';
 import { addBlob, blobPath, PLATFORM, readLayout, writeImage } from './import-fixture.ts';
 
@@ -23,8 +26,14 @@ export const currentWriter: LayerWriter = async (tar) => {
   return { blob: stdout, annotations: JSON.parse(stderr.toString()) as Record<string, string> };
 };
 
-/** Ours, with a copy of the tar headers. */
-export const ownWriter: LayerWriter = (tar) => encodeZstdChunked(tar);
+/** What `treeline encapsulate` writes. */
+export const ownWriter: LayerWriter = async (tar) => {
+  await using pool = new CompressionPool(1);
+  const encoder = new ZstdChunkedEncoder(pool);
+  const pieces: Buffer[] = [];
+  for await (const piece of encoder.encode(once(tar))) pieces.push(piece);
+  return { blob: Buffer.concat(pieces), annotations: encoder.annotations };
+};
 
 /** The image of `layout`, its layers compressed by `write`, as a new layout. */
 export async function withLayersBy(write: LayerWriter, layout: string, target: string): Promise<string> {

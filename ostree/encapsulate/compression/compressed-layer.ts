@@ -6,14 +6,20 @@ import { createHash, randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MEDIA_TYPE } from '../../../registry/index.ts';
 import { ioError } from '../../errors.ts';
 import type { CompressionPool } from './compression-pool.ts';
 import { gzip } from './parallel-gzip.ts';
+import { zstd } from './parallel-zstd.ts';
+import { ZstdChunkedEncoder } from './zstd-chunked/encoder.ts';
 
-export type Compression = 'default' | 'fast';
+/** `default` and `fast` are gzip. */
+export type Compression = 'default' | 'fast' | 'zstd' | 'zstd:chunked';
 
 /** gzip levels of the reference tools; another one would change every digest. */
 const GZIP_LEVELS = { default: 6, fast: 1 } as const;
+/** Says where in the compressed bytes things lie. */
+const FORMAT_ANNOTATION = /^io\.(?:github\.)?containers\.zstd-chunked\./;
 /** As large as a disk may be, and not in memory, unlike `/tmp` on many hosts. file-hierarchy(7). */
 const TEMPORARY_DIRECTORY = '/var/tmp';
 /** Bytes per piece when the file is read back. */
@@ -26,6 +32,10 @@ export interface CompressedLayer extends AsyncDisposable {
   readonly diffId: string;
   /** Compressed bytes. */
   readonly size: number;
+  /** Of layers of the format. */
+  readonly mediaType: string;
+  /** That its descriptor must have. */
+  readonly annotations?: Readonly<Record<string, string>>;
   /** The compressed bytes, as often as wanted. */
   content(): AsyncIterable<Buffer>;
 }
@@ -53,7 +63,8 @@ export async function compressLayer(tar: AsyncIterable<Buffer>, options: LayerCo
         yield piece;
       }
     };
-    for await (const chunk of gzip(counted(), GZIP_LEVELS[compression], pool)) {
+    const encoding = encode(counted(), compression, pool);
+    for await (const chunk of encoding.bytes) {
       compressed.update(chunk);
       size += chunk.length;
       await handle.appendFile(chunk);
@@ -62,12 +73,44 @@ export async function compressLayer(tar: AsyncIterable<Buffer>, options: LayerCo
       digest: `sha256:${compressed.digest('hex')}`,
       diffId: `sha256:${uncompressed.digest('hex')}`,
       size,
+      mediaType: encoding.mediaType,
+      ...encoding.finish(),
       content: () => readFrom(handle),
       [Symbol.asyncDispose]: () => handle.close(),
     };
   } catch (error) {
     await handle.close();
     throw error;
+  }
+}
+
+/** What `annotations` say of a layer's content, whatever it is compressed as. */
+export function withoutFormat(annotations: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(annotations).filter(([key]) => !FORMAT_ANNOTATION.test(key)));
+}
+
+interface Encoding {
+  readonly bytes: AsyncIterable<Buffer>;
+  readonly mediaType: string;
+  readonly finish: () => Pick<CompressedLayer, 'annotations'>;
+}
+
+function encode(tar: AsyncIterable<Buffer>, compression: Compression, pool: CompressionPool): Encoding {
+  switch (compression) {
+    case 'zstd':
+      return { bytes: zstd(tar, pool), mediaType: MEDIA_TYPE.layerZstd, finish: () => ({}) };
+    case 'zstd:chunked': {
+      const encoder = new ZstdChunkedEncoder(pool);
+      const finish = () => ({ annotations: encoder.annotations });
+      return { bytes: encoder.encode(tar), mediaType: MEDIA_TYPE.layerZstd, finish };
+    }
+    case 'default':
+    case 'fast':
+      return {
+        bytes: gzip(tar, GZIP_LEVELS[compression], pool),
+        mediaType: MEDIA_TYPE.layerGzip,
+        finish: () => ({}),
+      };
   }
 }
 

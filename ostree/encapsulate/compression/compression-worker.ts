@@ -1,23 +1,52 @@
 /** A thread that compresses pieces. */
+import { createHash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
-import type { PieceJob, PieceReply } from './piece-job.ts';
-import { pinnedDeflate } from './pinned-deflate.ts';
+import type { DeflateJob, Frame, PieceJob, PieceReply, PieceResult, ZstdJob } from './piece-job.ts';
+import { type DeflatePiece, pinnedDeflate } from './pinned-deflate.ts';
+import { requirePinnedZstd, zstdFrame } from './pinned-zstd.ts';
 
-const deflate = await pinnedDeflate();
+let deflate: DeflatePiece | undefined;
+let isZstdPinned = false;
 
-parentPort?.on('message', ({ id, job }: { readonly id: number; readonly job: PieceJob }) => {
-  const reply = (message: PieceReply, transfer: ArrayBuffer[]): void => parentPort?.postMessage(message, transfer);
-  try {
-    const { bytes, dictionary, level } = job;
-    const output = deflate(asBuffer(bytes), level, dictionary && asBuffer(dictionary));
-    // Memory of its own, and no more of it than is needed: it is handed over.
-    const compressed = new Uint8Array(output);
-    reply({ id, result: { compressed, bytes } }, [compressed.buffer, bytes.buffer]);
-  } catch (error) {
-    reply({ id, failure: error instanceof Error ? error.message : String(error) }, []);
+async function perform(job: PieceJob): Promise<PieceResult> {
+  return job.format === 'deflate' ? deflateJob(job, (deflate ??= await pinnedDeflate())) : zstdJob(job);
+}
+
+function deflateJob({ bytes, dictionary, level }: DeflateJob, deflate: DeflatePiece): PieceResult {
+  const output = deflate(asBuffer(bytes), level, dictionary && asBuffer(dictionary));
+  // Memory of its own, and no more of it than is needed: it is handed over.
+  return { compressed: new Uint8Array(output), bytes };
+}
+
+function zstdJob({ bytes, level, parts }: ZstdJob): PieceResult {
+  if (!isZstdPinned) requirePinnedZstd();
+  isZstdPinned = true;
+  const outputs: Buffer[] = [];
+  const frames: Frame[] = [];
+  let at = 0;
+  for (const length of parts) {
+    const part = bytes.subarray(at, at + length);
+    at += length;
+    const output = zstdFrame(part, level);
+    outputs.push(output);
+    frames.push({ length: output.length, contentDigest: createHash('sha256').update(part).digest('hex') });
   }
-});
+  return { compressed: new Uint8Array(Buffer.concat(outputs)), bytes, frames };
+}
 
 function asBuffer(bytes: Uint8Array<ArrayBuffer>): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
+
+/** One after the other: what comes first must not be overtaken while the pinned deflate is found out. */
+let previous = Promise.resolve();
+
+parentPort?.on('message', ({ id, job }: { readonly id: number; readonly job: PieceJob }) => {
+  const reply = (message: PieceReply, transfer: ArrayBuffer[]): void => parentPort?.postMessage(message, transfer);
+  previous = previous
+    .then(() => perform(job))
+    .then(
+      (result) => reply({ id, result }, [result.compressed.buffer, result.bytes.buffer]),
+      (error: unknown) => reply({ id, failure: error instanceof Error ? error.message : String(error) }, []),
+    );
+});

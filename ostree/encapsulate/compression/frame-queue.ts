@@ -1,0 +1,98 @@
+/**
+ * Parts of a stream that become a zstd frame each, compressed on all threads and given out in order. Small ones travel
+ * together. Holds two MiB for each thread of the pool, however long the stream.
+ */
+import type { CompressionPool } from './compression-pool.ts';
+import type { Frame, PieceResult } from './piece-job.ts';
+import { ZSTD_LEVEL } from './pinned-zstd.ts';
+
+/** No part may be longer. */
+export const MAX_PART_BYTES = 1024 * 1024;
+
+/** Where a frame lies in the output. */
+export interface PlacedFrame extends Frame {
+  readonly offset: number;
+}
+
+type OnPlaced = (frame: PlacedFrame) => void;
+
+interface Batch {
+  readonly result: Promise<PieceResult>;
+  readonly placed: readonly (OnPlaced | undefined)[];
+}
+
+export class FrameQueue {
+  readonly #pool: CompressionPool;
+  readonly #inFlight: Batch[] = [];
+  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
+  #memory = new Uint8Array(MAX_PART_BYTES);
+  #filled = 0;
+  #parts: number[] = [];
+  #placed: (OnPlaced | undefined)[] = [];
+  #open = 0;
+  #written = 0;
+
+  constructor(pool: CompressionPool) {
+    this.#pool = pool;
+  }
+
+  /** Bytes that have been given out. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** Begins a part of exactly `length` bytes. Yields output. */
+  async *begin(length: number): AsyncGenerator<Buffer> {
+    if (length > MAX_PART_BYTES) throw new RangeError(`a part of ${length} bytes`);
+    if (this.#filled + length > MAX_PART_BYTES) yield* this.#dispatch();
+    this.#open = this.#filled;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#memory.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+  }
+
+  /** Ends it. `placed` is called when its frame has been given out. */
+  end(placed?: OnPlaced): void {
+    this.#parts.push(this.#filled - this.#open);
+    this.#placed.push(placed);
+  }
+
+  /** Yields all that is left. */
+  async *finish(): AsyncGenerator<Buffer> {
+    yield* this.#dispatch();
+    for (const batch of this.#inFlight.splice(0)) yield await this.#finished(batch);
+  }
+
+  /** After an error, before the pool may go. */
+  async abandon(): Promise<void> {
+    await Promise.allSettled(this.#inFlight.map(({ result }) => result));
+  }
+
+  async *#dispatch(): AsyncGenerator<Buffer> {
+    if (this.#parts.length === 0) return;
+    // One for each thread, and one that is ready for the thread that is ready first.
+    const oldest = this.#inFlight.length > this.#pool.size ? this.#inFlight.shift() : undefined;
+    if (oldest !== undefined) yield await this.#finished(oldest);
+    const bytes = this.#memory.subarray(0, this.#filled);
+    const result = this.#pool.run({ format: 'zstd', level: ZSTD_LEVEL, bytes, parts: this.#parts });
+    // Its error is thrown where it is awaited; until then it must not count as unhandled.
+    result.catch(() => undefined);
+    this.#inFlight.push({ result, placed: this.#placed });
+    this.#memory = this.#spare.pop() ?? new Uint8Array(MAX_PART_BYTES);
+    this.#filled = 0;
+    this.#parts = [];
+    this.#placed = [];
+  }
+
+  async #finished({ result, placed }: Batch): Promise<Buffer> {
+    const { compressed, bytes, frames = [] } = await result;
+    this.#spare.push(new Uint8Array(bytes.buffer));
+    for (const [at, frame] of frames.entries()) {
+      placed[at]?.({ ...frame, offset: this.#written });
+      this.#written += frame.length;
+    }
+    return Buffer.from(compressed.buffer, compressed.byteOffset, compressed.byteLength);
+  }
+}
