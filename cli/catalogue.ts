@@ -142,6 +142,21 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/explain.ts')).explain,
   },
   {
+    name: 'approve',
+    summary: 'Let a rollout go on past the step that waits for approval.',
+    load: async () => (await import('./commands/approve.ts')).approve,
+  },
+  {
+    name: 'pause',
+    summary: 'Keep a rollout from taking further nodes.',
+    load: async () => (await import('./commands/pause.ts')).pause,
+  },
+  {
+    name: 'resume',
+    summary: 'Take back a pause of a rollout.',
+    load: async () => (await import('./commands/pause.ts')).resume,
+  },
+  {
     name: 'operator',
     summary: 'Run the operator: OSImages become rebase orders.',
     load: async () => (await import('./commands/operator.ts')).operator,

@@ -22,6 +22,7 @@ export type CliErrorCode =
   | 'BuilderMissing'
   | 'BuildFailed'
   | 'NotFound'
+  | 'NothingWaits'
   | 'Interrupted';
 
 export class CliError extends Error {

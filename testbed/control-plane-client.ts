@@ -27,6 +27,8 @@ export interface KubectlOptions {
   readonly input?: string;
   /** Path of a kubeconfig; absent: the administrator's. */
   readonly kubeconfig?: string;
+  /** A folder where kubectl looks for plugins, too. */
+  readonly plugins?: string;
   readonly signal?: AbortSignal;
 }
 

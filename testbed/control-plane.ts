@@ -122,6 +122,7 @@ export class ControlPlane implements AsyncDisposable {
       // Discovery is cached in here, not in the home of whoever runs the tests.
       KUBECACHEDIR: join(this.folder, 'kubectl-cache'),
       HOME: this.folder,
+      ...(options.plugins !== undefined && { PATH: `${options.plugins}:${process.env['PATH']}` }),
     };
     return runKubectl(this.#binary('kubectl'), args, environment, options);
   }

@@ -5,6 +5,7 @@ import { kubeconfigPath, readCluster } from '../cluster.ts';
 import { defineCommand } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { imageText, nodeText } from '../explanation.ts';
+import { KUBECONFIG_FLAG } from '../os-image.ts';
 
 export const explain = defineCommand({
   name: 'explain',
@@ -18,11 +19,7 @@ export const explain = defineCommand({
   more: { synopsis: '[NODE]', max: 1 },
   flags: {
     image: { type: 'string', value: 'NAME', description: 'Explain this OSImage instead of a node.' },
-    kubeconfig: {
-      type: 'string',
-      value: 'FILE',
-      description: "Where the API is. Default: $KUBECONFIG, then ~/.kube/config, then the pod's service account.",
-    },
+    kubeconfig: KUBECONFIG_FLAG,
   },
   examples: ['treeline explain node-1', 'treeline explain --image workers', 'treeline explain node-1 -o json'],
   run: async ({ flags, more, output, signal, environment }) => {

@@ -44,7 +44,7 @@ export function stepObstacle(
       const stale =
         approvedStep?.name === step.name ? ` What spec.rollout.approvedStep says now is about another image.` : '';
       const patch = JSON.stringify({ spec: { rollout: { approvedStep: { name: step.name, digest: status.digest } } } });
-      const message = `${name} has succeeded and waits to be approved for ${image.status?.target?.version ?? status.digest}: kubectl patch osimage ${image.metadata.name} --type merge -p '${patch}'.${stale}`;
+      const message = `${name} has succeeded and waits to be approved for ${image.status?.target?.version ?? status.digest}: treeline approve ${image.metadata.name} ${step.name}, or kubectl patch osimage ${image.metadata.name} --type merge -p '${patch}'.${stale}`;
       return { type: 'StepAwaitingApproval', message, since };
     }
   }
