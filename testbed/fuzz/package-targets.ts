@@ -1,15 +1,22 @@
 /** Package databases and content metadata, from trees that strangers made. */
 import assert from 'node:assert/strict';
+import { TarReader } from '../../ostree/import/tar-reader.ts';
+import { encodeCommit, metadataChecksum } from '../../ostree/objects/commit.ts';
 import { parseApkInstalled } from '../../ostree/packages/apk-database.ts';
+import { CommitLayerFiles } from '../../ostree/packages/commit-layer-files.ts';
 import { parseContentMetadata } from '../../ostree/packages/content-metadata.ts';
+import { packagesOfFiles } from '../../ostree/packages/database-files.ts';
 import { parseChangelogTimes, parseDiversions } from '../../ostree/packages/dpkg-database.ts';
 import { parseDpkgStatus } from '../../ostree/packages/dpkg-status.ts';
 import { PackageBounds } from '../../ostree/packages/installed-package.ts';
 import { parsePacmanPackage } from '../../ostree/packages/pacman-database.ts';
+import { PlainLayerFiles } from '../../ostree/packages/plain-layer-files.ts';
 import { parseRpmHeader } from '../../ostree/packages/rpm-header.ts';
 import { readNdbHeaders } from '../../ostree/packages/rpm-ndb.ts';
 import { readSqliteHeaders } from '../../ostree/packages/rpm-sqlite.ts';
+import { TreeDirectory } from '../../ostree/tree/tree-directory.ts';
 import { encodeNdbDatabase, encodeRpmHeader, encodeSqliteDatabase } from '../rpm-database.ts';
+import { Archive } from '../tar-archive.ts';
 import { attempt, type FuzzTarget } from './fuzz.ts';
 import type { Random } from './random.ts';
 
@@ -88,4 +95,64 @@ function parseHeader(header: Buffer): void {
   for (const path of found?.files ?? []) assert.ok(!path.startsWith('/'));
 }
 
-export const PACKAGE_TARGETS = [texts, rpmDatabases];
+const PATHS = [
+  'usr/share/rpm/rpmdb.sqlite',
+  'usr/share/rpm/Packages.db',
+  'var/lib/dpkg/status',
+  'lib/apk/db/installed',
+];
+
+/** The layer of a commit that has these files, as importers get it. */
+function commitLayer(files: Readonly<Record<string, Buffer>>): Buffer {
+  const [metadata, content] = [new Archive(), new Archive()];
+  const store = (archive: Archive, type: string, checksum: string, bytes: Buffer): string => {
+    archive.file(`sysroot/ostree/repo/objects/${checksum.slice(0, 2)}/${checksum.slice(2)}.${type}`, bytes);
+    return checksum;
+  };
+  const dirmeta = '0'.repeat(64);
+  const root = TreeDirectory.empty(dirmeta);
+  for (const [path, bytes] of Object.entries(files)) {
+    const segments = path.split('/');
+    const name = segments.pop() ?? '';
+    const parent = segments.reduce((directory, segment) => directory.ensureDirectory(segment, dirmeta), root);
+    parent.setFile(name, store(content, 'file', metadataChecksum(bytes), bytes));
+  }
+  const directories = new Map<string, Buffer>();
+  const reference = root.write({
+    writeMetadata: (_type, bytes) => {
+      const checksum = metadataChecksum(bytes);
+      directories.set(checksum, bytes);
+      return checksum;
+    },
+  });
+  const commit = encodeCommit({ metadata: [], subject: '', body: '', timestamp: 0, ...reference });
+  store(metadata, 'commit', metadataChecksum(commit), commit);
+  for (const [checksum, bytes] of directories) store(metadata, 'dirtree', checksum, bytes);
+  return Buffer.concat([metadata.finish().subarray(0, -1024), content.finish()]);
+}
+
+const LAYER = commitLayer({ 'usr/share/rpm/rpmdb.sqlite': SQLITE, 'lib/apk/db/installed': Buffer.from('P:a\nV:1\n') });
+
+const layers: FuzzTarget = {
+  name: 'layers-with-packages',
+  round: (random) => {
+    const isCommit = random.chance(2);
+    const consumer = isCommit ? new CommitLayerFiles() : new PlainLayerFiles();
+    const plain = new Archive();
+    for (let count = random.below(4); count > 0; count--) {
+      const path = random.pick(PATHS);
+      const whiteout = path.replace(/[^/]+$/, (name) => random.pick(['.wh..wh..opq', `.wh.${name}`]));
+      plain.file(random.chance(3) ? whiteout : path, random.pick([SQLITE, NDB, Buffer.from('P:a\nV:1\n')]));
+    }
+    const bytes = isCommit ? LAYER : plain.finish();
+    attempt(['TarError', 'ImportError', 'OstreeError', 'PackageError'], () => {
+      const reader = new TarReader(consumer);
+      reader.write(random.chance(3) ? bytes : random.damaged(bytes));
+      reader.end();
+      if (consumer instanceof CommitLayerFiles) assert.equal(typeof consumer.isComplete, 'boolean');
+      for (const { id } of packagesOfFiles(consumer.files)) assert.ok(id.length > 0);
+    });
+  },
+};
+
+export const PACKAGE_TARGETS = [texts, rpmDatabases, layers];
