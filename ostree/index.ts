@@ -32,7 +32,7 @@ export {
 } from './packages/content-metadata.ts';
 export { writeCachedUpdate } from './store/cached-update.ts';
 export { copyImage } from './store/copy-image.ts';
-export { fetchPackages } from './packages/image-packages.ts';
+export { fetchPackages, type FetchProgress } from './packages/image-packages.ts';
 export type { InstalledPackage } from './packages/installed-package.ts';
 export { comparePackages, type PackageChanges } from './packages/package-changes.ts';
 export { readPackages } from './packages/package-databases.ts';

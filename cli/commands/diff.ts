@@ -1,12 +1,11 @@
 /** `treeline diff`: what changes from one operating system to another. */
 import { ociArchitecture } from '../../node-agent/index.ts';
-import { compareContent, Repository } from '../../ostree/index.ts';
+import { compareContent, type FetchProgress, Repository } from '../../ostree/index.ts';
 import { defineCommand } from '../command.ts';
 import { difference } from '../diff/difference.ts';
 import { differencePage } from '../diff/page.ts';
 import { openSide } from '../diff/side.ts';
 import { differenceText } from '../diff/text.ts';
-import { formatBytes } from '../format.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { writeWholeFile } from '../written-file.ts';
 
@@ -44,12 +43,13 @@ export const diff = defineCommand({
   run: async ({ flags, args, output, signal, environment }) => {
     const registry = await registryOptions(flags, environment, output);
     const repository = flags.repo === undefined ? undefined : Repository.open(flags.repo);
+    using display = output.progress();
     const options = {
       repository,
       registry,
       platform: { os: 'linux', architecture: flags.architecture ?? ociArchitecture() },
       fetchPackages: flags['fetch-packages'],
-      onLayer: (bytes: number) => output.remark(`Fetching a layer of ${formatBytes(bytes)} for its package database.`),
+      onProgress: (progress: FetchProgress) => display.update({ stage: 'Fetching', ...progress }),
       signal,
     };
     const from = await openSide(args.A, options);
@@ -59,6 +59,7 @@ export const diff = defineCommand({
         ? await compareContent(repository, from.commit, to.commit)
         : undefined;
     const found = difference(from, to, content);
+    display[Symbol.dispose]();
     if (flags.html !== undefined) await writeWholeFile(flags.html, differencePage(found));
     output.result(found, differenceText(found));
     return 0;

@@ -3,6 +3,7 @@ import {
   type DescribedLayer,
   describeLayers,
   fetchPackages,
+  type FetchProgress,
   ImportError,
   type InstalledPackage,
   OstreeError,
@@ -43,7 +44,7 @@ export interface SideOptions {
   readonly platform: Platform;
   /** Fetch the layers that hold package databases. */
   readonly fetchPackages: boolean;
-  readonly onLayer: (bytes: number) => void;
+  readonly onProgress: (progress: FetchProgress) => void;
   readonly signal: AbortSignal;
 }
 
@@ -114,7 +115,7 @@ async function remoteSide(name: string, options: SideOptions): Promise<Side> {
     repository !== undefined && commit !== undefined
       ? readPackages(repository, commit)
       : options.fetchPackages
-        ? await fetchPackages({ source, resolved, name, onLayer: options.onLayer, signal })
+        ? await fetchPackages({ source, resolved, name, onProgress: options.onProgress, signal })
         : undefined;
   return {
     name,

@@ -17,13 +17,21 @@ const LIKELY_COMPONENTS: ReadonlySet<string> = new Set([UNPACKAGED, 'rpmostree-u
 /** A database of one file: where there is one in an upper layer, lower layers have nothing to add. */
 const WHOLE_DATABASE = /\/(?:status|installed|rpmdb\.sqlite|Packages\.db)$/;
 
+export interface FetchProgress {
+  readonly layersDone: number;
+  readonly layersTotal: number;
+  /** Compressed. */
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+}
+
 export interface FetchPackagesOptions {
   readonly source: ImageSource;
   readonly resolved: ResolvedImage;
   /** Of the image, for messages. */
   readonly name: string;
-  /** Before each layer that is fetched: its compressed bytes. */
-  readonly onLayer?: (bytes: number) => void;
+  /** What has been fetched of the layers that are known to be needed, as it arrives. */
+  readonly onProgress?: (progress: FetchProgress) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -36,20 +44,30 @@ export interface FetchPackagesOptions {
  * @throws {RegistryError} if a layer cannot be fetched
  */
 export async function fetchPackages(options: FetchPackagesOptions): Promise<readonly InstalledPackage[]> {
-  const { name, resolved } = options;
+  const { name, resolved, onProgress } = options;
   const layout = parseLayout(name, resolved.manifest, resolved.config);
+  const progress = { layersDone: 0, layersTotal: 0, bytesDone: 0, bytesTotal: 0 };
+  const feed = async (layer: ImageLayer, consumer: TarConsumer): Promise<void> => {
+    progress.layersTotal++;
+    progress.bytesTotal += layer.descriptor.size;
+    await feedLayer(options, layer, consumer, (bytes) => {
+      progress.bytesDone += bytes;
+      onProgress?.({ ...progress });
+    });
+    progress.layersDone++;
+  };
   const upper = new PlainLayerFiles();
   for (const layer of layout.derived.toReversed()) {
-    await feed(options, layer, upper);
+    await feed(layer, upper);
     upper.layerEnd();
     if ([...upper.files.keys()].some((path) => WHOLE_DATABASE.test(path))) return packagesOfFiles(upper.files);
   }
   if (layout.base === undefined) return packagesOfFiles(upper.files);
   const lower = new CommitLayerFiles();
-  await feed(options, layout.base, lower);
+  await feed(layout.base, lower);
   for (const layer of likelyFirst(layout.chunks)) {
     if (lower.isComplete) break;
-    await feed(options, layer, lower);
+    await feed(layer, lower);
   }
   const visible = [...lower.files].filter(([path]) => upper.isVisible(path));
   return packagesOfFiles(new Map([...visible, ...upper.files]));
@@ -63,17 +81,20 @@ function likelyFirst(layers: readonly ImageLayer[]): readonly ImageLayer[] {
   return layers.toSorted((a, b) => Number(isLikely(b)) - Number(isLikely(a)) || a.descriptor.size - b.descriptor.size);
 }
 
-async function feed(options: FetchPackagesOptions, { descriptor }: ImageLayer, consumer: TarConsumer): Promise<void> {
-  const { source, resolved, onLayer, signal } = options;
+async function feedLayer(
+  { source, resolved, signal }: FetchPackagesOptions,
+  { descriptor }: ImageLayer,
+  consumer: TarConsumer,
+  onBytes: (count: number) => void,
+): Promise<void> {
   const stored = resolved.storedBlobs?.get(descriptor.digest) ?? descriptor;
-  onLayer?.(stored.size);
   const reader = new TarReader(consumer);
   // To its end: only then is it known to be the layer that the manifest names.
   const tar = readLayerTar({
     digest: descriptor.digest,
     compression: compressionOf(stored.mediaType),
     maxTarBytes: maxTarBytes(stored.size),
-    bytes: source.openBlob(stored, signal === undefined ? {} : { signal }),
+    bytes: source.openBlob(stored, { onBytes, ...(signal !== undefined && { signal }) }),
   });
   for await (const chunk of tar) reader.write(chunk);
   reader.end();
