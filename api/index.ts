@@ -8,6 +8,7 @@ export { CHECK_TIMEOUT_SECONDS } from './health-check.ts';
 export type { HealthCheck } from './health-check.ts';
 export { GATE_TIMEOUT_SECONDS } from './health-policy.ts';
 export type { Gate } from './health-policy.ts';
+export { type ImageSigner, type ImageVerification, isVerified, type OrderedPolicy } from './image-verification.ts';
 export * from './label-selector.ts';
 export * from './node-os.ts';
 export * from './object-meta.ts';

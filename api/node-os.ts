@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { conditionsSchema } from './condition.ts';
+import { orderedPolicySchema, signerSchema } from './image-verification.ts';
 import type { ObjectMeta } from './object-meta.ts';
 
 const time = (description: string) => z.iso.datetime({ offset: true }).describe(description);
@@ -54,6 +55,17 @@ export const orderSchema = z
       .optional()
       .describe(
         '`Allow`: the image may be older than what the node has booted. Absent or `Forbid`: the agent then refuses.',
+      ),
+    index: digest
+      .optional()
+      .describe('With goal `Stage`: digest of the index that lists the image; a signature of it counts for the image.'),
+    verification: z
+      .array(orderedPolicySchema)
+      .max(2)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['source'] })
+      .describe(
+        "With goal `Stage`: who must have signed the image; every policy must be satisfied, and the host's own. The agent verifies before it imports.",
       ),
     limits: z
       .strictObject({
@@ -151,6 +163,14 @@ export const lastOrderSchema = z.strictObject({
       'With `Failed`: where the fault lies. `Image`: in what was to be staged, so that every node would fail. `Registry`: in the registry, the way to it, or the credentials. `Node`: in this node.',
     ),
   message: z.string().max(4096).describe('Why, as a sentence that says what to do.'),
+  signers: z
+    .array(signerSchema)
+    .max(32)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .describe(
+      'Whose signatures this agent has verified before it staged the image; absent where none is asked for, and when the agent was started anew meanwhile.',
+    ),
   completionTime: time('When the agent was done with it.'),
 });
 

@@ -1,6 +1,7 @@
 /** `status` of an OSImage: what the operator says about the rollout. */
 import * as z from 'zod';
 import { conditionsSchema } from './condition.ts';
+import { signerSchema } from './image-verification.ts';
 import { stepStatusSchema } from './rollout-steps.ts';
 
 const releaseSchema = z.strictObject({
@@ -9,6 +10,12 @@ const releaseSchema = z.strictObject({
   version: z.string().max(256).optional().describe('Version label of the image, if it has one.'),
   created: z.string().max(64).optional().describe('When the image says it was created.'),
   resolvedTime: z.string().max(64).optional().describe('When the operator resolved it.'),
+  signers: z
+    .array(signerSchema)
+    .max(16)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .describe('Whose signatures the operator has verified; absent where none is asked for.'),
 });
 
 export const blockerSchema = z.strictObject({

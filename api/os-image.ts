@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { drainPolicySchema } from './drain-policy.ts';
 import { healthPolicySchema } from './health-policy.ts';
+import { verificationSchema } from './image-verification.ts';
 import { labelSelectorSchema } from './label-selector.ts';
 import { newNodesSchema } from './new-nodes.ts';
 import type { ObjectMeta } from './object-meta.ts';
@@ -21,7 +22,7 @@ export const imageSpecSchema = z.strictObject({
         {
           rule: "self.matches('^(ostree-unverified-registry:|ostree-unverified-image:(registry:|docker://))?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$')",
           message:
-            'must be host/name[:tag][@sha256:…] with the host written out, alone or behind ostree-unverified-registry: or ostree-unverified-image:docker:// (signed forms are refused: this version does not verify signatures)',
+            'must be host/name[:tag][@sha256:…] with the host written out, alone or behind ostree-unverified-registry: or ostree-unverified-image:docker:// (signed forms are refused: name who signs in spec.image.verification)',
         },
       ],
     })
@@ -54,6 +55,7 @@ export const imageSpecSchema = z.strictObject({
     .describe(
       'What happens with an image that is older, by when it was created or else by its version, than what the fleet runs (`status.current`) or what a node has booted. `Forbid` (default): nobody is moved to it, and each agent refuses it by itself. `Allow`: it is rolled out like any other.',
     ),
+  verification: verificationSchema.optional(),
   pullSecretRef: z
     .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
     .optional()

@@ -27,6 +27,8 @@ export interface AgentOptions {
   readonly plainHttpHosts?: readonly string[];
   /** PEM file with certificate authorities of registries, beside the system's. */
   readonly certificateAuthorityFile?: string;
+  /** The host's signature policy; by default `/etc/treeline/signature-policy.yaml` of the host. */
+  readonly signaturePolicyFile?: string;
   /** Of each pull. */
   readonly limits?: PullLimits;
   /** Of the whole process, and of the host's tools that it runs. */
@@ -61,6 +63,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       registry: await registryOptions(options),
       environment: process.env,
       ...(options.limits !== undefined && { limits: options.limits }),
+      ...(options.signaturePolicyFile !== undefined && { signaturePolicyFile: options.signaturePolicyFile }),
       readPullSecret: (name, cut) => readPullSecret(client, namespace, name, cut),
       prepare,
       retainVar: () => tool.retainsVar(),

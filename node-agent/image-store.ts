@@ -62,6 +62,8 @@ export interface ImagePullerOptions {
   readonly sysroot: string;
   readonly registry: RegistryOptions;
   readonly limits?: PullLimits;
+  /** The host's signature policy; by default `/etc/treeline/signature-policy.yaml` of the host. */
+  readonly signaturePolicyFile?: string;
   /** For proxies and the tools of other transports. */
   readonly environment: NodeJS.ProcessEnv;
   /** Credentials from the Secret that an order names. */
@@ -86,12 +88,16 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
     const machine = { root: options.sysroot, environment: options.environment, uid: 0 };
     const configuration = await readHostConfiguration(machine);
     for (const warning of configuration.registries?.warnings ?? []) options.onWarning(warning);
-    await using source = openImageSource(reference.image, {
+    const registry: RegistryOptions = {
       ...configuration,
       ...options.registry,
       onWarning: options.onWarning,
       ...(credentials === undefined ? {} : { credentials }),
-    });
+    };
+    // Loaded here, since commands that only read the store need nothing of it.
+    const { verifyOrder } = await import('./image-verification.ts');
+    const signers = await verifyOrder(order, options, registry, signal);
+    await using source = openImageSource(reference.image, registry);
     const pulled = await pullImage({
       repository,
       source,
@@ -109,6 +115,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
     return {
       checksum: pulled.mergeCommit,
       digest: pulled.manifestDigest,
+      ...(signers === undefined ? {} : { signers }),
       release: () => setGuardRef(repository, GUARD, undefined),
     };
   };

@@ -6,6 +6,7 @@
 import type { Logger } from 'pino';
 import {
   type HostStatus,
+  type ImageSigner,
   type LastOrder,
   type NodeOS,
   type Order,
@@ -32,6 +33,8 @@ export interface PulledImage {
   /** Merge commit to deploy. */
   readonly checksum: string;
   readonly digest: string;
+  /** Whose signatures were verified; absent where none is asked for. */
+  readonly signers?: readonly ImageSigner[];
   /** Takes away what keeps the commit from being pruned before it is staged. */
   readonly release: () => Promise<void>;
 }
@@ -69,6 +72,8 @@ export class OrderLoop {
   readonly #bell = new Bell();
   #object: NodeOS | undefined;
   #settled: { readonly uid: string; readonly lastOrder: LastOrder } | undefined;
+  /** Whose signatures were verified for this order. */
+  #verified: { readonly id: string; readonly signers: readonly ImageSigner[] } | undefined;
   /** Ends the staging of an order that is no longer the order. */
   #staging: { readonly id: string; readonly abort: AbortController } | undefined;
 
@@ -203,6 +208,10 @@ export class OrderLoop {
           `${order.image} turned out to be ${pulled.digest}; nothing was staged.`,
         );
       }
+      if (pulled.signers !== undefined) {
+        this.#verified = { id: order.id, signers: pulled.signers };
+        log.info({ order: order.id, signers: pulled.signers }, 'signatures verified');
+      }
       onProgress({ ...latest, stage: 'Deploying' });
       await host.stage({ checksum: pulled.checksum, origin: order.image }, either);
       await pulled.release();
@@ -264,7 +273,13 @@ export class OrderLoop {
   }
 
   #ending(order: Order, outcome: Outcome): LastOrder {
-    return { id: order.id, ...outcome, completionTime: toTimestamp(this.#options.now()) };
+    const verified = this.#verified?.id === order.id && outcome.result === 'Succeeded' ? this.#verified : undefined;
+    return {
+      id: order.id,
+      ...outcome,
+      ...(verified && { signers: [...verified.signers] }),
+      completionTime: toTimestamp(this.#options.now()),
+    };
   }
 
   /** Writes until the API has it, the NodeOS is gone, or a newer order makes it idle. */

@@ -18,6 +18,7 @@ import type {
   CheckSnapshot,
   DrainSnapshot,
   DryRunSnapshot,
+  ImageSnapshot,
   LeaseSnapshot,
   NodeSnapshot,
   Resolution,
@@ -67,6 +68,7 @@ export function takeSnapshot(
   images: {
     readonly resolution: (image: OSImage) => Resolution;
     readonly target: (image: OSImage) => ResolvedImage | undefined;
+    readonly unverifiedTarget?: (image: OSImage) => ImageSnapshot['unverifiedTarget'];
   },
   drainer: { readonly report: (node: string, slot: string) => DrainSnapshot | undefined },
   rehearsals: { readonly report: (node: string, candidate: string) => DryRunSnapshot | undefined },
@@ -87,7 +89,13 @@ export function takeSnapshot(
   return {
     images: byName(fleet.images.values()).map((object) => {
       const target = images.target(object);
-      return { object, resolution: images.resolution(object), ...(target === undefined ? {} : { target }) };
+      const unverifiedTarget = images.unverifiedTarget?.(object);
+      return {
+        object,
+        resolution: images.resolution(object),
+        ...(target && { target }),
+        ...(unverifiedTarget && { unverifiedTarget }),
+      };
     }),
     nodes: byName(fleet.nodes.values()).map((node) => seen(node, apiServers.get(node.metadata.name))),
     nodeOSes,

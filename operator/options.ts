@@ -12,6 +12,8 @@ export interface OperatorOptions {
   readonly plainHttpHosts?: readonly string[];
   /** PEM file of a certificate authority for registries, beside the system's. */
   readonly certificateAuthorityFile?: string;
+  /** YAML file with the policy that the signatures of every image must satisfy; absent: only OSImages ask for any. */
+  readonly signaturePolicyFile?: string;
   /** Where `/healthz`, `/readyz` and `/metrics` are served; absent: nowhere. Port 0 lets the system choose. */
   readonly health?: { readonly address: string; readonly port: number };
   /** Default true. False only where nobody else can run: two that act at once break every promise about budgets. */

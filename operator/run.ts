@@ -1,6 +1,7 @@
 /** Puts the operator together and runs it. Everything it must remember is in the API; it may be killed at any moment. */
 import { readFile } from 'node:fs/promises';
 import { readHostConfiguration, resolveTag } from '../registry/index.ts';
+import { readPolicyFile, SignatureError, type SignaturePolicyFile, verifyImage } from '../registry/signatures/index.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { Drainer } from './drain/drainer.ts';
 import { Rehearsals } from './drain/rehearsals.ts';
@@ -52,7 +53,9 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
       plainHttpHosts: options.plainHttpHosts ?? [],
       ...(certificateAuthority === undefined ? {} : { certificateAuthority }),
     };
-    await runOver(connection, systemClock, { resolveTag, registry }, options, signal);
+    const floor = await signatureFloor(options.signaturePolicyFile);
+    const lookups = { resolveTag, verifyImage, registry, ...(floor && { floor }) };
+    await runOver(connection, systemClock, lookups, options, signal);
   } finally {
     await connection.close();
   }
@@ -61,7 +64,7 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
 async function runOver(
   connection: Connection,
   clock: Clock,
-  lookups: Pick<ImageLookupOptions, 'resolveTag' | 'registry'>,
+  lookups: Omit<ImageLookupOptions, 'namespace' | 'readSecret'>,
   options: OperatorOptions,
   signal: AbortSignal,
 ): Promise<void> {
@@ -137,6 +140,7 @@ async function runOver(
   const lookup: ImageLookupOptions = { ...lookups, namespace, readSecret: (name) => api.getSecret(name) };
   const resolver = new ImageResolver({
     lookUp: (request, signal) => lookUpImage(lookup, request, signal),
+    verifiesAll: lookup.floor !== undefined,
     onChange: wake,
     clock,
     logger,
@@ -236,6 +240,25 @@ async function runOver(
 
 /** The Role of the pull Secrets is tried again after this: agents that wait for a Secret wait as long. */
 const ROLE_RETRY_MS = 5000;
+
+/** Reads the cluster's policy, once now so that a mistake in it is seen at the start, and then for every look-up. */
+async function signatureFloor(path: string | undefined): Promise<(() => Promise<SignaturePolicyFile>) | undefined> {
+  if (path === undefined) return undefined;
+  const read = async () => {
+    const policy = await readPolicyFile(path);
+    if (policy !== undefined) return policy;
+    throw new SignatureError(
+      'InvalidSignaturePolicy',
+      `The signature policy ${path} (--signature-policy) is not there; until it is no image passes.`,
+    );
+  };
+  try {
+    await read();
+  } catch (error) {
+    throw new OperatorError('InvalidOptions', messageOf(error), error);
+  }
+  return read;
+}
 
 async function readCertificateAuthority(path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;

@@ -1,6 +1,10 @@
 /** Signatures made in code, in the formats that are attached to images, for tests that stand on nothing but Node. */
 import { createPrivateKey, sign } from 'node:crypto';
-import { type AttachedSignature, BUNDLE_MEDIA_TYPE } from '../registry/signatures/attached-signature.ts';
+import {
+  BUNDLE_MEDIA_TYPE,
+  type BundleSignature,
+  type SimpleSignature,
+} from '../registry/signatures/attached-signature.ts';
 import { formatSimpleSigning } from '../registry/signatures/simple-signing.ts';
 
 const DIGEST_OF_CURVE: Readonly<Record<string, string>> = { prime256v1: 'sha256', secp384r1: 'sha384' };
@@ -10,7 +14,7 @@ const IN_TOTO = 'application/vnd.in-toto+json';
 export function simpleSignature(
   pem: string,
   payload: { dockerReference: string; digest: string } | Buffer,
-): AttachedSignature {
+): SimpleSignature {
   const bytes = Buffer.isBuffer(payload) ? payload : formatSimpleSigning(payload);
   const key = createPrivateKey(pem);
   const digest = key.asymmetricKeyType === 'ed25519' ? null : 'sha256';
@@ -18,7 +22,7 @@ export function simpleSignature(
 }
 
 /** A bundle with a statement about a digest. */
-export function bundleSignature(pem: string, statement: object, payloadType = IN_TOTO): AttachedSignature {
+export function bundleSignature(pem: string, statement: object, payloadType = IN_TOTO): BundleSignature {
   const payload = Buffer.from(JSON.stringify(statement));
   const key = createPrivateKey(pem);
   const hash =

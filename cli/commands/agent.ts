@@ -48,6 +48,12 @@ export const agent = defineCommand({
       value: 'DIR',
       description: 'Sandbox only: what plays /run; removing it is a power cut. Default: run/treeline in the sysroot.',
     },
+    'signature-policy': {
+      type: 'string',
+      value: 'FILE',
+      description:
+        "The host's own signature policy, which every image must satisfy whatever is ordered (docs/tasks/verify-images.md). Default: /etc/treeline/signature-policy.yaml below the host's root, if it is there.",
+    },
     'certificate-authority': REGISTRY_FLAGS['certificate-authority'],
     'plain-http': REGISTRY_FLAGS['plain-http'],
     ...LIMIT_FLAGS,
@@ -76,6 +82,7 @@ export const agent = defineCommand({
         ...(flags['certificate-authority'] === undefined
           ? {}
           : { certificateAuthorityFile: flags['certificate-authority'] }),
+        ...(flags['signature-policy'] === undefined ? {} : { signaturePolicyFile: flags['signature-policy'] }),
         limits: limits.pull,
         ...(limits.ioPriority === undefined ? {} : { ioPriority: limits.ioPriority }),
         agentVersion: VERSION,

@@ -57,6 +57,12 @@ export const operator = defineCommand({
       type: 'boolean',
       description: 'Act without a Lease. Only where no second operator can run.',
     },
+    'signature-policy': {
+      type: 'string',
+      value: 'FILE',
+      description:
+        'YAML file with the policy that the signatures of every image must satisfy, whatever OSImages say (docs/tasks/verify-images.md). It is read anew for every look-up.',
+    },
     'certificate-authority': REGISTRY_FLAGS['certificate-authority'],
     'plain-http': REGISTRY_FLAGS['plain-http'],
     ...LOG_FLAGS,
@@ -76,6 +82,7 @@ export const operator = defineCommand({
         ...(flags['certificate-authority'] === undefined
           ? {}
           : { certificateAuthorityFile: flags['certificate-authority'] }),
+        ...(flags['signature-policy'] === undefined ? {} : { signaturePolicyFile: flags['signature-policy'] }),
         ...(health === undefined ? {} : { health }),
         ...(flags['maintenance-leases'] === undefined ? {} : { maintenanceLeases: flags['maintenance-leases'] }),
         ...(fleetLock === undefined ? {} : { fleetLock }),

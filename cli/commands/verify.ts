@@ -2,6 +2,7 @@
 import { formatRegistryName, resolveTag } from '../../registry/index.ts';
 import { parseSignaturePolicy, verifyImage } from '../../registry/signatures/index.ts';
 import { defineCommand } from '../command.ts';
+import { CliError } from '../errors.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { onRegistry, plainName, readText } from './sign.ts';
 
@@ -36,9 +37,10 @@ export const verify = defineCommand({
     const authorities = await Promise.all(
       flags.key.map(async (path) => ({ name: path, publicKeys: [await readText(path)], signedRepository })),
     );
+    if (authorities.length === 0) throw new CliError('Usage', 'By whose key? Give --key at least once.');
     const policy = parseSignaturePolicy({ authorities, match: flags.all ? 'All' : 'Any' }, 'the flags --key');
     const { digest } = await resolveTag({ transport: 'registry', name: formatRegistryName(image) }, registry, signal);
-    const found = await verifyImage({ repository: image, digest, policy, registry, signal });
+    const found = await verifyImage({ repository: image, digest, policies: [policy], registry, signal });
     output.result(
       { image: args.IMAGE, digest, ...found },
       [

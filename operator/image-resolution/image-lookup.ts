@@ -2,7 +2,7 @@
  * Asks the registry what a reference means: one digest, the manifest of each architecture, and whether a host can boot
  * it at all. Ordinary application images are refused here, before any node is troubled with them.
  */
-import { DEFAULT_NAMESPACE } from '../../api/index.ts';
+import { DEFAULT_NAMESPACE, type ImageSigner, type ImageVerification, type OrderedPolicy } from '../../api/index.ts';
 import { OperatorError, isKubeError, messageOf } from '../errors.ts';
 import type { Secret } from '../kube/objects.ts';
 import {
@@ -16,6 +16,8 @@ import {
   type RegistryOptions,
   type resolveTag,
 } from '../../registry/index.ts';
+import { orderedPolicies, verifyPlatforms } from './image-verification.ts';
+import type { SignaturePolicyFile, verifyImage } from '../../registry/signatures/index.ts';
 
 /** Bounds of `status.target` in the CRD. */
 const VERSION_CHARACTERS = 256;
@@ -29,10 +31,17 @@ export interface LookupResult {
   readonly platforms: Readonly<Record<string, string>>;
   readonly version?: string;
   readonly created?: string;
+  /** Whose signatures are good; absent where none is asked for. */
+  readonly signers?: readonly ImageSigner[];
+  /** What agents are to verify. */
+  readonly verification?: readonly OrderedPolicy[];
 }
 
 export interface ImageLookupOptions {
   readonly resolveTag: typeof resolveTag;
+  readonly verifyImage: typeof verifyImage;
+  /** What every image of this cluster must satisfy, read anew each time; absent where the operator was given nothing. */
+  readonly floor?: () => Promise<SignaturePolicyFile>;
   /** Reads a Secret of the operator's own namespace; throws `KubeError`. */
   readonly readSecret: (name: string) => Promise<Secret>;
   /** For sentences about Secrets. */
@@ -48,6 +57,8 @@ export interface LookupRequest {
   /** Replaces tag and digest of the reference. */
   readonly digest?: string;
   readonly pullSecret?: string;
+  /** What `spec.image.verification` asks for; absent where it asks for nothing. */
+  readonly verification?: ImageVerification;
 }
 
 /** True when the reference says a digest, so that it can never mean anything else. */
@@ -55,7 +66,7 @@ export function isPinned(reference: string): boolean {
   return /@sha256:[0-9a-f]{64}$/.test(reference);
 }
 
-/** Throws `RegistryError`, `KubeError` or `OperatorError`, each with a sentence for the person on call. */
+/** Throws `RegistryError`, `SignatureError`, `KubeError` or `OperatorError`, each with a sentence for the person on call. */
 export async function lookUpImage(
   options: ImageLookupOptions,
   request: LookupRequest,
@@ -71,22 +82,27 @@ export async function lookUpImage(
   const wanted =
     request.digest === undefined ? { host, repository, ...name } : { host, repository, digest: request.digest };
   const credentials = request.pullSecret === undefined ? undefined : await pullCredentials(options, request.pullSecret);
-  const found = await options.resolveTag(
-    { transport: 'registry', name: formatRegistryName(wanted) },
-    { ...options.registry, ...(credentials === undefined ? {} : { credentials }) },
-    signal,
-  );
+  const registry = { ...options.registry, ...(credentials === undefined ? {} : { credentials }) };
+  const place = { transport: 'registry', name: formatRegistryName(wanted) } as const;
+  const found = await options.resolveTag(place, registry, signal);
   const bootable = Object.entries(found.images).filter(([, image]) => image.isOstreeContainer && image.isBootable);
   const [first] = bootable.map(([, image]) => image);
   if (first === undefined) throw notBootable(formatRegistryName(wanted), Object.values(found.images));
   const { version, created } = first;
+  const platforms = Object.fromEntries(bootable.map(([architecture, { digest }]) => [architecture, digest]));
+  const policies = orderedPolicies(request.verification, await options.floor?.());
+  const digests = Object.values(platforms);
+  const asked = { repository: { host, repository }, index: found.digest, digests, policies, registry, signal };
+  const signers = await verifyPlatforms(options.verifyImage, asked);
   return {
     digest: found.digest,
     repository: formatOstreeImageReference({
       signature: { kind: 'insecure' },
       image: { transport: 'registry', name: formatRegistryName({ host, repository }) },
     }),
-    platforms: Object.fromEntries(bootable.map(([architecture, { digest }]) => [architecture, digest])),
+    platforms,
+    ...(policies.length === 0 ? {} : { verification: policies }),
+    ...(signers.length === 0 ? {} : { signers }),
     ...(version === undefined ? {} : { version: version.slice(0, VERSION_CHARACTERS) }),
     ...(created === undefined ? {} : { created: created.slice(0, CREATED_CHARACTERS) }),
   };

@@ -3,12 +3,13 @@
  * is lost at a restart and found again; `status.target` keeps what was decided meanwhile.
  */
 import type { Logger } from 'pino';
-import { toTimestamp, type OSImage } from '../../api/index.ts';
+import { isVerified, toTimestamp, type OSImage, type Release } from '../../api/index.ts';
 import { BackOff, jittered } from '../back-off.ts';
 import type { Clock } from '../clock.ts';
 import { KubeError, OperatorError, messageOf } from '../errors.ts';
 import type { Resolution, ResolvedImage } from '../rollout/snapshot.ts';
 import { RegistryError } from '../../registry/index.ts';
+import { SignatureError } from '../../registry/signatures/index.ts';
 import { isPinned, type LookupRequest, type LookupResult } from './image-lookup.ts';
 
 /** A failed look-up is tried again after this, then twice as long, up to `FAILED_MAX_MS`. */
@@ -19,6 +20,8 @@ const POLL_JITTER = 0.1;
 
 export interface ImageResolverOptions {
   readonly lookUp: (request: LookupRequest, signal: AbortSignal) => Promise<LookupResult>;
+  /** The operator itself asks for signatures: also what no OSImage asks them of is looked at again and again. */
+  readonly verifiesAll?: boolean;
   /** Called whenever an answer has changed. */
   readonly onChange: () => void;
   readonly clock: Clock;
@@ -37,9 +40,14 @@ interface Entry {
   reference?: Followed;
   /** Looked up by the digest in `status.target`, while the reference means something else, or what the fleet went back from. */
   target?: Followed;
+  /** `spec.image.verification` of the question, as JSON. */
+  asked?: string | undefined;
   /** The reference's earlier answer, which spares that look-up when a tag moves. */
   before?: ResolvedImage;
 }
+
+/** How the registry is asked. */
+type How = Pick<LookupRequest, 'pullSecret' | 'verification'>;
 
 interface Question {
   readonly image: string;
@@ -84,6 +92,13 @@ export class ImageResolver {
     return known?.release.digest === target.digest && known.release.reference === target.reference ? known : undefined;
   }
 
+  /** Why `image.status.target` is not what it was, if it is no longer signed as it must be. */
+  unverifiedTarget(image: OSImage): { readonly reason: string; readonly message: string } | undefined {
+    const looked = this.#entries.get(image.metadata.uid)?.target?.resolution;
+    if (looked?.state !== 'Failed' || looked.unverified !== true) return undefined;
+    return { reason: looked.reason, message: looked.message };
+  }
+
   /** Stops following and waits for look-ups under way. */
   async stop(): Promise<void> {
     const followed = [...this.#entries.values()]
@@ -97,26 +112,34 @@ export class ImageResolver {
     const { uid, name } = image.metadata;
     const entry = this.#entries.get(uid) ?? {};
     this.#entries.set(uid, entry);
-    const { reference, pollIntervalSeconds, pullSecretRef } = image.spec.image;
-    const secret = pullSecretRef === undefined ? {} : { pullSecret: pullSecretRef.name };
-    const pollMs = isPinned(reference) ? undefined : pollIntervalSeconds * 1000;
-    const key = JSON.stringify([reference, secret, pollMs]);
+    const { reference, pollIntervalSeconds, pullSecretRef, verification } = image.spec.image;
+    const how: How = {
+      ...(pullSecretRef === undefined ? {} : { pullSecret: pullSecretRef.name }),
+      ...(isVerified(verification) ? { verification } : {}),
+    };
+    // A digest means the same for ever, but its signature counts only for as long as its key is not denied.
+    const verified = how.verification !== undefined || this.#options.verifiesAll === true;
+    const pollMs = isPinned(reference) && !verified ? undefined : pollIntervalSeconds * 1000;
+    const key = JSON.stringify([reference, how, pollMs]);
     if (entry.reference?.key !== key) {
       const old = entry.reference?.resolution;
       entry.reference?.stop.abort();
-      const question = { image: name, request: { reference, ...secret }, pollMs, resolvedAs: this.#release(reference) };
+      const question = { image: name, request: { reference, ...how }, pollMs, resolvedAs: this.#release(reference) };
       // A new poll interval or Secret does not make the last answer about the same reference untrue.
-      const kept = old?.state === 'Resolved' && old.image.release.reference === reference ? old : undefined;
+      const same = old?.state === 'Resolved' && old.image.release.reference === reference;
+      const kept = same && entry.asked === JSON.stringify(how.verification) ? old : undefined;
+      entry.asked = JSON.stringify(how.verification);
       entry.reference = this.#start(key, question, kept ?? { state: 'Pending' }, (replaced) => {
-        entry.before = replaced;
+        if (!verified) entry.before = replaced;
       });
-      // What the fleet may have to go back to need not be asked of a registry again.
-      if (kept === undefined && old?.state === 'Resolved') entry.before = old.image;
+      // What the fleet may have to go back to need not be asked of a registry again, unless it must be signed.
+      if (verified) delete entry.before;
+      else if (kept === undefined && old?.state === 'Resolved') entry.before = old.image;
     }
-    this.#followTarget(image, entry, secret);
+    this.#followTarget(image, entry, how, verified ? pollIntervalSeconds * 1000 : undefined);
   }
 
-  #followTarget(image: OSImage, entry: Entry, secret: { readonly pullSecret?: string }): void {
+  #followTarget(image: OSImage, entry: Entry, how: How, pollMs: number | undefined): void {
     const { target, current: before, quarantinedDigests = [] } = image.status ?? {};
     const reference = target?.reference ?? image.spec.image.reference;
     // A fleet that has gone back follows the reference of before.
@@ -135,16 +158,21 @@ export class ImageResolver {
       delete entry.target;
       return;
     }
-    const key = JSON.stringify([reference, target.digest, secret]);
+    const key = JSON.stringify([reference, target.digest, how, pollMs]);
     if (entry.target?.key === key) return;
     entry.target?.stop.abort();
     entry.target = this.#start(
       key,
       {
         image: image.metadata.name,
-        request: { reference, digest: target.digest, ...secret },
-        pollMs: undefined,
-        resolvedAs: ({ repository, platforms }) => ({ release: target, repository, platforms }),
+        request: { reference, digest: target.digest, ...how },
+        pollMs,
+        resolvedAs: ({ repository, platforms, verification, signers }) => ({
+          release: withSigners(target, signers),
+          repository,
+          platforms,
+          ...(verification === undefined ? {} : { verification }),
+        }),
       },
       { state: 'Pending' },
       () => undefined,
@@ -152,7 +180,7 @@ export class ImageResolver {
   }
 
   #release(reference: string): Question['resolvedAs'] {
-    return ({ digest, repository, platforms, version, created }, before) => ({
+    return ({ digest, repository, platforms, version, created, verification, signers }, before) => ({
       release: {
         digest,
         reference,
@@ -162,9 +190,11 @@ export class ImageResolver {
         resolvedTime:
           (before?.release.digest === digest ? before.release.resolvedTime : undefined) ??
           toTimestamp(this.#options.clock.now()),
+        ...(signers === undefined ? {} : { signers: [...signers] }),
       },
       repository,
       platforms,
+      ...(verification === undefined ? {} : { verification }),
     });
   }
 
@@ -213,8 +243,10 @@ export class ImageResolver {
           },
           'image not resolved, trying again',
         );
-        // A registry that is away does not make its last answer untrue.
-        if (before === undefined && this.#settle(followed, { state: 'Failed', reason, message })) onChange();
+        const unverified = error instanceof SignatureError;
+        const failed = { state: 'Failed', reason, message, ...(unverified && { unverified }) } as const;
+        // A registry that is away does not make its last answer untrue; a signature that no longer counts does.
+        if ((before === undefined || unverified) && this.#settle(followed, failed)) onChange();
       }
       await clock.sleep(waitMs, signal);
     }
@@ -228,6 +260,17 @@ export class ImageResolver {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof RegistryError || error instanceof KubeError || error instanceof OperatorError) return error.code;
+  if (
+    error instanceof RegistryError ||
+    error instanceof SignatureError ||
+    error instanceof KubeError ||
+    error instanceof OperatorError
+  )
+    return error.code;
   return 'Unexpected';
+}
+
+function withSigners(release: Release, signers: LookupResult['signers']): Release {
+  const { signers: _before, ...rest } = release;
+  return signers === undefined ? rest : { ...rest, signers: [...signers] };
 }

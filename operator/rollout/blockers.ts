@@ -12,6 +12,7 @@ import type { ImageFleet } from './fleet.ts';
 import { gateBlockers } from './gate-blockers.ts';
 import { leasesLost } from './maintenance-lease.ts';
 import { isUpdated, namesOf } from './member.ts';
+import { unverifiedObstacles, whyUnverified } from './verification.ts';
 import type { Member } from './member.ts';
 import { AGENT_PATIENCE_SECONDS, after, answer, holdsSlot, passed } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
@@ -44,6 +45,7 @@ export function obstaclesOf(
   const wakes: Date[] = [];
   const complete = fleet.choice.image !== undefined && !fleet.choice.changed && fleet.ruled.every(isUpdated);
   const obstacles = [
+    ...unverifiedObstacles(fleet),
     ...imageObstacles(fleet),
     ...conflicts(fleet),
     ...quarantined(fleet),
@@ -89,12 +91,12 @@ export function blockerOf(obstacle: Obstacle, before: readonly Blocker[], now: D
 function imageObstacles({ image, choice, members }: ImageFleet): readonly Obstacle[] {
   const { reference } = image.object.spec.image;
   const obstacles: Obstacle[] = [];
-  if (image.resolution.state === 'Failed') {
+  if (image.resolution.state === 'Failed' && image.resolution.unverified !== true) {
     obstacles.push({
       type: 'ImageNotResolved',
       message: `${reference} cannot be resolved (${image.resolution.reason}): ${image.resolution.message} Correct spec.image.reference or the pull Secret, or repair the registry; it is tried again by itself.`,
     });
-  } else if (choice.image === undefined && !choice.changed) {
+  } else if (choice.image === undefined && !choice.changed && whyUnverified({ image }) === undefined) {
     obstacles.push({
       type: 'ImageNotResolved',
       message: `Waits for the registry to say which digest ${choice.target?.digest ?? reference} means on each architecture.`,

@@ -141,6 +141,7 @@ function holder({ node, os }: Member): readonly SlotHolder[] {
 /** Kinds that rest on answers which only the running operator has heard. */
 const HEARD: ReadonlySet<string> = new Set<BlockerType>([
   'ImageNotResolved',
+  'ImageNotVerified',
   'ControlPlaneUnavailable',
   'DigestQuarantined',
   'DrainTimedOut',

@@ -12,6 +12,7 @@ import { ImageCondition, Reason } from './reasons.ts';
 import { outOfTime, rolloutState } from './rollout-state.ts';
 import type { RolloutState } from './rollout-state.ts';
 import { currentResolution } from './target.ts';
+import { imageVerified } from './verification.ts';
 import type { TargetChoice } from './target.ts';
 
 type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
@@ -35,6 +36,7 @@ export function imageConditions(
     [ImageCondition.Reconciling, reconciling(fleet, state)],
     [ImageCondition.Stalled, stalled(fleet, state, blockers, progress)],
     [ImageCondition.ImageResolved, imageResolved(fleet)],
+    [ImageCondition.ImageVerified, imageVerified(fleet)],
     [ImageCondition.Paused, paused(fleet)],
     [ImageCondition.RollingBack, rollingBack(fleet)],
     [ImageCondition.Degraded, degraded(fleet)],

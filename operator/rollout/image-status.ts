@@ -112,6 +112,13 @@ function imageEvents(name: string, before: OSImageStatus | undefined, after: OSI
   if (after.current !== undefined && before?.current?.digest !== after.current.digest) {
     emit('Normal', 'RolloutComplete', `All nodes run ${after.current.version ?? after.current.digest}.`);
   }
+  const verified = (status: OSImageStatus | undefined) =>
+    status?.conditions?.find(({ type }) => type === ImageCondition.ImageVerified);
+  const [judged, judgedBefore] = [verified(after), verified(before)];
+  if (judged !== undefined && judged.status !== judgedBefore?.status) {
+    if (judged.status === 'True') emit('Normal', 'ImageVerified', judged.message);
+    if (judged.status === 'False') emit('Warning', 'ImageNotVerified', judged.message);
+  }
   const { step } = after;
   const changed = step?.digest !== before?.step?.digest || step?.name !== before?.step?.name;
   if (step?.name !== undefined && changed) {

@@ -11,14 +11,23 @@ const DIGEST_DIGITS = 12;
 
 /**
  * Order to pull and stage `target`. The id changes with the attempt, with the boot (a reboot drops what was staged)
- * and with the way to fetch it, so that a corrected pull Secret is tried at once. It does not change with the limits: the
+ * and with the way to fetch it, so that a corrected pull Secret is tried at once, and with who must have signed it. It does not change with the limits: the
  * agent follows them, and nothing is begun anew.
  */
 export function stageOrder(target: NodeTarget, attempts: number, bootID: string): Order {
-  const how = [bootID, target.image, target.pullSecretRef?.name ?? '', target.downgrade ?? ''].join(' ').trimEnd();
+  const { index, verification } = target;
+  const signed = verification === undefined ? '' : JSON.stringify(verification);
+  const how = [bootID, target.image, target.pullSecretRef?.name ?? '', target.downgrade ?? '', signed]
+    .join(' ')
+    .trimEnd();
   const fetch = stableHash(how).toString(16);
   const { limits } = target;
-  return { ...order(target, 'Stage', `${attempts}.${fetch}`), ...(limits && { limits }) };
+  return {
+    ...order(target, 'Stage', `${attempts}.${fetch}`),
+    ...(index !== undefined && { index }),
+    ...(verification && { verification }),
+    ...(limits && { limits }),
+  };
 }
 
 /** The same for a node that has staged it: `given` stays if it is that order, since limits mean nothing any more. */

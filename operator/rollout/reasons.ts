@@ -10,6 +10,7 @@ export const ImageCondition = {
   Reconciling: 'Reconciling',
   Stalled: 'Stalled',
   ImageResolved: 'ImageResolved',
+  ImageVerified: 'ImageVerified',
   Paused: 'Paused',
   Degraded: 'Degraded',
   DrainBlocked: 'DrainBlocked',
@@ -47,6 +48,9 @@ export const Reason = {
   ProgressDeadlineExceeded: 'ProgressDeadlineExceeded',
   ImageResolved: 'ImageResolved',
   ImageNotResolved: 'ImageNotResolved',
+  SignatureVerified: 'SignatureVerified',
+  ImageNotVerified: 'ImageNotVerified',
+  VerificationNotRequired: 'VerificationNotRequired',
   ResolutionPending: 'ResolutionPending',
   SelectorConflict: 'SelectorConflict',
   NoConflict: 'NoConflict',
@@ -83,6 +87,7 @@ export const Reason = {
 
 /** Kinds of obstacle, most important first: the order in which `status.blockers` lists them. */
 export const BLOCKER_TYPES = [
+  'ImageNotVerified',
   'ImageNotResolved',
   'SelectorConflict',
   'InvalidWindow',
@@ -137,6 +142,8 @@ export type BlockerType = (typeof BLOCKER_TYPES)[number];
 /** Reasons of events. Each is emitted once, with the write that makes the transition. */
 export type EventReason =
   | 'TargetChanged'
+  | 'ImageVerified'
+  | 'ImageNotVerified'
   | 'RolloutComplete'
   | 'StepStarted'
   | 'StepAwaitingApproval'

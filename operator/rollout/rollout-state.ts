@@ -5,6 +5,7 @@ import { isUpdated } from './member.ts';
 import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { whoPauses } from './pause.ts';
+import { whyUnverified } from './verification.ts';
 
 /** How far a rollout is, in one word. */
 export type RolloutState =
@@ -23,7 +24,7 @@ export type RolloutState =
 /** Says how far `fleet` is; the first that applies, in the order in which a person would want to know. */
 export function rolloutState(fleet: ImageFleet): RolloutState {
   const { choice, members, image } = fleet;
-  if (choice.image === undefined) return 'Unresolved';
+  if (choice.image === undefined) return whyUnverified(fleet) === undefined ? 'Unresolved' : 'Halted';
   if (members.some(({ membership }) => membership.kind === 'Conflict')) {
     if (fleet.ruled.every(isUpdated)) return 'Conflict';
   } else if (fleet.ruled.every(isUpdated)) {

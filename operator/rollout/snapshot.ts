@@ -2,7 +2,15 @@
  * What the planner sees: one consistent picture of the API, with everything it may decide on and nothing else.
  * The shell in `operator/` builds it from its caches; tests build it by hand.
  */
-import type { AlertPolicy, HealthCheck, LabelSelector, NodeOS, OSImage, Release } from '../../api/index.ts';
+import type {
+  AlertPolicy,
+  HealthCheck,
+  LabelSelector,
+  NodeOS,
+  OrderedPolicy,
+  OSImage,
+  Release,
+} from '../../api/index.ts';
 
 /** A condition of a Node other than `Ready`. */
 export interface ConditionSnapshot {
@@ -53,7 +61,13 @@ export interface NodeSnapshot {
 /** What the registry said about `spec.image.reference` of one OSImage. */
 export type Resolution =
   | { readonly state: 'Pending' }
-  | { readonly state: 'Failed'; readonly reason: string; readonly message: string }
+  | {
+      readonly state: 'Failed';
+      readonly reason: string;
+      readonly message: string;
+      /** It has a meaning, but is not signed as it must be. */
+      readonly unverified?: true;
+    }
   | { readonly state: 'Resolved'; readonly image: ResolvedImage };
 
 export interface ResolvedImage {
@@ -62,6 +76,8 @@ export interface ResolvedImage {
   readonly repository: string;
   /** Manifest digest per architecture: what a node of that architecture pulls and later reports as booted. */
   readonly platforms: Readonly<Record<string, string>>;
+  /** Who must have signed it, for agents to verify again; absent where nobody must. */
+  readonly verification?: readonly OrderedPolicy[];
 }
 
 export interface ImageSnapshot {
@@ -74,6 +90,8 @@ export interface ImageSnapshot {
    * manifest each architecture takes from an index.
    */
   readonly target?: ResolvedImage;
+  /** Why `status.target` is not given to nodes any more: it is not signed as it must be. */
+  readonly unverifiedTarget?: { readonly reason: string; readonly message: string };
 }
 
 /** A pod that an eviction was refused for, with the API server's own words. */

@@ -33,6 +33,10 @@ export interface NodeTarget {
   /** OSTree container reference that ends in `@digest`. */
   readonly image: string;
   readonly pullSecretRef?: { readonly name: string } | undefined;
+  /** Of the index that lists the image. */
+  readonly index?: string | undefined;
+  /** Who must have signed the image. */
+  readonly verification?: Order['verification'];
   /** What fetching may take on one node. */
   readonly limits?: Order['limits'];
   /** The node may go to it from a newer image. */
@@ -67,7 +71,7 @@ export function chooseTarget(image: ImageSnapshot, now: Date): TargetChoice {
   if (durable === undefined || !sameReference) {
     return refused === undefined ? { target: release, changed: true } : goBack(image, refused);
   }
-  if (durable.digest === release.digest) return { target: durable, image: resolved, changed: false };
+  if (durable.digest === release.digest) return { target: signedBy(durable, release), image: resolved, changed: false };
   if (refused !== undefined) return stayOn(image, durable, refused);
   const available = status?.available?.digest === release.digest ? status.available : release;
   const stay = { ...stayOn(image, durable, wentBack), available };
@@ -102,12 +106,19 @@ export function nodeTarget(image: OSImage, choice: TargetChoice, architecture: s
     digest,
     image: `${resolved.repository}@${digest}`,
     ...(pullSecretRef && { pullSecretRef }),
+    ...(resolved.verification && { verification: [...resolved.verification] }),
+    ...(resolved.release.digest !== digest && { index: resolved.release.digest }),
     ...(Object.keys(limits).length > 0 && { limits }),
     // What the fleet goes back to is older, and was chosen once.
     ...((downgradePolicy === 'Allow' || choice.refused !== undefined) && { downgrade: 'Allow' as const }),
     ...(created !== undefined && { created }),
     ...(version !== undefined && { version }),
   };
+}
+
+/** The durable release with the signers of now: signatures are looked at again and again. */
+function signedBy({ signers: _before, ...durable }: Release, { signers }: Release): Release {
+  return signers === undefined ? durable : { ...durable, signers };
 }
 
 /** Away from what is quarantined: to the release of before, or, where there is none, to nothing. */

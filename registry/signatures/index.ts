@@ -1,6 +1,7 @@
 /** The public surface of `registry/signatures/`. */
 export { SignatureError, type SignatureErrorCode } from './errors.ts';
-export { parseSignaturePolicy, type SignaturePolicyText } from './policy.ts';
+export { parseSignaturePolicy, type SignaturePolicy, type SignaturePolicyText } from './policy.ts';
+export { parsePolicyFile, readPolicyFile, type SignaturePolicyFile } from './policy-file.ts';
 export { parsePublicKey } from './public-key.ts';
 export { signImage } from './sign.ts';
 export { parseSigningKey, type SigningKey } from './signing-key.ts';

@@ -15,6 +15,7 @@ export interface Authority {
 }
 
 export interface SignaturePolicy {
+  /** Empty: nobody need have signed, and only what is denied is refused. */
   readonly authorities: readonly Authority[];
   /** Whether one authority is enough, or every one must have signed. */
   readonly match: 'Any' | 'All';
@@ -43,8 +44,6 @@ export interface SignaturePolicyText {
 export function parseSignaturePolicy(text: SignaturePolicyText, where: string): SignaturePolicy {
   const invalid = (problem: string): SignatureError =>
     new SignatureError('InvalidSignaturePolicy', `The signature policy of ${where} ${problem}.`);
-  if (text.authorities.length === 0)
-    throw invalid('names no authority, so nothing could ever pass it: name one with its public key');
   const names = new Set<string>();
   for (const { name, publicKeys } of text.authorities) {
     if (names.has(name)) throw invalid(`names the authority ${JSON.stringify(name)} twice: give each its own name`);
@@ -64,4 +63,11 @@ export function parseSignaturePolicy(text: SignaturePolicyText, where: string): 
     deniedDigests: new Set(text.deniedDigests),
     deniedKeys: new Set(text.deniedKeys),
   };
+}
+
+/** The same policies, each with the denials of all: a key that one of them denies counts for none. */
+export function withSharedDenials(policies: readonly SignaturePolicy[]): readonly SignaturePolicy[] {
+  const deniedDigests = new Set(policies.flatMap((policy) => [...policy.deniedDigests]));
+  const deniedKeys = new Set(policies.flatMap((policy) => [...policy.deniedKeys]));
+  return policies.map((policy) => ({ ...policy, deniedDigests, deniedKeys }));
 }

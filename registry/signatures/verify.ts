@@ -1,4 +1,5 @@
-/** Verifies an image on a registry: finds its signatures, and judges them by a policy. */
+/** Verifies an image on a registry: finds its signatures, and judges them by every policy that there is for it. */
+import { isDeepStrictEqual } from 'node:util';
 import { parseIndex, parseJsonObject } from '../document.ts';
 import type { RegistryOptions } from '../options.ts';
 import { formatRegistryName, type RegistryName } from '../registry-name.ts';
@@ -6,7 +7,7 @@ import { openContentStore } from '../source.ts';
 import { SignatureError } from './errors.ts';
 import { judgeSignatures, type Signer } from './judge.ts';
 import { findSignatures } from './lookup.ts';
-import type { SignaturePolicy } from './policy.ts';
+import { type SignaturePolicy, withSharedDenials } from './policy.ts';
 
 export interface VerificationRequest {
   /** Tag and digest in it are not looked at. */
@@ -15,7 +16,8 @@ export interface VerificationRequest {
   readonly digest: string;
   /** Digest of an index that lists `digest`: its signature counts for what it lists. */
   readonly index?: string;
-  readonly policy: SignaturePolicy;
+  /** Each must be satisfied; what one denies is denied. None: nothing is asked for, and nothing is looked up. */
+  readonly policies: readonly SignaturePolicy[];
   readonly registry: RegistryOptions;
   readonly signal?: AbortSignal | undefined;
 }
@@ -31,27 +33,40 @@ export interface Verification {
  * @throws SignatureError when it is not signed as the policy asks; RegistryError when the registry cannot be asked.
  */
 export async function verifyImage(request: VerificationRequest): Promise<Verification> {
-  const { digest, index, policy } = request;
+  const { digest, index } = request;
+  const policies = withSharedDenials(request.policies);
+  for (const one of [digest, index]) if (one !== undefined) refuseDenied(request, policies, one);
   try {
-    return { signedDigest: digest, signers: await verifyDigest(request, digest) };
+    return { signedDigest: digest, signers: await verifyDigest(request, policies, digest) };
   } catch (error) {
     if (!(error instanceof SignatureError) || index === undefined || index === digest) throw error;
-    if (policy.deniedDigests.has(digest)) throw error;
-    const signers = await verifyDigest(request, index);
+    const signers = await verifyDigest(request, policies, index).catch((another: unknown) => {
+      // What is wrong with a signature says more than that there is no other one.
+      throw another instanceof SignatureError && another.code === 'SignatureMissing' ? error : another;
+    });
     await requireListed(request, index);
     return { signedDigest: index, signers };
   }
 }
 
 async function verifyDigest(
-  { repository, policy, registry, signal }: VerificationRequest,
+  { repository, registry, signal }: VerificationRequest,
+  policies: readonly SignaturePolicy[],
   digest: string,
 ): Promise<readonly Signer[]> {
-  const name = `${repository.host}/${repository.repository}`;
-  // Denied whatever is attached: nothing needs to be asked for.
-  if (policy.deniedDigests.has(digest)) return judgeSignatures(policy, { repository: name, digest }, []);
+  if (policies.every(({ authorities }) => authorities.length === 0)) return [];
+  const image = { repository: `${repository.host}/${repository.repository}`, digest };
   const { found, places } = await findSignatures(repository, digest, registry, signal);
-  return judgeSignatures(policy, { repository: name, digest }, found, places);
+  const signers = policies.flatMap((policy) => judgeSignatures(policy, image, found, places));
+  return signers.filter((signer, at) => signers.findIndex((other) => isDeepStrictEqual(other, signer)) === at);
+}
+
+function refuseDenied({ repository }: VerificationRequest, policies: readonly SignaturePolicy[], digest: string): void {
+  if (!policies.some(({ deniedDigests }) => deniedDigests.has(digest))) return;
+  throw new SignatureError(
+    'SignatureRevoked',
+    `${repository.host}/${repository.repository}@${digest} is denied by the signature policy, however it is signed: use another image.`,
+  );
 }
 
 /** The index is read by its digest, so what it lists is what was signed. */

@@ -30,10 +30,43 @@ const BAD_OS_IMAGES: readonly Row[] = [
   ['a reference with a web scheme', reference('https://registry.example.org/os:1'), 422, REFERENCE],
   ['a transport that only one machine has', reference('ostree-unverified-image:oci:/var/os'), 422, REFERENCE],
   [
-    'a signed reference, which this version would not verify',
+    'a signed reference, which says where a host looks for keys, not who signs',
     reference('ostree-image-signed:docker://registry.example.org/os:1'),
     422,
-    /signed forms are refused: this version does not verify signatures/,
+    /signed forms are refused: name who signs in spec\.image\.verification/,
+  ],
+  [
+    'a verification that is required of nobody',
+    { image: { verification: { policy: 'Required' } } },
+    422,
+    /policy Required needs authorities: name who signs, with a public key/,
+  ],
+  [
+    'an authority without a key',
+    { image: { verification: { authorities: [{ name: 'release' }] } } },
+    422,
+    /authorities\[0\]\.publicKeys: Required value/,
+  ],
+  [
+    'two authorities of one name',
+    {
+      image: {
+        verification: {
+          authorities: [
+            { name: 'a', publicKeys: ['x'] },
+            { name: 'a', publicKeys: ['y'] },
+          ],
+        },
+      },
+    },
+    422,
+    /authorities\[1\]: Duplicate value/,
+  ],
+  [
+    'a denied key that is no fingerprint',
+    { image: { verification: { deniedKeys: ['deadbeef'] } } },
+    422,
+    /deniedKeys\[0\]: Invalid value/,
   ],
   ['a reference that names a remote', reference('ostree-remote-registry:fedora:quay.example.org/os:1'), 422, REFERENCE],
   [

@@ -3,6 +3,10 @@ import { createHash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { MEDIA_TYPE } from '../../registry/index.ts';
+import { ANNOTATION } from '../../registry/signatures/attached-signature.ts';
+import { tagOfDigest } from '../../registry/signatures/lookup.ts';
+import { SIMPLE_SIGNING_MEDIA_TYPE } from '../../registry/signatures/simple-signing.ts';
+import { simpleSignature } from '../../testbed/signed-image.ts';
 
 const digestOf = (bytes: Buffer) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
@@ -77,6 +81,24 @@ export class SimulatedRegistry implements AsyncDisposable {
     for (const reference of [tag, digest])
       this.#documents.set(`/v2/${name}/manifests/${reference}`, { type: MEDIA_TYPE.manifest, bytes });
     return digest;
+  }
+
+  /** Attaches a signature of `name@digest` under its tag, as cosign does. */
+  sign(name: string, digest: string, privateKey: string): void {
+    const { payload, signature } = simpleSignature(privateKey, { dockerReference: `${this.host}/${name}`, digest });
+    const config = this.#blob(name, {});
+    const layerDigest = digestOf(payload);
+    this.#documents.set(`/v2/${name}/blobs/${layerDigest}`, { type: 'application/octet-stream', bytes: payload });
+    const annotations = { [ANNOTATION.signature]: signature.toString('base64') };
+    const layer = { mediaType: SIMPLE_SIGNING_MEDIA_TYPE, digest: layerDigest, size: payload.length, annotations };
+    const manifest = {
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPE.manifest,
+      config: { mediaType: MEDIA_TYPE.config, ...config },
+      layers: [layer],
+    };
+    const bytes = Buffer.from(JSON.stringify(manifest));
+    this.#documents.set(`/v2/${name}/manifests/${tagOfDigest(digest)}.sig`, { type: MEDIA_TYPE.manifest, bytes });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -125,7 +125,7 @@ export class SignatureBench implements AsyncDisposable {
     return await verifyImage({
       repository,
       digest: image.digest,
-      policy: parseSignaturePolicy(policy, 'the test'),
+      policies: [parseSignaturePolicy(policy, 'the test')],
       registry: this.options,
       ...(index === undefined ? {} : { index }),
     });

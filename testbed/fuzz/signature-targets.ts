@@ -1,7 +1,12 @@
 /** Signatures, which anybody may attach to an image, and the keys and policies that they are judged by. */
 import assert from 'node:assert/strict';
 import type { AttachedSignature } from '../../registry/signatures/attached-signature.ts';
-import { parsePublicKey, parseSignaturePolicy, parseSigningKey } from '../../registry/signatures/index.ts';
+import {
+  parsePolicyFile,
+  parsePublicKey,
+  parseSignaturePolicy,
+  parseSigningKey,
+} from '../../registry/signatures/index.ts';
 import { judgeSignatures } from '../../registry/signatures/judge.ts';
 import { bundleSignature, signStatement, simpleSignature } from '../signed-image.ts';
 import { newKeyPair } from '../signing-keys.ts';
@@ -56,4 +61,19 @@ function keyTarget(): FuzzTarget {
   };
 }
 
-export const SIGNATURE_TARGETS = [signatureTarget(), keyTarget()];
+function policyFileTarget(): FuzzTarget {
+  const key = newKeyPair('Ed25519').publicKey.trim().replaceAll('\n', '\n      ');
+  const text = `match: All\nauthorities:\n- name: a\n  publicKeys:\n    - |\n      ${key}\ndeniedDigests:\n- ${DIGEST}\n`;
+  return {
+    name: 'signature-policy-files',
+    round: (random) => {
+      const damaged = random.damaged(Buffer.from(text)).toString('utf8');
+      const policy = attempt(REFUSED, () => parsePolicyFile(damaged, 'the fuzzer'));
+      // What passes asks for something.
+      if (policy !== undefined)
+        assert.ok(policy.authorities.length + policy.deniedDigests.length + policy.deniedKeys.length > 0);
+    },
+  };
+}
+
+export const SIGNATURE_TARGETS = [signatureTarget(), keyTarget(), policyFileTarget()];

@@ -11,6 +11,9 @@ import {
 } from '../../../operator/image-resolution/image-lookup.ts';
 import { ImageResolver } from '../../../operator/image-resolution/image-resolver.ts';
 import { RegistryError, type PlatformImage, type ResolvedTag } from '../../../registry/index.ts';
+import { parsePolicyFile, SignatureError } from '../../../registry/signatures/index.ts';
+import type { VerificationRequest } from '../../../registry/signatures/verify.ts';
+import { newKeyPair } from '../../../testbed/signing-keys.ts';
 import { FakeClock } from './fake-clock.ts';
 
 const logger = pino({ level: 'silent' });
@@ -96,6 +99,75 @@ describe('the image resolver', () => {
     await follow(osImage(pinned));
     await clock.advance(24 * 3600_000);
     assert.equal(asked.length, 1);
+  });
+
+  describe('with signatures', () => {
+    const unsigned = () => {
+      throw new SignatureError('SignatureMissing', 'it has no signature');
+    };
+    const failed = { state: 'Failed', reason: 'SignatureMissing', message: 'it has no signature', unverified: true };
+    const signed = (reference = TAG, status?: OSImage['status'], keys = ['k']): OSImage => {
+      const image = osImage(reference, status);
+      const authorities = [{ name: 'release', publicKeys: keys }];
+      const verification = { match: 'Any' as const, authorities, deniedDigests: [], deniedKeys: [] };
+      return { ...image, spec: { ...image.spec, image: { ...image.spec.image, verification } } };
+    };
+
+    it('looks again and again also at a digest, and takes its answer back when it no longer counts', async () => {
+      const pinned = signed(`registry.example/os@${digest('a')}`);
+      await follow(pinned);
+      assert.equal(digestOf(pinned), digest('a'));
+      assert.equal(asked[0]?.verification?.authorities[0]?.name, 'release');
+      answer = unsigned;
+      await clock.advance(331_000);
+      assert.deepEqual(resolver.resolution(pinned), failed);
+      answer = () => ({
+        digest: digest('a'),
+        repository: 'r',
+        platforms: {},
+        signers: [{ authority: 'release', key: 'x' }],
+      });
+      await clock.advance(10_000);
+      const again = resolver.resolution(pinned);
+      assert.deepEqual(again.state === 'Resolved' && again.image.release.signers, [{ authority: 'release', key: 'x' }]);
+    });
+
+    it('keeps its answer while the registry is away', async () => {
+      await follow(signed());
+      answer = () => {
+        throw new RegistryError('Unreachable', 'away');
+      };
+      await clock.advance(331_000);
+      assert.equal(digestOf(signed()), digest('a'));
+    });
+
+    it('does not take what was verified by another policy for verified by this one', async () => {
+      await follow(signed());
+      answer = unsigned;
+      const other = signed(TAG, undefined, ['another key']);
+      resolver.follow([other]);
+      assert.equal(digestOf(other), 'Pending');
+      await clock.advance(0);
+      assert.deepEqual(resolver.resolution(other), failed);
+    });
+
+    it('verifies the target too once the tag means something else, for as long as it is the target', async () => {
+      const status = { target: { digest: digest('a'), reference: TAG } };
+      await follow(signed());
+      answer = ({ digest: wanted }) => ({ digest: wanted ?? digest('b'), repository: 'r', platforms: {} });
+      await clock.advance(331_000);
+      await follow(signed(TAG, status));
+      assert.equal(resolver.target(signed(TAG, status))?.release.digest, digest('a'));
+      answer = (request) =>
+        request.digest === undefined ? { digest: digest('b'), repository: 'r', platforms: {} } : unsigned();
+      await clock.advance(331_000);
+      assert.equal(resolver.target(signed(TAG, status)), undefined);
+      assert.deepEqual(resolver.unverifiedTarget(signed(TAG, status)), {
+        reason: failed.reason,
+        message: failed.message,
+      });
+      assert.equal(digestOf(signed(TAG, status)), digest('b'));
+    });
   });
 
   it('looks up at once when the reference changes, and never mistakes the old answer for the new', async () => {
@@ -214,7 +286,20 @@ describe('looking an image up', () => {
     isBootable: true,
     ...image,
   });
-  const lookUp = (images: Record<string, PlatformImage>, request: Partial<LookupRequest> = {}) => {
+  const key = newKeyPair().publicKey;
+  const verification = osImageSpecSchema.shape.image.shape.verification.unwrap().parse({
+    authorities: [{ name: 'release', publicKeys: [key] }],
+  });
+  let verified: VerificationRequest[] = [];
+  const verifyImage = async (asked: VerificationRequest) => {
+    verified.push(asked);
+    return {
+      signedDigest: asked.digest,
+      signers: [{ authority: 'release', key: digest('9'), format: 'bundle' as const }],
+    };
+  };
+  beforeEach(() => (verified = []));
+  const lookUp = (images: Record<string, PlatformImage>, request: Partial<LookupRequest> = {}, floor?: string) => {
     let name = '';
     const resolveTag = async (image: { readonly name: string }): Promise<ResolvedTag> => {
       name = image.name;
@@ -222,7 +307,13 @@ describe('looking an image up', () => {
     };
     const readSecret = async () => ({ data: {} });
     const found = lookUpImage(
-      { resolveTag, readSecret, registry: {} },
+      {
+        resolveTag,
+        verifyImage,
+        readSecret,
+        registry: {},
+        ...(floor && { floor: async () => parsePolicyFile(floor, 'floor.yaml') }),
+      },
       { reference: TAG, ...request },
       AbortSignal.timeout(1000),
     );
@@ -255,6 +346,31 @@ describe('looking an image up', () => {
     await assert.rejects(lookUp({ amd64: platform('a', { isBootable: false }) }), /not bootable/);
     await assert.rejects(lookUp({}), /has no Linux image/);
     await assert.rejects(lookUp({}, { reference: `ostree-image-signed:docker://${TAG}` }), /cannot be rolled out/);
+  });
+
+  it('has every image verified that a node may be given, by what the OSImage and the cluster ask for', async () => {
+    const images = { amd64: platform('a'), arm64: platform('b'), s390x: platform('c', { isBootable: false }) };
+    assert.deepEqual(await lookUp(images).then(({ signers }) => signers), undefined);
+    assert.equal(verified.length, 0, 'nobody must have signed');
+    const found = await lookUp(images, { verification }, `deniedKeys: ['${digest('7')}']\n`);
+    assert.deepEqual(found.signers, [{ authority: 'release', key: digest('9') }]);
+    assert.deepEqual(
+      found.verification?.map(({ source }) => source),
+      ['OSImage', 'Cluster'],
+    );
+    assert.deepEqual(
+      verified.map((one) => [one.digest, one.index]),
+      [
+        [digest('a'), digest('f')],
+        [digest('b'), digest('f')],
+      ],
+    );
+    assert.deepEqual(
+      verified[0]?.policies.map((one) => one.authorities.length),
+      [1, 0],
+    );
+    await lookUp(images, { verification: { ...verification, policy: 'None' } });
+    assert.equal(verified.length, 2, 'policy None asks for nothing');
   });
 
   it('says what is wrong with a pull Secret', async () => {

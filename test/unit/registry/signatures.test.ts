@@ -4,6 +4,7 @@ import { xsalsa20poly1305 } from '@noble/ciphers/salsa.js';
 import * as fc from 'fast-check';
 import type { AttachedSignature } from '../../../registry/signatures/attached-signature.ts';
 import {
+  parsePolicyFile,
   parsePublicKey,
   parseSignaturePolicy,
   parseSigningKey,
@@ -12,6 +13,7 @@ import {
   type SignaturePolicyText,
 } from '../../../registry/signatures/index.ts';
 import { judgeSignatures, repositoryOf } from '../../../registry/signatures/judge.ts';
+import { withSharedDenials } from '../../../registry/signatures/policy.ts';
 import { parseStrictJson } from '../../../registry/signatures/strict-json.ts';
 import { bundleSignature, signStatement, simpleSignature } from '../../../testbed/signed-image.ts';
 import { KEY_KINDS, newKeyPair } from '../../../testbed/signing-keys.ts';
@@ -213,11 +215,37 @@ describe('a signature policy', () => {
     refuses(() => policy(text), 'InvalidSignaturePolicy', message);
 
   it('that could not be meant is refused', () => {
-    invalid({ authorities: [] }, /the test names no authority/);
     invalid({ authorities: [{ name: 'a', publicKeys: [] }] }, /gives the authority "a" no key/);
     const twice = { name: 'a', publicKeys: [pair.publicKey] };
     invalid({ authorities: [twice, twice] }, /names the authority "a" twice/);
     invalid({ deniedKeys: ['sha256:short'] }, /denies "sha256:short"/);
+  });
+
+  it('may deny only, and then asks nobody to have signed; what one denies is denied for all', () => {
+    const denying = policy({ authorities: [], deniedKeys: [parsePublicKey(pair.publicKey, '').fingerprint] });
+    assert.deepEqual(judgeSignatures(denying, IMAGE, []), []);
+    const [both] = withSharedDenials([policy(), denying]);
+    assert.ok(both !== undefined);
+    refuses(
+      () => judgeSignatures(both, IMAGE, [simpleSignature(pair.privateKey, NAMED)]),
+      'SignatureRevoked',
+      /is denied/,
+    );
+  });
+
+  it('is read from a file strictly, and a mistake in it lets nothing pass', () => {
+    const indented = pair.publicKey.trim().replaceAll('\n', '\n        ');
+    const text = `authorities:\n  - name: release\n    publicKeys:\n      - |\n        ${indented}\n`;
+    assert.equal(parsePolicyFile(text, 'policy.yaml').authorities[0]?.name, 'release');
+    const bad = (wrong: string, message: RegExp, code: SignatureErrorCode = 'InvalidSignaturePolicy') =>
+      refuses(() => parsePolicyFile(wrong, 'policy.yaml'), code, message);
+    bad('', /policy\.yaml is malformed/);
+    bad('{}', /names no authority and denies nothing/);
+    bad(`${text}authority: x\n`, /Unrecognized key/i);
+    bad(`${text}match: Any\nmatch: All\n`, /not valid YAML/);
+    bad('deniedKeys: [sha256:1]', /denies "sha256:1"/);
+    bad(text.replace('PUBLIC KEY', 'PRIVATE KEY'), /not one PEM block/, 'InvalidKey');
+    bad('x'.repeat(300_000), /is longer than/);
   });
 
   it('takes public keys only, of kinds that cannot be forged', () => {
