@@ -20,14 +20,14 @@ export const imageSpecSchema = z.strictObject({
     .meta({
       'x-kubernetes-validations': [
         {
-          rule: "self.matches('^(ostree-unverified-registry:|ostree-unverified-image:(registry:|docker://))?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$')",
+          rule: "self.matches('^(ostree-unverified-registry:|(ostree-unverified-image|ostree-image-signed):(registry:|docker://))?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$')",
           message:
-            'must be host/name[:tag][@sha256:…] with the host written out, alone or behind ostree-unverified-registry: or ostree-unverified-image:docker:// (signed forms are refused: name who signs in spec.image.verification)',
+            'must be host/name[:tag][@sha256:…] with the host written out, alone or behind ostree-unverified-registry:, ostree-unverified-image:docker:// or ostree-image-signed:docker:// (ostree-remote-… is refused: name who signs in spec.image.verification)',
         },
       ],
     })
     .describe(
-      'The OSTree container image to run, as host/name[:tag][@digest], alone or in the form ostree-unverified-registry:host/name. A tag is resolved to a digest by the operator; nodes are only ever given digests.',
+      'The OSTree container image to run, as host/name[:tag][@digest], alone or in the form ostree-unverified-registry:host/name. With ostree-image-signed:docker://host/name, the containers-policy.json of each host must accept it too. A tag is resolved to a digest by the operator; nodes are only ever given digests.',
     ),
   updatePolicy: z
     .enum(['Manual', 'Automatic'])

@@ -42,6 +42,13 @@ export async function pull(request: PullRequest, output: Output, signal: AbortSi
     reference: request.reference,
     platform: { os: 'linux', architecture: request.architecture ?? ociArchitecture() },
     requireBootable: request.requireBootable,
+    ...(request.reference.signature.kind === 'container-policy' && {
+      // Loaded only then: most pulls need no signature.
+      verify: async (digest: string) => {
+        const { requireSigned } = await import('./signed-reference.ts');
+        await requireSigned(request, digest, output, signal);
+      },
+    }),
     ...request.merge,
     limits: request.limits.pull,
     onProgress: (progress) => {

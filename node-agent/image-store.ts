@@ -95,8 +95,8 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       ...(credentials === undefined ? {} : { credentials }),
     };
     // Loaded here, since commands that only read the store need nothing of it.
-    const { verifyOrder } = await import('./image-verification.ts');
-    const signers = await verifyOrder(order, options, registry, signal);
+    const { acceptByHost, verifyOrder } = await import('./image-verification.ts');
+    const signers = [...((await verifyOrder(order, options, registry, signal)) ?? [])];
     await using source = openImageSource(reference.image, registry);
     const pulled = await pullImage({
       repository,
@@ -104,6 +104,11 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       reference,
       platform: { os: 'linux', architecture: ociArchitecture() },
       requireBootable: true,
+      ...(reference.signature.kind === 'container-policy' && {
+        verify: async () => {
+          signers.push(...(await acceptByHost(order, options.sysroot, registry, signal)));
+        },
+      }),
       retainVar: await options.retainVar(),
       accept: ({ config }) => accept({ created: imageCreated(config), version: imageVersion(config) }),
       limits: effectiveLimits(options.limits, limits),
@@ -115,7 +120,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
     return {
       checksum: pulled.mergeCommit,
       digest: pulled.manifestDigest,
-      ...(signers === undefined ? {} : { signers }),
+      ...(signers.length === 0 ? {} : { signers }),
       release: () => setGuardRef(repository, GUARD, undefined),
     };
   };

@@ -7,7 +7,9 @@ import type { ImageSigner, Order } from '../api/index.ts';
 import { parseOstreeImageReference, parseRegistryName, type RegistryOptions } from '../registry/index.ts';
 import {
   parseSignaturePolicy,
+  readHostRules,
   readPolicyFile,
+  requireAccepted,
   SignatureError,
   type SignaturePolicy,
   verifyImage,
@@ -17,6 +19,23 @@ import {
 const HOST_POLICY = 'etc/treeline/signature-policy.yaml';
 /** Bound of `status.lastOrder.signers` in the CRD. */
 const SIGNERS_MAX = 32;
+
+/**
+ * Judges an image under `ostree-image-signed:` by the host's containers-policy.json(5).
+ * @throws SignatureError, RegistryError
+ */
+export async function acceptByHost(
+  order: Order,
+  sysroot: string,
+  registry: RegistryOptions,
+  signal: AbortSignal,
+): Promise<readonly ImageSigner[]> {
+  const rules = await readHostRules({ root: sysroot, environment: {}, uid: 0 });
+  const { image } = parseOstreeImageReference(order.image);
+  const { digest, index } = order;
+  const signers = await requireAccepted(rules, { image, digest, index, registry, now: new Date(), signal });
+  return signers.map(({ requirement, key }) => ({ authority: `policy.json ${requirement}`, key }));
+}
 
 /** The host's own policy: that of the file which whoever starts the agent names, or else of the usual one if it is there. */
 async function hostPolicy(root: string, named: string | undefined): Promise<SignaturePolicy | undefined> {

@@ -138,7 +138,7 @@ async function readRequired(path: string): Promise<string> {
   }
 }
 
-function homeOf(environment: NodeJS.ProcessEnv): string {
+export function homeOf(environment: NodeJS.ProcessEnv): string {
   const home = environment['HOME'];
   return home === undefined || home === '' ? homedir() : home;
 }

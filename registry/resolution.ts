@@ -13,6 +13,8 @@ const CONFIG_TYPES: ReadonlySet<string> = new Set([MEDIA_TYPE.config, MEDIA_TYPE
 export interface Candidate {
   /** Absent in an index entry that does not say; the config then decides. */
   readonly platform?: Platform;
+  /** Of an entry of an index. */
+  readonly digest?: string;
   readonly load: (signal?: AbortSignal) => Promise<Document>;
 }
 
@@ -24,6 +26,7 @@ export function candidates(store: ContentStore, top: Document): readonly Candida
     .manifests.filter((entry) => !isAttestation(entry))
     .map((entry) => ({
       ...(entry.platform === undefined ? {} : { platform: entry.platform }),
+      digest: entry.digest,
       load: (signal) => loadEntry(store, entry, signal),
     }));
 }

@@ -26,7 +26,7 @@ const CREATED_CHARACTERS = 64;
 export interface LookupResult {
   /** Of the index, or of the manifest where there is no index. */
   readonly digest: string;
-  /** `ostree-unverified-registry:host/name` */
+  /** `ostree-unverified-registry:host/name`, or `ostree-image-signed:docker://host/name` */
   readonly repository: string;
   readonly platforms: Readonly<Record<string, string>>;
   readonly version?: string;
@@ -73,10 +73,10 @@ export async function lookUpImage(
   signal: AbortSignal,
 ): Promise<LookupResult> {
   const reference = parseAnyImageReference(request.reference);
-  if (reference.signature.kind !== 'insecure' || reference.image.transport !== 'registry')
+  if (reference.signature.kind === 'ostree-remote' || reference.image.transport !== 'registry')
     throw new OperatorError(
       'NotBootable',
-      `${request.reference} cannot be rolled out: give host/name[:tag][@digest] or ostree-unverified-registry:host/name`,
+      `${request.reference} cannot be rolled out: give host/name[:tag][@digest], ostree-unverified-registry:host/name or ostree-image-signed:docker://host/name`,
     );
   const { host, repository, ...name } = parseRegistryName(reference.image.name);
   const wanted =
@@ -97,7 +97,7 @@ export async function lookUpImage(
   return {
     digest: found.digest,
     repository: formatOstreeImageReference({
-      signature: { kind: 'insecure' },
+      signature: reference.signature,
       image: { transport: 'registry', name: formatRegistryName({ host, repository }) },
     }),
     platforms,

@@ -51,6 +51,7 @@ export const Reason = {
   SignatureVerified: 'SignatureVerified',
   ImageNotVerified: 'ImageNotVerified',
   VerificationNotRequired: 'VerificationNotRequired',
+  VerifiedByHosts: 'VerifiedByHosts',
   ResolutionPending: 'ResolutionPending',
   SelectorConflict: 'SelectorConflict',
   NoConflict: 'NoConflict',

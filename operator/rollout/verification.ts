@@ -38,6 +38,11 @@ export function imageVerified(fleet: Pick<ImageFleet, 'image'>): Pick<Condition,
   if (current === undefined)
     return { status: 'Unknown', reason: Reason.ResolutionPending, message: 'Not looked at yet.' };
   const { signers } = current.release;
+  if (signers === undefined && fleet.image.object.spec.image.reference.startsWith('ostree-image-signed:')) {
+    const message =
+      'The containers-policy.json of each host says who must have signed the image; its agent tells in status.lastOrder.';
+    return { status: 'Unknown', reason: Reason.VerifiedByHosts, message };
+  }
   if (signers === undefined) {
     const message =
       'Nobody must have signed the image: neither spec.image.verification nor the operator names an authority.';

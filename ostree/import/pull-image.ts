@@ -50,6 +50,11 @@ export interface PullOptions {
    * that is in the repository already stays as it is.
    */
   readonly directoryMetadata?: DirectoryMetadataRule;
+  /**
+   * Judges the signatures of an image by the digest of its manifest, before anything is imported; what it throws ends the
+   * pull. Without it references that ask for signatures are refused.
+   */
+  readonly verify?: (digest: string) => Promise<void>;
   /** Is shown the image before any layer of it is fetched; what it throws ends the pull. */
   readonly accept?: (image: Pick<ResolvedImage, 'config'>) => void;
   /** How many threads import; one for every two CPUs, and at most four, unless given. */
@@ -86,13 +91,17 @@ export interface PulledImage {
 export async function pullImage(unlimited: PullOptions): Promise<PulledImage> {
   const options = { ...unlimited, source: limitSource(unlimited.source, unlimited.limits) };
   const { repository, reference, source, platform, signal } = options;
-  requireVerifiable(reference);
+  requireVerifiable(options);
   const progress = new ProgressCounter(options.onProgress);
   progress.update({ stage: 'Resolving' });
   const stored = findImage(repository, imageRef(reference.image));
   const pinned = pinnedDigest(reference);
-  if (stored !== undefined && stored.manifestDigest === pinned) return await presentImage(stored, options);
+  if (stored !== undefined && stored.manifestDigest === pinned) {
+    await options.verify?.(pinned);
+    return await presentImage(stored, options);
+  }
   const resolved = await source.resolve(platform, signal);
+  await options.verify?.(resolved.digest);
   if (stored !== undefined && stored.manifestDigest === resolved.digest) return await presentImage(stored, options);
   if (stored !== undefined) {
     await writeCachedUpdate(repository, stored.mergeCommit, { ...resolved, manifestDigest: resolved.digest });
@@ -173,8 +182,8 @@ async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layou
   await requireSpace(need, missing);
 }
 
-function requireVerifiable({ signature, image }: OstreeImageReference): void {
-  if (signature.kind === 'insecure') return;
+function requireVerifiable({ reference: { signature, image }, verify }: PullOptions): void {
+  if (signature.kind === 'insecure' || (signature.kind === 'container-policy' && verify !== undefined)) return;
   throw new ImportError(
     'UnsupportedVerification',
     `the reference of ${formatImageReference(image)} asks for a signature check (${signature.kind}), which cannot be made ` +

@@ -1,4 +1,6 @@
 /** The public surface of `registry/signatures/`. */
+export { requireAccepted } from './containers/accepted-image.ts';
+export { readHostRules } from './containers/host-rules.ts';
 export { SignatureError, type SignatureErrorCode } from './errors.ts';
 export { parseSignaturePolicy, type SignaturePolicy, type SignaturePolicyText } from './policy.ts';
 export { parsePolicyFile, readPolicyFile, type SignaturePolicyFile } from './policy-file.ts';

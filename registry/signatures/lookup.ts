@@ -46,18 +46,33 @@ export async function findSignatures(
   signal?: AbortSignal,
 ): Promise<Lookup> {
   const base = { host: repository.host, repository: repository.repository };
-  const tag = `${tagOfDigest(digest)}.sig`;
-  const found: AttachedSignature[] = [];
-  await using tagged = openStore({ ...base, tag }, options);
-  const top = await orMissing(tagged.top(signal));
-  if (top !== undefined) found.push(...(await readAttached(tagged, top.bytes, `tag ${tag}`, signal)));
+  const found = [...(await findTaggedSignatures(repository, digest, options, signal))];
   await using store = openStore({ ...base, digest }, options);
   for (const referrer of await referrersOf(base, digest, options, signal)) {
     if (found.length >= SIGNATURES_MAX) break;
     const manifest = await store.manifest(referrer, signal);
     found.push(...(await readAttached(store, manifest.bytes, `referrer ${referrer.digest}`, signal)));
   }
-  return { found: found.slice(0, SIGNATURES_MAX), places: [`tag ${tag}`, `the referrers of ${digest}`] };
+  return {
+    found: found.slice(0, SIGNATURES_MAX),
+    places: [`tag ${tagOfDigest(digest)}.sig`, `the referrers of ${digest}`],
+  };
+}
+
+/**
+ * Those under the tag `sha256-<hex>.sig`, the only ones that podman and skopeo look at.
+ * @throws RegistryError when the registry cannot be asked, or holds a malformed document there.
+ */
+export async function findTaggedSignatures(
+  { host, repository }: Pick<RegistryName, 'host' | 'repository'>,
+  digest: string,
+  options: RegistryOptions,
+  signal?: AbortSignal,
+): Promise<readonly AttachedSignature[]> {
+  const tag = `${tagOfDigest(digest)}.sig`;
+  await using tagged = openStore({ host, repository, tag }, options);
+  const top = await orMissing(tagged.top(signal));
+  return top === undefined ? [] : await readAttached(tagged, top.bytes, `tag ${tag}`, signal);
 }
 
 async function readAttached(

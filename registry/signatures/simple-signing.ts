@@ -30,7 +30,7 @@ const PAYLOAD = z.strictObject({
     image: z.strictObject({ 'docker-manifest-digest': z.string().refine(isDigest, 'is not a sha256 digest') }),
   }),
   // What else a signer notes is not looked at: it is not part of what is promised.
-  optional: z.looseObject({}).nullish(),
+  optional: z.looseObject({}).nullable(),
 });
 
 /**

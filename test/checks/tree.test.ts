@@ -13,6 +13,8 @@ const LICENCES = [
   'BSD-3-Clause',
   'BlueOak-1.0.0',
   'ISC',
+  // OpenPGP.js: loaded only when it is needed, from a file of its own in the bundle, which anybody may replace.
+  'LGPL-3.0+',
   'MIT',
   '(MIT AND Zlib)',
   'PSF-2.0',

@@ -30,10 +30,10 @@ const BAD_OS_IMAGES: readonly Row[] = [
   ['a reference with a web scheme', reference('https://registry.example.org/os:1'), 422, REFERENCE],
   ['a transport that only one machine has', reference('ostree-unverified-image:oci:/var/os'), 422, REFERENCE],
   [
-    'a signed reference, which says where a host looks for keys, not who signs',
-    reference('ostree-image-signed:docker://registry.example.org/os:1'),
+    'a signed reference of an image that only one machine has',
+    reference('ostree-image-signed:oci:/var/os'),
     422,
-    /signed forms are refused: name who signs in spec\.image\.verification/,
+    REFERENCE,
   ],
   [
     'a verification that is required of nobody',
@@ -350,6 +350,7 @@ const GOOD_REFERENCES = [
   `registry.example.org/os:1@${DIGEST}`,
   'ostree-unverified-registry:registry.example.org/os:1',
   'ostree-unverified-image:docker://registry.example.org/os:1',
+  'ostree-image-signed:docker://registry.example.org/os:1',
   `ostree-unverified-image:registry:registry.example.org/os@${DIGEST}`,
 ];
 

@@ -48,7 +48,12 @@ describe('an agent whose images must be signed', function () {
   });
 
   /** Pulls into a host of its own; also says how many objects are there afterwards. */
-  async function pull(name: string, order: Partial<Order>, hostPolicy?: object) {
+  async function pull(
+    name: string,
+    order: Partial<Order>,
+    hostPolicy?: object,
+    containers?: Readonly<Record<string, string>>,
+  ) {
     const sysroot = join(folder, `host${++sysroots}`);
     await mkdir(join(sysroot, 'ostree'), { recursive: true });
     Repository.create(join(sysroot, 'ostree/repo'), 'bare');
@@ -56,6 +61,10 @@ describe('an agent whose images must be signed', function () {
       const file = join(sysroot, 'etc/treeline/signature-policy.yaml');
       await mkdir(dirname(file), { recursive: true });
       await writeFile(file, JSON.stringify(hostPolicy));
+    }
+    for (const [path, text] of Object.entries(containers ?? {})) {
+      await mkdir(dirname(join(sysroot, 'etc/containers', path)), { recursive: true });
+      await writeFile(join(sysroot, 'etc/containers', path), text);
     }
     const puller = imagePuller({
       sysroot,
@@ -111,5 +120,40 @@ describe('an agent whose images must be signed', function () {
     const outcome = await pull('signed', {}, { authority: 'release' });
     assert.deepEqual('reason' in outcome && [outcome.reason, outcome.fault], ['InvalidSignaturePolicy', 'Node']);
     assert.equal(outcome.objects, 0);
+  });
+
+  it('asks the containers-policy.json of its host, when the reference says so', async () => {
+    const image = `ostree-image-signed:docker://${registry.host}/signed/os@${digest}`;
+    const policy = (keyPath: string) =>
+      JSON.stringify({
+        default: [{ type: 'reject' }],
+        transports: {
+          docker: {
+            [registry.host]: [{ type: 'sigstoreSigned', keyPath, signedIdentity: { type: 'matchRepository' } }],
+          },
+        },
+      });
+    const files = {
+      'registries.d/ours.yaml': 'default-docker: {use-sigstore-attachments: true}\n',
+      'release.pub': release.publicKey,
+      'stranger.pub': stranger.publicKey,
+    };
+    const good = await pull('signed', { image }, undefined, {
+      ...files,
+      'policy.json': policy('/etc/containers/release.pub'),
+    });
+    assert.ok('signers' in good, JSON.stringify(good));
+    assert.deepEqual(good.signers, [{ authority: 'policy.json sigstoreSigned', key: fingerprint }]);
+    await refused('SignatureRefused', 'signed', { image }, undefined, {
+      ...files,
+      'policy.json': policy('/etc/containers/stranger.pub'),
+    });
+    await refused('SignatureMissing', 'signed', { image }, undefined, {
+      ...files,
+      'registries.d/ours.yaml': '',
+      'policy.json': policy('/etc/containers/release.pub'),
+    });
+    const bare = await pull('signed', { image });
+    assert.deepEqual('reason' in bare && [bare.reason, bare.objects], ['InvalidSignaturePolicy', 0]);
   });
 });

@@ -203,9 +203,39 @@ describe('what a new user gets wrong', () => {
     }
   });
 
-  it('is told that a signature cannot be checked yet, instead of getting the image unchecked', async () => {
-    const repo = await repository('signed');
-    const said = await pull(repo, `ostree-image-signed:docker://${bench.image('1')}`, ...login);
+  it('is told that the machine’s policy does not accept an image, instead of getting it unchecked', async () => {
+    const image = `ostree-image-signed:docker://${bench.image('1')}`;
+    const reject = [{ type: 'reject' }];
+    const anything = [{ type: 'insecureAcceptAnything' }];
+    const signed = [{ type: 'sigstoreSigned', keyPath: '/none' }];
+    const ours = (requirements: object) => ({
+      default: reject,
+      transports: { docker: { [bench.registry.host]: requirements } },
+    });
+    const rows: readonly (readonly [policy: object, message: RegExp | undefined])[] = [
+      [{ default: reject }, /policy\.json rejects docker:\/\//],
+      [{ default: anything }, /accepts anything by default, and .* must be signed/],
+      [ours(signed), /The key \/none of the signature policy cannot be read/],
+      [{ ...ours(anything), more: 1 }, /policy\.json is not valid/],
+      [ours(anything), undefined],
+    ];
+    for (const [at, [policy, message]] of rows.entries()) {
+      const repo = await repository(`signed${at}`);
+      const file = join(bench.folder, 'policy.json');
+      await writeFile(file, JSON.stringify(policy));
+      const environment = { CONTAINERS_POLICY_JSON: file };
+      const said = await say(['image', 'pull', '--repo', repo, ...bench.plain, ...login, image], { environment });
+      if (message === undefined) assert.equal(said.status, 0, said.stderr);
+      else {
+        assertSentence(said, message);
+        assert.deepEqual(await readdir(join(repo, 'refs/heads')), []);
+      }
+    }
+  });
+
+  it('is told that a remote’s signature cannot be checked yet, instead of getting the image unchecked', async () => {
+    const repo = await repository('remote');
+    const said = await pull(repo, `ostree-remote-image:fedora:docker://${bench.image('1')}`, ...login);
     assertSentence(said, /signature/);
     assert.deepEqual(await readdir(join(repo, 'refs/heads')), []);
   });

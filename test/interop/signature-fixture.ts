@@ -41,7 +41,8 @@ export class SignatureBench implements AsyncDisposable {
   /** For our own commands and for cosign: no home but this one, the password of every key. */
   readonly environment: NodeJS.ProcessEnv;
   readonly #cosign: string;
-  readonly #policyJudge: string;
+  /** The library of podman and skopeo as a program: policy, registries.d, image. */
+  readonly policyJudge: string;
   #names = 0;
 
   private constructor(folder: string, registry: TestRegistry, cosign: string, policyJudge: string) {
@@ -49,7 +50,7 @@ export class SignatureBench implements AsyncDisposable {
     this.registry = registry;
     this.options = { plainHttpHosts: [registry.host] };
     this.#cosign = cosign;
-    this.#policyJudge = policyJudge;
+    this.policyJudge = policyJudge;
     this.environment = { ...process.env, HOME: folder, COSIGN_PASSWORD: PASSWORD, SIGSTORE_NO_CACHE: 'true' };
   }
 
@@ -113,7 +114,7 @@ export class SignatureBench implements AsyncDisposable {
     const registries = join(this.folder, 'registries.d');
     await mkdir(registries, { recursive: true });
     await writeFile(join(registries, 'default.yaml'), 'default-docker:\n  use-sigstore-attachments: true\n');
-    await run(this.#policyJudge, [file, registries, `//${image}`], { env: this.environment });
+    await run(this.policyJudge, [file, registries, `//${image}`], { env: this.environment });
   }
 
   async verify(

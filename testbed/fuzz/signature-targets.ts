@@ -7,6 +7,9 @@ import {
   parseSignaturePolicy,
   parseSigningKey,
 } from '../../registry/signatures/index.ts';
+import { parseContainersPolicy } from '../../registry/signatures/containers/policy-document.ts';
+import { lookasideBase, parseRegistriesD } from '../../registry/signatures/containers/registries-d.ts';
+import { requirementsFor } from '../../registry/signatures/containers/scopes.ts';
 import { judgeSignatures } from '../../registry/signatures/judge.ts';
 import { bundleSignature, signStatement, simpleSignature } from '../signed-image.ts';
 import { newKeyPair } from '../signing-keys.ts';
@@ -76,4 +79,34 @@ function policyFileTarget(): FuzzTarget {
   };
 }
 
-export const SIGNATURE_TARGETS = [signatureTarget(), keyTarget(), policyFileTarget()];
+const CONTAINERS_POLICY = Buffer.from(
+  JSON.stringify({
+    default: [{ type: 'reject' }],
+    transports: {
+      docker: {
+        'registry.example': [{ type: 'sigstoreSigned', keyPath: '/k', signedIdentity: { type: 'matchRepository' } }],
+        '*.example': [{ type: 'signedBy', keyType: 'GPGKeys', keyData: 'AAAA' }],
+        '': [{ type: 'insecureAcceptAnything' }],
+      },
+    },
+  }),
+);
+const REGISTRIES_D = Buffer.from(
+  'default-docker:\n  lookaside: file:///a\ndocker:\n  a.example: {use-sigstore-attachments: true}\n',
+);
+
+const containersPolicies: FuzzTarget = {
+  name: 'containers-policies',
+  round: (random) => {
+    const policy = attempt(REFUSED, () => parseContainersPolicy(random.damaged(CONTAINERS_POLICY), 'policy.json'));
+    // Some requirement always stands, whatever is asked about.
+    if (policy !== undefined)
+      assert.ok(requirementsFor(policy, { transport: 'registry', name: 'a.example/os:1' }).length > 0);
+    const text = random.damaged(REGISTRIES_D).toString('utf8');
+    const storage = attempt(REFUSED, () => parseRegistriesD([{ path: 'a.yaml', text }]));
+    const name = { host: 'a.example', repository: 'os' };
+    if (storage !== undefined) assert.equal(typeof lookasideBase(storage, name), 'string');
+  },
+};
+
+export const SIGNATURE_TARGETS = [signatureTarget(), keyTarget(), policyFileTarget(), containersPolicies];

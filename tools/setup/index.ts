@@ -55,6 +55,7 @@ const PACKAGES: readonly TieredPackage[] = [
     reason: 'it builds the Containerfiles that `treeline compose` is given',
     tiers: ['interop', 'cluster'],
   },
+  { name: 'gpg', reason: 'it signs images for policies of the host', tiers: ['interop'] },
   { name: 'openssl', reason: 'it makes the certificate of a registry that speaks TLS', tiers: ['interop'] },
   { name: 'umoci', reason: 'it makes derived images that are not of our own making', tiers: ['interop'] },
   {

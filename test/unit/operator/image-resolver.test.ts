@@ -331,6 +331,11 @@ describe('looking an image up', () => {
     assert.equal(found.name, TAG);
   });
 
+  it('orders an image that hosts must find signed in that form', async () => {
+    const found = await lookUp({ amd64: platform('a') }, { reference: `ostree-image-signed:docker://${TAG}` });
+    assert.equal(found.repository, 'ostree-image-signed:docker://registry.example/os');
+  });
+
   it('asks by digest when told one', async () => {
     assert.equal(
       (await lookUp({ amd64: platform('a') }, { digest: digest('e') })).name,
@@ -338,14 +343,14 @@ describe('looking an image up', () => {
     );
   });
 
-  it('refuses an ordinary image, one that cannot be booted, and signed forms, each with a sentence', async () => {
+  it('refuses an ordinary image, one that cannot be booted, and remotes of one host, each with a sentence', async () => {
     await assert.rejects(
       lookUp({ amd64: platform('a', { isOstreeContainer: false }) }),
       /ordinary container image, not an OSTree one/,
     );
     await assert.rejects(lookUp({ amd64: platform('a', { isBootable: false }) }), /not bootable/);
     await assert.rejects(lookUp({}), /has no Linux image/);
-    await assert.rejects(lookUp({}, { reference: `ostree-image-signed:docker://${TAG}` }), /cannot be rolled out/);
+    await assert.rejects(lookUp({}, { reference: `ostree-remote-registry:r:${TAG}` }), /cannot be rolled out/);
   });
 
   it('has every image verified that a node may be given, by what the OSImage and the cluster ask for', async () => {

@@ -115,6 +115,7 @@ describe('a signature of an image', () => {
           identity: { 'docker-reference': REPOSITORY },
           image: { 'docker-manifest-digest': DIGEST },
         },
+        optional: {},
       }),
     );
     refused([simpleSignature(pair.privateKey, gpgs)], /is of type "atomic container signature"/);
