@@ -33,8 +33,8 @@ export function turnOf(image: OSImage, digest: string, topologies: readonly Topo
   const ranks: Rank[] = spec.rollout.steps.length === 0 ? [] : [stepRank(image)];
   if (controlPlane === 'First') ranks.push(({ node }) => (isControlPlane(node) ? 0 : 1));
   if (controlPlane === 'Last') ranks.push(({ node }) => (isControlPlane(node) ? 1 : 0));
-  // Nodes that have failed at something come last: they cost the most time.
-  ranks.push(({ os }) => ((os.status?.rollout?.attempts ?? 0) > 0 ? 1 : 0));
+  // Nodes that have failed at something come last, those that fail over and over at the very end: they cost the most time.
+  ranks.push(({ os }) => os.status?.rollout?.attempts ?? 0);
   ranks.push(...topologies.map(domainRank));
   for (const { criterion, label = '' } of by) {
     switch (criterion) {

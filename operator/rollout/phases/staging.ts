@@ -1,6 +1,6 @@
 /** Pending, Staging, Staged, AwaitingSlot: everything before the node is disturbed. */
 import { toTimestamp } from '../../../api/index.ts';
-import type { Fault, RolloutStatus } from '../../../api/index.ts';
+import type { Fault, LastOrder, RolloutStatus } from '../../../api/index.ts';
 import { MAX_ATTEMPTS, restSeconds } from '../backoff.ts';
 import {
   AGENT_PATIENCE_SECONDS,
@@ -22,6 +22,14 @@ import { PENDING_MESSAGE, STAGED_MESSAGE, STAGING_MESSAGE, start, whyNotFetch } 
  * it, and the order is given again.
  */
 const REPORT_GRACE_SECONDS = 60;
+
+/**
+ * Seconds that a place is held at most. An agent that gets on for longer begins again later, where it left off: what it has
+ * fetched is kept. One that only says that it gets on keeps nobody else from it.
+ */
+const LONGEST_STAGING_SECONDS = 6 * 3600;
+
+const NOT_IN_TIME = 'The image was not staged in time, and the agent has not said why; see its log.';
 
 /** Pending: the agent has not reported the host yet, a failure rests, or the node has no place to fetch the image. */
 export function pending(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
@@ -46,7 +54,7 @@ export function pending(view: NodeView, target: NodeTarget, rollout: RolloutStat
 
 /** Staging, and Failed at it: the order stands until it is answered; a failure gives the place back and rests. */
 export function staging(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
-  const { os, now } = view;
+  const { node, os, now } = view;
   const attempts = rollout.attempts ?? 0;
   if (os.status?.host === undefined || bootedDigest(os) === target.digest) return start(view, target, attempts);
   if (stagedDigest(os) === target.digest) {
@@ -61,7 +69,7 @@ export function staging(view: NodeView, target: NodeTarget, rollout: RolloutStat
   if (answered !== undefined && answered.result !== 'Succeeded') {
     return failed(view, target, { attempts: attempts + 1, why: answered.message, fault: answered.fault });
   }
-  const reportDue = answered && after(answered.completionTime, REPORT_GRACE_SECONDS);
+  const reportDue = answered && reportDueAt(answered, rollout.stagingTime);
   if (reportDue !== undefined && passed(reportDue, now)) {
     const why = 'The image was staged, and is gone from the host again.';
     return failed(view, target, { attempts: attempts + 1, why });
@@ -82,6 +90,10 @@ export function staging(view: NodeView, target: NodeTarget, rollout: RolloutStat
   }
   // The order is taken back before the place is given to another.
   if (os.spec.order?.goal === 'Stage') return { ...step, order: observeOrder(target) };
+  // An agent that is there and has not staged it in all that time rests, so that it is not the next again.
+  if (node.ready && answer(os) !== undefined) {
+    return failed(view, target, { attempts: attempts + 1, why: NOT_IN_TIME, fault: 'Node' });
+  }
   return rollout.nextAttemptTime === undefined
     ? { ...start(view, target, attempts), cordon: 'Release' }
     : waiting(view, target, rollout);
@@ -138,18 +150,23 @@ function withdrawn(view: NodeView, target: NodeTarget) {
   return live ? observeOrder(target) : order;
 }
 
-/**
- * Until when an agent that neither answers nor gets on keeps its place; undefined while it gets on. A dead node must not
- * keep the others from fetching.
- */
-function patienceWith({ node, os }: NodeView, rollout: RolloutStatus): Date | undefined {
+/** By when what was staged has to show, whatever time the agent says it is. */
+function reportDueAt({ completionTime }: LastOrder, stagingTime: string): Date {
+  const said = after(completionTime, REPORT_GRACE_SECONDS);
+  const latest = after(stagingTime, AGENT_PATIENCE_SECONDS);
+  return said < latest ? said : latest;
+}
+
+/** Until when an agent that does not answer keeps its place. A dead node must not keep the others from fetching. */
+function patienceWith({ node, os }: NodeView, rollout: RolloutStatus): Date {
   const begun = after(rollout.stagingTime ?? rollout.phaseTime, AGENT_PATIENCE_SECONDS);
   if (!node.ready) {
     const notReady =
       node.readySince === undefined ? begun : after(toTimestamp(node.readySince), AGENT_PATIENCE_SECONDS);
     return notReady > begun ? notReady : begun;
   }
-  return os.status?.progress === undefined ? begun : undefined;
+  if (os.status?.progress === undefined) return begun;
+  return after(rollout.stagingTime ?? rollout.phaseTime, LONGEST_STAGING_SECONDS);
 }
 
 interface Failure {
