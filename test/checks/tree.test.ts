@@ -69,6 +69,16 @@ describe('the source tree', () => {
     }
   });
 
+  it('has one decision for each number', () => {
+    const numbers = trackedFiles()
+      .filter((name) => name.startsWith('docs/decisions/'))
+      .map((name) => name.slice('docs/decisions/'.length).slice(0, 4));
+    assert.deepEqual(
+      numbers.filter((number, index) => numbers.indexOf(number) !== index),
+      [],
+    );
+  });
+
   it('holds no binary and no file over a megabyte', () => {
     for (const name of trackedFiles()) {
       const bytes = readFileSync(join(ROOT, name));
