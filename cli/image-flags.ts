@@ -1,7 +1,9 @@
 /** The flags that every command has that writes an image of a commit, and what they mean. */
-import type { Compression, LayerProgress } from '../ostree/index.ts';
+import type { Compression, EncapsulateProgress } from '../ostree/index.ts';
+import { type ImageReference, parseAnyImageReference, RegistryError } from '../registry/index.ts';
 import type { FlagValues, Flags } from './command.ts';
 import { CliError } from './errors.ts';
+import { formatBytes } from './format.ts';
 import type { Progress } from './progress-display.ts';
 
 export const DESTINATION_ARGUMENT =
@@ -59,8 +61,21 @@ function parseLabel(text: string): [string, string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** For the display: objects are what is counted. */
-export function writingProgress({ objectsDone, objectsTotal }: LayerProgress): Progress {
-  const detail = `${objectsDone} of ${objectsTotal} files`;
-  return { stage: 'Writing', layersDone: 0, layersTotal: 0, bytesDone: objectsDone, bytesTotal: objectsTotal, detail };
+/** The images whose blobs a push need not send again. */
+export function mountFrom(previous: string | undefined): readonly ImageReference[] {
+  if (previous === undefined) return [];
+  try {
+    return [parseAnyImageReference(previous).image];
+  } catch (error) {
+    // A file with a manifest, or nonsense, of which whoever reads it says more.
+    if (error instanceof RegistryError) return [];
+    throw error;
+  }
+}
+
+/** For the display: files are what is counted, until only the writing is left. */
+export function writingProgress(progress: EncapsulateProgress): Progress {
+  const { objectsDone, objectsTotal, layersDone, layersTotal, bytesWritten } = progress;
+  const detail = `${objectsDone} of ${objectsTotal} files, ${layersDone} of ${layersTotal} layers, ${formatBytes(bytesWritten)} written`;
+  return { stage: 'Writing', layersDone, layersTotal, bytesDone: objectsDone, bytesTotal: objectsTotal, detail };
 }

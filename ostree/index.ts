@@ -9,7 +9,7 @@ export { type IoPriority, setIoPriority } from './posix/io-priority.ts';
 export { commitTree, type CommittedTree, type TreeSource } from './compose/commit-tree.ts';
 export { lockSysroot } from './repository/lock.ts';
 export type { Compression } from './encapsulate/compression/compressed-layer.ts';
-export type { LayerProgress } from './encapsulate/commit-layer.ts';
+export type { EncapsulateProgress } from './encapsulate/write-progress.ts';
 export { parseContainerConfig } from './encapsulate/container-config.ts';
 export { withFlattenedImage } from './encapsulate/flatten-image.ts';
 export { type EncapsulatedImage, encapsulate, type EncapsulateOptions } from './encapsulate/encapsulate.ts';

@@ -31,6 +31,8 @@ export interface Scope {
   readonly host: string;
   readonly repository: string;
   readonly actions: 'pull' | 'pull,push';
+  /** Other repositories of the host. A token service grants of them what it will. */
+  readonly alsoPull: readonly string[];
 }
 
 interface Held {
@@ -205,10 +207,13 @@ function unauthorized(scope: Scope, credential: Credential | undefined): Registr
 
 /** Our own scope, and the challenge's when it speaks of something else than our repository. */
 function scopesOf(scope: Scope, challenge: Challenge): string[] {
-  const own = `repository:${scope.repository}:${scope.actions}`;
+  const own = [
+    `repository:${scope.repository}:${scope.actions}`,
+    ...scope.alsoPull.map((repository) => `repository:${repository}:pull`),
+  ];
   const named = challenge.parameters.get('scope');
   const covered = named === undefined || named === '' || named.startsWith(`repository:${scope.repository}:`);
-  return covered ? [own] : [own, named];
+  return covered ? own : [...own, named];
 }
 
 function parseToken(body: Buffer): { readonly value: string; readonly expires_in?: number | undefined } | undefined {

@@ -154,7 +154,9 @@ export class Connection implements AsyncDisposable {
         body: (exchange.body ?? null) as Readable | Buffer | string | null,
         signal: exchange.signal ?? null,
         headersTimeout:
-          exchange.method === 'PUT' ? Math.max(UPLOAD_ANSWER_TIMEOUT_MS, this.#idleTimeoutMs) : this.#idleTimeoutMs,
+          exchange.method === 'PUT' || exchange.method === 'PATCH'
+            ? Math.max(UPLOAD_ANSWER_TIMEOUT_MS, this.#idleTimeoutMs)
+            : this.#idleTimeoutMs,
         bodyTimeout: this.#idleTimeoutMs,
         highWaterMark: BODY_BUFFER_BYTES,
       });

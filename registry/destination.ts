@@ -42,10 +42,11 @@ export function openImageDestination(image: ImageReference, options: RegistryOpt
 /** The same for a name on a registry. @throws RegistryError `InvalidReference`, `Blocked` */
 export function openRegistryDestination(text: string, options: RegistryOptions): RegistryDestination {
   const name = parseFullName(text, options.registries);
-  return new RegistryDestination(name, {
-    ...options,
-    ...(isPushInsecure(name, options.registries)
-      ? { insecureHosts: [...(options.insecureHosts ?? []), name.host] }
-      : {}),
-  });
+  const mountFrom = (options.mountFrom ?? [])
+    .filter(({ transport }) => transport === 'registry')
+    .map((image) => parseFullName(image.name, options.registries));
+  const insecure = isPushInsecure(name, options.registries)
+    ? { insecureHosts: [...(options.insecureHosts ?? []), name.host] }
+    : {};
+  return new RegistryDestination(name, { ...options, ...insecure }, mountFrom);
 }

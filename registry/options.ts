@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import type { Credentials } from './credentials.ts';
+import type { ImageReference } from './image-reference.ts';
 import type { ProxySettings } from './proxy.ts';
 import type { RegistriesConfiguration } from './registries-conf.ts';
 
@@ -52,6 +53,8 @@ export interface RegistryOptions {
   readonly scratchDirectory?: string;
   /** For the tools that read local stores; the process's own by default. */
   readonly environment?: NodeJS.ProcessEnv;
+  /** Where a push looks for blobs, so that the registry need only link them: images in the same registry. */
+  readonly mountFrom?: readonly ImageReference[];
   readonly userAgent?: string;
   readonly retry?: Partial<RetryPolicy>;
   /** Longest silence while connecting, waiting for an answer, or between two pieces of a body. */

@@ -8,7 +8,7 @@ import { withRetries } from './retry.ts';
 import { serverFailure } from './server-failure.ts';
 
 export interface RegistryRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
   /** Below `/v2/<repository>/`, or a full URL that the registry gave. */
   readonly target: string | URL;
   readonly headers?: Readonly<Record<string, string>>;
@@ -29,13 +29,19 @@ export class RegistryClient implements AsyncDisposable {
   readonly #authenticator: Authenticator;
   readonly #scope: Scope;
 
-  constructor(name: RegistryName, actions: Scope['actions'], options: RegistryOptions) {
+  /** @param alsoPull other repositories that must be readable, for blobs that are mounted from there */
+  constructor(
+    name: RegistryName,
+    actions: Scope['actions'],
+    options: RegistryOptions,
+    alsoPull: readonly string[] = [],
+  ) {
     this.name = name;
     this.retry = { ...DEFAULT_RETRY, ...options.retry };
     this.clock = options.clock ?? SYSTEM_CLOCK;
     this.#connection = new Connection(options, name.host);
     this.#authenticator = new Authenticator(this.#connection, options, this.retry, this.clock);
-    this.#scope = { host: name.host, repository: name.repository, actions };
+    this.#scope = { host: name.host, repository: name.repository, actions, alsoPull };
   }
 
   /** Tries once, plus once more with new credentials after a 401. */

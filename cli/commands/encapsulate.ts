@@ -13,7 +13,7 @@ import { CHUNKING_FLAGS, chunkingOf, chunkingRequest } from '../chunking.ts';
 import { defineCommand } from '../command.ts';
 import { CliError, sentenceOf } from '../errors.ts';
 import { formatBytes } from '../format.ts';
-import { DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, writingProgress } from '../image-flags.ts';
+import { DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, mountFrom, writingProgress } from '../image-flags.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { writeWholeFile } from '../written-file.ts';
 
@@ -84,7 +84,7 @@ export const encapsulate = defineCommand({
     const chunking = await chunkingOf(request, { repository, commit, platform, registry, output, signal });
     const contentMetadata = flags['write-contentmeta'];
     if (contentMetadata !== undefined) await writeContentMetadata(contentMetadata, chunking.chunks);
-    await using destination = openImageDestination(image, registry);
+    await using destination = openImageDestination(image, { ...registry, mountFrom: mountFrom(flags.previous) });
     using display = output.progress();
     const written = await encapsulateCommit({
       repository,

@@ -12,7 +12,7 @@ import {
 import { CHUNKING_FLAGS, chunkingOf, chunkingRequest } from '../chunking.ts';
 import { defineCommand } from '../command.ts';
 import { formatBytes } from '../format.ts';
-import { DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, writingProgress } from '../image-flags.ts';
+import { DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, mountFrom, writingProgress } from '../image-flags.ts';
 import type { ProgressDisplay } from '../progress-display.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 
@@ -73,7 +73,7 @@ export const rechunk = defineCommand({
       const { commit } = flattened;
       const chunking = await chunkingOf(request, { repository, commit, platform, registry, output, signal });
       const kept = Object.entries(flattened.labels).filter(([key]) => !flags['drop-label'].includes(key));
-      await using destination = openImageDestination(image, registry);
+      await using destination = openImageDestination(image, { ...registry, mountFrom: mountFrom(flags.previous) });
       const written = await encapsulate({
         repository,
         rev: commit,

@@ -27,7 +27,7 @@ interface Contents {
   hasVarTmp: boolean;
 }
 
-export interface LayerProgress {
+export interface ObjectProgress {
   readonly objectsDone: number;
   readonly objectsTotal: number;
 }
@@ -35,7 +35,7 @@ export interface LayerProgress {
 export interface CommitLayerOptions {
   /** Content objects that other layers of the image carry. */
   readonly elsewhere?: ReadonlySet<string>;
-  readonly onProgress?: ((progress: LayerProgress) => void) | undefined;
+  readonly onProgress?: ((progress: ObjectProgress) => void) | undefined;
 }
 
 /** Streams the layer of `checksum`. The same commit always gives the same bytes. Memory grows with the number of files only. */

@@ -7,7 +7,7 @@ import type { Repository } from '../repository/repository.ts';
 import { requireCover } from './chunk-cover.ts';
 import { chunkLayer, type FormatVersion } from './chunk-layer.ts';
 import { type CommitContent, contentOfCommit } from './commit-content.ts';
-import { commitLayer, type LayerProgress } from './commit-layer.ts';
+import { commitLayer } from './commit-layer.ts';
 import { compressLayer, type Compression } from './compression/compressed-layer.ts';
 import { CompressionPool } from './compression/compression-pool.ts';
 import { inOrder } from './in-order.ts';
@@ -19,6 +19,7 @@ import {
   type ImageMetadataOptions,
   type LayerSummary,
 } from './image-metadata.ts';
+import { type EncapsulateProgress, WriteProgress } from './write-progress.ts';
 
 /** Annotation of a chunk's layer: the names of its components, sorted, with commas between them. */
 const COMPONENTS_ANNOTATION = 'ostree.components';
@@ -41,7 +42,7 @@ export interface EncapsulateOptions extends ImageMetadataOptions {
   readonly temporaryDirectory?: string;
   /** That compress. Default: one for each CPU. The digest does not depend on it. */
   readonly threads?: number;
-  readonly onProgress?: (progress: LayerProgress) => void;
+  readonly onProgress?: (progress: EncapsulateProgress) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -82,12 +83,13 @@ export async function encapsulate(options: EncapsulateOptions): Promise<Encapsul
   const commit = repository.readCommit(checksum);
   // What the options get wrong should show before minutes of compression.
   imageLabels(checksum, commit, '', options);
+  const progress = new WriteProgress(1 + (chunks?.length ?? 0), options.onProgress);
   const planned =
     chunks === undefined
-      ? [{ tar: commitLayer(repository, checksum, { onProgress: options.onProgress }) }]
-      : chunkedLayers(checksum, chunks, options);
+      ? [{ tar: commitLayer(repository, checksum, { onProgress: (objects) => progress.objects(objects) }) }]
+      : chunkedLayers(checksum, chunks, options, progress);
   await using pool = new CompressionPool(options.threads);
-  const layers = await inOrder(planned, LAYERS_AT_ONCE, (layer) => writeLayer(layer, pool, options));
+  const layers = await inOrder(planned, LAYERS_AT_ONCE, (layer) => writeLayer(layer, pool, options, progress));
 
   const diffId = layers.at(-1)?.diffId ?? '';
   const labels = imageLabels(checksum, commit, diffId, options);
@@ -112,13 +114,17 @@ export async function encapsulate(options: EncapsulateOptions): Promise<Encapsul
   };
 }
 
-function chunkedLayers(checksum: string, chunks: readonly Chunk[], options: EncapsulateOptions): PlannedLayer[] {
-  const { repository, formatVersion, onProgress = () => undefined } = options;
+function chunkedLayers(
+  checksum: string,
+  chunks: readonly Chunk[],
+  { repository, formatVersion }: EncapsulateOptions,
+  progress: WriteProgress,
+): PlannedLayer[] {
   const content: CommitContent = contentOfCommit(repository, checksum);
   requireCover(checksum, content, chunks);
   const root = repository.readCommit(checksum);
   let objectsDone = 0;
-  const report = (): void => onProgress({ objectsDone: objectsDone++, objectsTotal: content.size });
+  const report = (): void => progress.objects({ objectsDone: objectsDone++, objectsTotal: content.size });
   report();
   return [
     { tar: commitLayer(repository, checksum, { elsewhere: new Set(content.keys()) }) },
@@ -134,6 +140,7 @@ async function writeLayer(
   planned: PlannedLayer,
   pool: CompressionPool,
   options: EncapsulateOptions,
+  progress: WriteProgress,
 ): Promise<LayerSummary> {
   const { destination, compression = 'default', temporaryDirectory: directory, signal } = options;
   const { tar, name, annotations } = planned;
@@ -144,6 +151,8 @@ async function writeLayer(
     size: layer.size,
     ...((annotations ?? layer.annotations) !== undefined && { annotations: { ...layer.annotations, ...annotations } }),
   };
-  await destination.putBlob(descriptor, () => layer.content(), signal);
+  const content = progress.counted(() => layer.content());
+  await destination.putBlob(descriptor, content, signal);
+  progress.layerDone();
   return { descriptor, diffId: layer.diffId, ...(name !== undefined && { createdBy: name }) };
 }

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Chunk } from '../../ostree/chunking/chunk.ts';
 import { contentOfCommit } from '../../ostree/encapsulate/commit-content.ts';
-import type { Repository } from '../../ostree/index.ts';
+import type { EncapsulateProgress, Repository } from '../../ostree/index.ts';
 import { ensurePeer, sayOnStandardError } from '../../tools/setup/index.ts';
 import { repositoryOf, requirePeerImports, skopeo, toLayout } from './encapsulate-fixture.ts';
 import { blobPath, readLayout } from './import-fixture.ts';
@@ -89,19 +89,24 @@ describe('chunked encapsulation', () => {
 
   it('reports objects as they are written, whatever the layer', async () => {
     using source = await repositoryOf(EVERYTHING);
-    const seen: number[] = [];
-    let total = 0;
-    await toLayout(source.repository, join(source.path, 'image'), {
-      chunks: chunksOf(source.repository, source.commit),
-      onProgress: ({ objectsDone, objectsTotal }) => {
-        seen.push(objectsDone);
-        total = objectsTotal;
+    const seen = new Set<number>();
+    let last: EncapsulateProgress | undefined;
+    const chunks = chunksOf(source.repository, source.commit);
+    const { size } = await toLayout(source.repository, join(source.path, 'image'), {
+      chunks,
+      onProgress: (progress) => {
+        seen.add(progress.objectsDone);
+        last = progress;
       },
     });
+    const total = contentOfCommit(source.repository, source.commit).size;
     assert.deepEqual(
-      seen,
+      [...seen],
       Array.from({ length: total + 1 }, (_, index) => index),
     );
+    const layers = chunks.length + 1;
+    const objects = { objectsDone: total, objectsTotal: total };
+    assert.deepEqual(last, { ...objects, layersDone: layers, layersTotal: layers, bytesWritten: size });
   });
 
   const whole = (chunks: Chunk[]): Chunk => chunks[0] ?? assert.fail();
