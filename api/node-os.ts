@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import { conditionsSchema } from './condition.ts';
 import { orderedPolicySchema, signerSchema } from './image-verification.ts';
+import { mirrorsSchema } from './image-mirrors.ts';
 import type { ObjectMeta } from './object-meta.ts';
 
 const time = (description: string) => z.iso.datetime({ offset: true }).describe(description);
@@ -50,6 +51,9 @@ export const orderSchema = z
       .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
       .optional()
       .describe("Secret of type kubernetes.io/dockerconfigjson in the agent's namespace."),
+    mirrors: mirrorsSchema(
+      "With goal `Stage`: repositories to ask for `digest` before the one in `image`, in this order, and before what the host's registries.conf names.",
+    ),
     downgrade: z
       .enum(['Forbid', 'Allow'])
       .optional()

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { drainPolicySchema } from './drain-policy.ts';
 import { healthPolicySchema } from './health-policy.ts';
 import { verificationSchema } from './image-verification.ts';
+import { mirrorsSchema } from './image-mirrors.ts';
 import { labelSelectorSchema } from './label-selector.ts';
 import { newNodesSchema } from './new-nodes.ts';
 import type { ObjectMeta } from './object-meta.ts';
@@ -60,8 +61,11 @@ export const imageSpecSchema = z.strictObject({
     .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
     .optional()
     .describe(
-      "A Secret of type kubernetes.io/dockerconfigjson in the operator's namespace that holds the registry's credentials.",
+      "A Secret of type kubernetes.io/dockerconfigjson in the operator's namespace that holds the credentials of the registry, and of `mirrors`.",
     ),
+  mirrors: mirrorsSchema(
+    'Other repositories that have the image, as host[:port]/name, at most 8. They are asked in this order, before the repository of `reference`, for digests only: what a tag means is asked at the repository of `reference` alone. One that does not answer, or does not have the image, is passed over. Default: none.',
+  ),
 });
 
 export const osImageSpecSchema = z

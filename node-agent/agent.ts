@@ -68,6 +68,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       prepare,
       retainVar: () => tool.retainsVar(),
       onWarning: (message) => log.warn(message),
+      onServed: (place) => log.info({ place }, `the image comes from ${place}`),
     }),
     cleanUp: async (status) => {
       await prepare();

@@ -74,6 +74,8 @@ export interface ImagePullerOptions {
   readonly retainVar: () => Promise<boolean>;
   /** A sentence about what the image has and the host will not get. */
   readonly onWarning: (message: string) => void;
+  /** Told which of several places gives the image. */
+  readonly onServed?: (place: string) => void;
 }
 
 /** A function that makes an order's image part of the host's repository, guarded until `release`. */
@@ -92,12 +94,14 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       ...configuration,
       ...options.registry,
       onWarning: options.onWarning,
+      ...(order.mirrors === undefined ? {} : { mirrors: order.mirrors }),
       ...(credentials === undefined ? {} : { credentials }),
     };
     // Loaded here, since commands that only read the store need nothing of it.
     const { acceptByHost, verifyOrder } = await import('./image-verification.ts');
     const signers = [...((await verifyOrder(order, options, registry, signal)) ?? [])];
-    await using source = openImageSource(reference.image, registry);
+    const { onServed } = options;
+    await using source = openImageSource(reference.image, { ...registry, ...(onServed && { onServed }) });
     const pulled = await pullImage({
       repository,
       source,

@@ -7,21 +7,26 @@ import { refuseOutside } from './blob-range.ts';
 import { RegistryError } from './errors.ts';
 import type { BlobReadOptions } from './image-source.ts';
 import type { Descriptor } from './oci.ts';
+import type { RegistryOptions } from './options.ts';
 import type { RegistryContent } from './registry-content.ts';
 import { BlobVerifier } from './verification.ts';
 
 export class MirroredContent implements ContentStore {
   readonly label: string;
   readonly #places: readonly RegistryContent[];
-  readonly #onWarning: ((message: string) => void) | undefined;
+  readonly #tell: Pick<RegistryOptions, 'onWarning' | 'onServed'>;
   /** Of the place in use: those before it did not have the image, or were found to be wrong. */
   #home = 0;
 
   /** @param places at least one; the last is the primary location. */
-  constructor(label: string, places: readonly RegistryContent[], onWarning?: (message: string) => void) {
+  constructor(
+    label: string,
+    places: readonly RegistryContent[],
+    tell: Pick<RegistryOptions, 'onWarning' | 'onServed'> = {},
+  ) {
     this.label = label;
     this.#places = places;
-    this.#onWarning = onWarning;
+    this.#tell = tell;
   }
 
   async top(signal?: AbortSignal): Promise<Document> {
@@ -30,6 +35,7 @@ export class MirroredContent implements ContentStore {
       try {
         const document = await place.top(signal);
         this.#home = index;
+        this.#tell.onServed?.(place.label);
         return document;
       } catch (error) {
         signal?.throwIfAborted();
@@ -118,7 +124,7 @@ export class MirroredContent implements ContentStore {
   }
 
   #warn(what: string, error: RegistryError): void {
-    this.#onWarning?.(`${what}, trying the next place: ${error.message.replace(/\.$/, '')}`);
+    this.#tell.onWarning?.(`${what}, trying the next place: ${error.message.replace(/\.$/, '')}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -133,7 +139,7 @@ function isWrongContent(error: unknown): boolean {
 function wrongMirror(place: string, { digest }: Descriptor, cause: unknown): RegistryError {
   return new RegistryError(
     'WrongMirror',
-    `The mirror ${place} gives other bytes than those of blob ${digest}: nothing of them is used; take it out of registries.conf if it stays so.`,
+    `The mirror ${place} gives other bytes than those of blob ${digest}: nothing of them is used; take it out of the mirrors if it stays so.`,
     cause,
   );
 }

@@ -33,6 +33,11 @@ export interface RegistryOptions {
   readonly fallbackCredentials?: Credentials;
   /** Mirrors, rewritten and blocked names; absent means that names mean what they say. */
   readonly registries?: RegistriesConfiguration;
+  /**
+   * Repositories (`host[:port]/name`) that have the same image: asked for a digest, never for a tag, in this order and
+   * before what `registries` names.
+   */
+  readonly mirrors?: readonly string[];
   /** `host` or `host:port` entries that are spoken to in plain HTTP; everything else is HTTPS. */
   readonly plainHttpHosts?: readonly string[];
   /** `host` or `host:port` entries with TLS that is not verified, or no TLS at all, whichever they speak. */
@@ -47,6 +52,8 @@ export interface RegistryOptions {
   readonly proxies?: ProxySettings;
   /** A sentence without its full stop about what does not go as planned, though it goes on. */
   readonly onWarning?: (message: string) => void;
+  /** Told which of several places gives an image: a repository, as `host/name`. */
+  readonly onServed?: (place: string) => void;
   /** PEM certificates trusted in addition to the system's. */
   readonly certificateAuthority?: string;
   /** Where images of local stores are copied to; `/var/tmp` by default, which is on a disk. */

@@ -1,7 +1,7 @@
 /** Where an image is really fetched from, by the rules of containers-registries.conf(5): a pure decision. */
 import { printable, RegistryError } from './errors.ts';
 import type { RegistriesConfiguration, RegistryConfiguration } from './registries-conf.ts';
-import { formatRegistryName, parseRegistryName, type RegistryName } from './registry-name.ts';
+import { formatRegistryName, parseRegistryName, parseRepositoryName, type RegistryName } from './registry-name.ts';
 
 export interface PullSource {
   readonly name: RegistryName;
@@ -27,6 +27,31 @@ export function pullSources(
     .map(({ location, insecure }) => ({ name: rewrite(name, registry, location), insecure, isMirror: true }));
   const primary = registry.location === undefined ? name : rewrite(name, registry, registry.location);
   return [...mirrors, { name: primary, insecure: registry.insecure, isMirror: false }];
+}
+
+/**
+ * The places that a caller names beside what the machine says: asked by digest only, for a mirror may lag behind a tag. They
+ * are not rewritten, but what the machine forbids stays forbidden.
+ * @param onBlocked told of a mirror that is left out, with the reason.
+ * @throws RegistryError `InvalidReference` for what is not `host[:port]/name`.
+ */
+export function mirrorSources(
+  name: RegistryName,
+  mirrors: readonly string[],
+  configuration: RegistriesConfiguration | undefined,
+  onBlocked: (mirror: string, error: RegistryError) => void,
+): readonly PullSource[] {
+  const { digest } = name;
+  if (digest === undefined) return [];
+  return mirrors.flatMap((mirror) => {
+    const place = { ...parseRepositoryName(mirror), digest };
+    const registry = registryOf(place, configuration);
+    if (registry?.blocked === true) {
+      onBlocked(mirror, blockedError(place, registry));
+      return [];
+    }
+    return [{ name: place, insecure: registry?.insecure ?? false, isMirror: true }];
+  });
 }
 
 /**
@@ -81,9 +106,12 @@ function rewrite(name: RegistryName, registry: RegistryConfiguration, location: 
   }
 }
 
-function refuseBlocked(name: RegistryName, { blocked, prefix, path }: RegistryConfiguration): void {
-  if (!blocked) return;
-  throw new RegistryError(
+function refuseBlocked(name: RegistryName, registry: RegistryConfiguration): void {
+  if (registry.blocked) throw blockedError(name, registry);
+}
+
+function blockedError(name: RegistryName, { prefix, path }: RegistryConfiguration): RegistryError {
+  return new RegistryError(
     'Blocked',
     `${formatRegistryName(name)} may not be used on this machine: ${path} blocks ${printable(prefix)}. Name another image, or ask whoever set blocked = true.`,
   );

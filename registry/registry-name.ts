@@ -66,6 +66,16 @@ export function parseRegistryName(text: string): RegistryName {
   };
 }
 
+/**
+ * Parses the name of a repository: neither tag nor digest.
+ * @throws RegistryError `InvalidReference`
+ */
+export function parseRepositoryName(text: string): RegistryName {
+  const name = parseRegistryName(text);
+  if (name.tag === undefined && name.digest === undefined) return name;
+  throw invalid(text, 'must name a repository; leave out its tag and digest');
+}
+
 /** The inverse of `parseRegistryName`. */
 export function formatRegistryName(name: RegistryName): string {
   const tag = name.tag === undefined ? '' : `:${name.tag}`;

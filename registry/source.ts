@@ -1,5 +1,6 @@
 /** Opens an image for reading, whatever transport its reference names. */
 import type { ContentStore } from './content.ts';
+import { reasonOf } from './errors.ts';
 import { formatImageReference, type ImageReference } from './image-reference.ts';
 import { isInstalled } from './image-tool.ts';
 import type { BlobReadOptions, ImageSource, Platform, ResolvedImage } from './image-source.ts';
@@ -15,7 +16,7 @@ import { PodmanContent } from './podman-content.ts';
 import { Skopeo } from './skopeo.ts';
 import type { RegistryOptions } from './options.ts';
 import { RegistryContent } from './registry-content.ts';
-import { pullSources } from './pull-sources.ts';
+import { mirrorSources, pullSources } from './pull-sources.ts';
 import { formatRegistryName } from './registry-name.ts';
 import { resolvePlatform } from './resolution.ts';
 import { parseFullName } from './short-name.ts';
@@ -72,7 +73,11 @@ const MIRROR_RETRY = { attempts: 2, maxRetryAfterMs: 5_000 };
 
 function openRegistry(text: string, options: RegistryOptions): ContentStore {
   const name = parseFullName(text, options.registries);
-  const places = pullSources(name, options.registries).map(
+  const { mirrors = [], registries, onWarning } = options;
+  const named = mirrorSources(name, mirrors, registries, (mirror, error) =>
+    onWarning?.(`the mirror ${mirror} is not asked: ${reasonOf(error).replace(/\.$/, '')}`),
+  );
+  const places = [...named, ...pullSources(name, registries)].map(
     (source) =>
       new RegistryContent(source.name, {
         ...options,
@@ -83,7 +88,7 @@ function openRegistry(text: string, options: RegistryOptions): ContentStore {
   const [only] = places;
   return places.length === 1 && only !== undefined
     ? only
-    : new MirroredContent(formatRegistryName(name), places, options.onWarning);
+    : new MirroredContent(formatRegistryName(name), places, options);
 }
 
 class StoreImageSource implements ImageSource {

@@ -13,6 +13,8 @@ spec:
     updatePolicy: Automatic
     pullSecretRef:
       name: registry-credentials
+    mirrors:
+      - mirror.example.org/copies/os/workers
   rollout:
     maxUnavailable: 10%
   reboot:

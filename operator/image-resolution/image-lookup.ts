@@ -59,6 +59,8 @@ export interface LookupRequest {
   readonly pullSecret?: string;
   /** What `spec.image.verification` asks for; absent where it asks for nothing. */
   readonly verification?: ImageVerification;
+  /** Repositories to ask before that of the reference; asked for digests only. */
+  readonly mirrors?: readonly string[];
 }
 
 /** True when the reference says a digest, so that it can never mean anything else. */
@@ -82,7 +84,11 @@ export async function lookUpImage(
   const wanted =
     request.digest === undefined ? { host, repository, ...name } : { host, repository, digest: request.digest };
   const credentials = request.pullSecret === undefined ? undefined : await pullCredentials(options, request.pullSecret);
-  const registry = { ...options.registry, ...(credentials === undefined ? {} : { credentials }) };
+  const registry = {
+    ...options.registry,
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(request.mirrors === undefined ? {} : { mirrors: request.mirrors }),
+  };
   const place = { transport: 'registry', name: formatRegistryName(wanted) } as const;
   const found = await options.resolveTag(place, registry, signal);
   const bootable = Object.entries(found.images).filter(([, image]) => image.isOstreeContainer && image.isBootable);

@@ -47,7 +47,7 @@ interface Entry {
 }
 
 /** How the registry is asked. */
-type How = Pick<LookupRequest, 'pullSecret' | 'verification'>;
+type How = Pick<LookupRequest, 'pullSecret' | 'mirrors' | 'verification'>;
 
 interface Question {
   readonly image: string;
@@ -112,9 +112,10 @@ export class ImageResolver {
     const { uid, name } = image.metadata;
     const entry = this.#entries.get(uid) ?? {};
     this.#entries.set(uid, entry);
-    const { reference, pollIntervalSeconds, pullSecretRef, verification } = image.spec.image;
+    const { reference, pollIntervalSeconds, pullSecretRef, mirrors = [], verification } = image.spec.image;
     const how: How = {
       ...(pullSecretRef === undefined ? {} : { pullSecret: pullSecretRef.name }),
+      ...(mirrors.length === 0 ? {} : { mirrors }),
       ...(isVerified(verification) ? { verification } : {}),
     };
     // A digest means the same for ever, but its signature counts only for as long as its key is not denied.
@@ -125,7 +126,7 @@ export class ImageResolver {
       const old = entry.reference?.resolution;
       entry.reference?.stop.abort();
       const question = { image: name, request: { reference, ...how }, pollMs, resolvedAs: this.#release(reference) };
-      // A new poll interval or Secret does not make the last answer about the same reference untrue.
+      // A new poll interval, Secret or mirror does not make the last answer about the same reference untrue.
       const same = old?.state === 'Resolved' && old.image.release.reference === reference;
       const kept = same && entry.asked === JSON.stringify(how.verification) ? old : undefined;
       entry.asked = JSON.stringify(how.verification);

@@ -11,19 +11,17 @@ const DIGEST_DIGITS = 12;
 
 /**
  * Order to pull and stage `target`. The id changes with the attempt, with the boot (a reboot drops what was staged)
- * and with the way to fetch it, so that a corrected pull Secret is tried at once, and with who must have signed it. It does not change with the limits: the
- * agent follows them, and nothing is begun anew.
+ * and with the way to fetch it, so that a corrected pull Secret or mirror is tried at once, and with who must have signed it.
+ * It does not change with the limits: the agent follows them, and nothing is begun anew.
  */
 export function stageOrder(target: NodeTarget, attempts: number, bootID: string): Order {
-  const { index, verification } = target;
+  const { index, verification, pullSecretRef, downgrade = '', mirrors = [], limits } = target;
   const signed = verification === undefined ? '' : JSON.stringify(verification);
-  const how = [bootID, target.image, target.pullSecretRef?.name ?? '', target.downgrade ?? '', signed]
-    .join(' ')
-    .trimEnd();
+  const how = [bootID, target.image, pullSecretRef?.name ?? '', downgrade, signed, ...mirrors].join(' ').trimEnd();
   const fetch = stableHash(how).toString(16);
-  const { limits } = target;
   return {
     ...order(target, 'Stage', `${attempts}.${fetch}`),
+    ...(mirrors.length > 0 && { mirrors }),
     ...(index !== undefined && { index }),
     ...(verification && { verification }),
     ...(limits && { limits }),

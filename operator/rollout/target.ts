@@ -37,6 +37,8 @@ export interface NodeTarget {
   readonly index?: string | undefined;
   /** Who must have signed the image. */
   readonly verification?: Order['verification'];
+  /** Repositories to ask before the one in `image`. */
+  readonly mirrors?: Order['mirrors'];
   /** What fetching may take on one node. */
   readonly limits?: Order['limits'];
   /** The node may go to it from a newer image. */
@@ -95,7 +97,7 @@ export function nodeTarget(image: OSImage, choice: TargetChoice, architecture: s
   const resolved = choice.image;
   const digest = resolved?.platforms[architecture];
   if (resolved === undefined || digest === undefined) return undefined;
-  const { pullSecretRef, downgradePolicy } = image.spec.image;
+  const { pullSecretRef, mirrors, downgradePolicy } = image.spec.image;
   const { created, version } = resolved.release;
   const { bytesPerSecond, minimumFreeBytes } = image.spec.staging;
   const limits = {
@@ -108,6 +110,7 @@ export function nodeTarget(image: OSImage, choice: TargetChoice, architecture: s
     ...(pullSecretRef && { pullSecretRef }),
     ...(resolved.verification && { verification: [...resolved.verification] }),
     ...(resolved.release.digest !== digest && { index: resolved.release.digest }),
+    ...(mirrors !== undefined && mirrors.length > 0 && { mirrors }),
     ...(Object.keys(limits).length > 0 && { limits }),
     // What the fleet goes back to is older, and was chosen once.
     ...((downgradePolicy === 'Allow' || choice.refused !== undefined) && { downgrade: 'Allow' as const }),

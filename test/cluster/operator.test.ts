@@ -277,6 +277,49 @@ describe('the operator', function () {
     assert.equal(order?.pullSecretRef?.name, 'pull');
   });
 
+  it('rolls the fleet from a mirror while the registry is down, also after a restart, and never asks it for a tag', async () => {
+    const { host } = registry;
+    const mirror = keep(await new SimulatedRegistry().start());
+    const digest = registry.push('os', 'v2', '2.0');
+    mirror.push('copies/os', 'v2', 'another meaning of the tag');
+    assert.equal(mirror.push('copies/os', 'copied', '2.0'), digest);
+    const options = { plainHttpHosts: [host, mirror.host] };
+    const nodes = await registerNodes('g1', 'g2');
+    const operator = await startOperator(controlPlane, host, 'operator-0', options);
+    const reference = `${host}/os:v2`;
+    const mirrors = [`${mirror.host}/copies/os`];
+    await applyImage(reference, { image: { reference, mirrors }, rollout: { paused: true } });
+    await eventually('the target is known', async () => {
+      return (await readOSImage(controlPlane, 'fleet')).status?.target?.digest === digest;
+    });
+    assert.equal(mirror.requests, 0);
+    await operator.stop();
+    await registry.stop();
+    keep(await startOperator(controlPlane, host, 'operator-1', options));
+    await must(controlPlane, {
+      method: 'PATCH',
+      path: `${OS_IMAGES}/fleet`,
+      body: { spec: { rollout: { paused: false } } },
+    });
+    for (const node of nodes) await eventually('the node is on it', async () => node.bootedDigest === digest);
+    for (const { name } of nodes) {
+      const { order } = (await readNodeOS(controlPlane, name)).spec;
+      assert.equal(order?.image, `ostree-unverified-registry:${host}/os@${digest}`);
+    }
+    assert.ok(mirror.requests > 0);
+  });
+
+  it('gives agents the mirrors with the order to stage', async () => {
+    const digest = registry.push('os', 'v2', '2.0');
+    const mirrors = ['b.example:5000/os', 'a.example/copies/os'];
+    await registerNodes('h1');
+    keep(await startOperator(controlPlane, registry.host));
+    const reference = `${registry.host}/os@${digest}`;
+    await applyImage(reference, { image: { reference, mirrors }, rollout: { maxUnavailable: 0 } });
+    const order = await eventually('the order is there', async () => (await readNodeOS(controlPlane, 'h1')).spec.order);
+    assert.deepEqual([order.goal, order.mirrors], ['Stage', mirrors]);
+  });
+
   it('lets agents read exactly the pull Secrets that OSImages name', async () => {
     const rules = async () => {
       const path = '/apis/rbac.authorization.k8s.io/v1/namespaces/treeline-system/roles/treeline-agent-pull-secrets';

@@ -101,11 +101,17 @@ export class SimulatedRegistry implements AsyncDisposable {
     this.#documents.set(`/v2/${name}/manifests/${tagOfDigest(digest)}.sig`, { type: MEDIA_TYPE.manifest, bytes });
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Goes away, for good; safe to call twice. */
+  async stop(): Promise<void> {
+    if (!this.#server.listening) return;
     this.#server.closeAllConnections();
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   #blob(name: string, value: unknown): { readonly digest: string; readonly size: number } {

@@ -52,8 +52,13 @@ describe('registries as the host’s files say', function () {
     return path;
   }
 
-  async function pull(path: string, secret?: Credentials): Promise<{ digest: string; warnings: string[] }> {
+  async function pull(
+    path: string,
+    secret?: Credentials,
+    further: { readonly image?: string; readonly mirrors?: readonly string[] } = {},
+  ): Promise<{ digest: string; warnings: string[]; served: string[] }> {
     const warnings: string[] = [];
+    const served: string[] = [];
     const puller = imagePuller({
       sysroot: path,
       registry: { retry: { attempts: 1 } },
@@ -62,12 +67,14 @@ describe('registries as the host’s files say', function () {
       prepare: () => Promise.resolve(),
       retainVar: () => Promise.resolve(true),
       onWarning: (message) => warnings.push(message),
+      onServed: (place) => served.push(place),
     });
     const image = 'ostree-unverified-registry:os.invalid/team/os:v1';
     const order = {
       id: 'o',
       image,
       goal: 'Stage',
+      ...further,
       ...(secret === undefined ? {} : { pullSecretRef: { name: 's' } }),
     } as const;
     const pulled = await puller(order as never, {
@@ -77,7 +84,7 @@ describe('registries as the host’s files say', function () {
       signal: new AbortController().signal,
     });
     await pulled.release();
-    return { digest: pulled.digest, warnings };
+    return { digest: pulled.digest, warnings, served };
   }
 
   it('the agent takes mirrors and credentials from its host', async () => {
@@ -113,6 +120,31 @@ describe('registries as the host’s files say', function () {
       error.message,
       /os\.invalid cannot be reached .*mirrors failed before: .*\/copies\/os:v1: Unauthorized/,
     );
+  });
+
+  it('the agent asks the mirrors of its order first, by digest and with the credentials of the pull Secret', async () => {
+    const { digest } = await pull(
+      await sysroot('known', {
+        'etc/containers/registries.conf': conf(),
+        'etc/ostree/auth.json': auths(mirror.host, 'ann'),
+      }),
+    );
+    const elsewhere =
+      '[[registry]]\nprefix = "os.invalid/team"\n[[registry.mirror]]\nlocation = "mirror.invalid/copies"\n';
+    const path = await sysroot('ordered', {
+      'etc/containers/registries.conf': `${elsewhere}[[registry]]\nlocation = "${mirror.host}"\ninsecure = true\n`,
+    });
+    const { served, warnings, ...pulled } = await pull(path, parseDockerConfig(auths(mirror.host, 'ann')), {
+      image: `ostree-unverified-registry:os.invalid/team/os@${digest}`,
+      mirrors: ['first.invalid/os', `${mirror.host}/copies/os`],
+    });
+    assert.equal(pulled.digest, digest);
+    assert.deepEqual(served, [`${mirror.host}/copies/os@${digest}`]);
+    assert.match(
+      warnings[0] ?? '',
+      /^the mirror first\.invalid\/os@sha256:\w+ cannot give os\.invalid\/team\/os@sha256/,
+    );
+    assert.ok(!warnings.join('\n').includes('mirror.invalid'), 'those of the host come after');
   });
 
   it('a blocked registry and a broken file stop the agent before it asks anybody', async () => {

@@ -10,7 +10,7 @@ import {
   type LookupResult,
 } from '../../../operator/image-resolution/image-lookup.ts';
 import { ImageResolver } from '../../../operator/image-resolution/image-resolver.ts';
-import { RegistryError, type PlatformImage, type ResolvedTag } from '../../../registry/index.ts';
+import { RegistryError, type PlatformImage, type RegistryOptions, type ResolvedTag } from '../../../registry/index.ts';
 import { parsePolicyFile, SignatureError } from '../../../registry/signatures/index.ts';
 import type { VerificationRequest } from '../../../registry/signatures/verify.ts';
 import { newKeyPair } from '../../../testbed/signing-keys.ts';
@@ -196,6 +196,23 @@ describe('the image resolver', () => {
     assert.equal(digestOf(image), digest('a'));
   });
 
+  it('asks again at once when a mirror is added, and tells every look-up of the mirrors', async () => {
+    const works = answer;
+    answer = (request) => {
+      if (request.mirrors !== undefined) return works(request);
+      throw new RegistryError('Unreachable', 'the registry is away');
+    };
+    await follow(osImage());
+    const image = osImage();
+    const mirrors = ['mirror.example/os'];
+    const mirrored = { ...image, spec: { ...image.spec, image: { ...image.spec.image, mirrors } } };
+    await follow(mirrored);
+    assert.equal(digestOf(mirrored), digest('a'));
+    answer = () => ({ digest: digest('c'), repository: 'r', platforms: {} });
+    await follow({ ...mirrored, status: { target: { digest: digest('e'), reference: TAG } } });
+    assert.deepEqual(asked.at(-1), { reference: TAG, digest: digest('e'), mirrors });
+  });
+
   it('keeps its last answer while the registry is away', async () => {
     const image = osImage();
     await follow(image);
@@ -301,8 +318,13 @@ describe('looking an image up', () => {
   beforeEach(() => (verified = []));
   const lookUp = (images: Record<string, PlatformImage>, request: Partial<LookupRequest> = {}, floor?: string) => {
     let name = '';
-    const resolveTag = async (image: { readonly name: string }): Promise<ResolvedTag> => {
-      name = image.name;
+    let mirrors: readonly string[] | undefined;
+    const resolveTag = async (
+      image: { readonly name: string },
+      options: RegistryOptions = {},
+    ): Promise<ResolvedTag> => {
+      ({ name } = image);
+      ({ mirrors } = options);
       return { digest: digest('f'), platforms: {}, images };
     };
     const readSecret = async () => ({ data: {} });
@@ -317,7 +339,7 @@ describe('looking an image up', () => {
       { reference: TAG, ...request },
       AbortSignal.timeout(1000),
     );
-    return found.then((result) => ({ ...result, name }));
+    return found.then((result) => ({ ...result, name, mirrors }));
   };
 
   it('keeps the architectures that a host can boot, and says which repository orders name', async () => {
@@ -341,6 +363,11 @@ describe('looking an image up', () => {
       (await lookUp({ amd64: platform('a') }, { digest: digest('e') })).name,
       `registry.example/os@${digest('e')}`,
     );
+  });
+
+  it('says which mirrors have it', async () => {
+    const mirrors = ['mirror.example/os'];
+    assert.deepEqual((await lookUp({ amd64: platform('a') }, { digest: digest('e'), mirrors })).mirrors, mirrors);
   });
 
   it('refuses an ordinary image, one that cannot be booted, and remotes of one host, each with a sentence', async () => {

@@ -196,6 +196,59 @@ describe('an image with mirrors', () => {
     );
   });
 
+  it('has those that the caller names before those of the machine, in their order, and the primary last', async () => {
+    const [named, second, mirror, primary] = [
+      await start(isDown),
+      await start(isDown),
+      await start(isDown),
+      await start(good),
+    ];
+    const served: string[] = [];
+    const { source, warnings } = open([mirror, primary], `@${image.digest}`, {
+      mirrors: [`${named.host}/copies/os`, `${second.host}/far/away/os`],
+      plainHttpHosts: [named, second, mirror, primary].map(({ host }) => host),
+      onServed: (place) => served.push(place),
+    });
+    await using _source = source;
+    assert.equal((await source.resolve(AMD64)).digest, image.digest);
+    assert.deepEqual(
+      warnings.map((warning) => /^the mirror (\S+)@sha256:\w+ cannot give/.exec(warning)?.[1]),
+      [`${named.host}/copies/os`, `${second.host}/far/away/os`, `${mirror.host}/mirror/os`],
+    );
+    assert.deepEqual(served, [`${primary.host}/primary/os@${image.digest}`]);
+  });
+
+  it('never asks those that the caller names what a tag means, not even when nobody else answers', async () => {
+    const [named, primary] = [await start(good), await start(isDown)];
+    const options = { mirrors: [`${named.host}/copies/os`], plainHttpHosts: [named.host, primary.host] };
+    const { source } = open([primary], ':v1', options);
+    await using _source = source;
+    assert.equal((await failure(source.resolve(AMD64))).code, 'Unreachable');
+    assert.equal(named.requests.length, 0);
+  });
+
+  it('passes over a named mirror that the machine blocks, and refuses one with a tag', async () => {
+    const [named, primary] = [await start(good), await start(good)];
+    const warnings: string[] = [];
+    const options: RegistryOptions = {
+      mirrors: [`${named.host}/copies/os`],
+      plainHttpHosts: [named.host, primary.host],
+      registries: parseRegistriesConf([
+        { path: 'registries.conf', text: `[[registry]]\nlocation = "${named.host}"\nblocked = true\n` },
+      ]),
+      onWarning: (message) => warnings.push(message),
+    };
+    const reference = { transport: 'registry', name: `${primary.host}/team/os@${image.digest}` } as const;
+    await using source = openImageSource(reference, options);
+    assert.equal((await source.resolve(AMD64)).digest, image.digest);
+    assert.equal(named.requests.length, 0);
+    assert.match(warnings.join('\n'), /^the mirror \S+ is not asked: .* registries\.conf blocks/);
+    assert.throws(
+      () => openImageSource(reference, { ...options, mirrors: [`${named.host}/copies/os:v1`] }),
+      /must name a repository/,
+    );
+  });
+
   it('takes the platform’s manifest from the next place, by digest, when the mirror has the index only', async () => {
     const index = Buffer.from(
       JSON.stringify({

@@ -47,6 +47,7 @@ export interface ImageOptions {
   readonly rollout?: Record<string, unknown>;
   /** Further fields of `spec`, by name of the policy. */
   readonly policy?: Record<string, unknown>;
+  readonly mirrors?: readonly string[];
   /** `status.target` is that of `version` already; default true. */
   readonly announced?: boolean;
 }
@@ -59,7 +60,7 @@ export function imageOf(options: ImageOptions = {}): ImageSnapshot {
     metadata: { name, uid: `image-${name}`, resourceVersion: '1', generation: 1 },
     spec: osImageSpecSchema.parse({
       nodeSelector: options.selector ?? {},
-      image: { reference: resolved.release.reference, updatePolicy: options.updatePolicy },
+      image: { reference: resolved.release.reference, updatePolicy: options.updatePolicy, mirrors: options.mirrors },
       rollout: { paused: options.paused, maxUnavailable: options.maxUnavailable, ...options.rollout },
       reboot: { timeoutSeconds: options.timeoutSeconds },
       health: { minReadySeconds: options.minReadySeconds },

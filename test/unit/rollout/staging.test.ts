@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { toTimestamp } from '../../../api/index.ts';
 import type { NodeOS, RolloutStatus } from '../../../api/index.ts';
-import { stageOrder } from '../../../operator/rollout/order.ts';
+import { bootOrder, stageOrder } from '../../../operator/rollout/order.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf, snapshotOf } from './fixtures.ts';
@@ -74,6 +74,28 @@ function told(given: Snapshot): readonly string[] {
   assert.ok(write?.kind === 'WriteImageStatus');
   return (write.status.blockers ?? []).map(({ type }) => type);
 }
+
+describe('The mirrors of an image', () => {
+  const mirrors = ['b.example:5000/os', 'a.example/copies/os'];
+
+  it('stand in the order to stage, in their order, and in no other', () => {
+    const given = snapshotOf({
+      images: [imageOf({ mirrors })],
+      nodes: [nodeOf('a')],
+      nodeOSes: [nodeOSOf('a', FETCHING)],
+    });
+    const { order } = settled(given).spec;
+    assert.deepEqual([order?.goal, order?.mirrors], ['Stage', mirrors]);
+    const rebooting = { phase: 'Rebooting', phaseTime: PLACE, rebootDeadline: PLACE, digest: TARGET.digest } as const;
+    assert.equal(bootOrder({ ...TARGET, mirrors }, rebooting)?.mirrors, undefined);
+  });
+
+  it('make another order of it when they change, so that a corrected one is tried at once', () => {
+    const ids = [[], mirrors, mirrors.toReversed()].map((some) => stageOrder({ ...TARGET, mirrors: some }, 0, 'b').id);
+    assert.equal(new Set(ids).size, 3);
+    assert.equal(ids[0], stageOrder(TARGET, 0, 'b').id);
+  });
+});
 
 describe('The limits of staging', () => {
   const limits = { bytesPerSecond: 5_000_000, minimumFreeBytes: 1_000_000_000 };
