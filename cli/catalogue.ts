@@ -137,6 +137,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/compose.ts')).compose,
   },
   {
+    name: 'mirror',
+    summary: 'Copy images and their signatures to a registry or a directory.',
+    load: async () => (await import('./commands/mirror.ts')).mirror,
+  },
+  {
     name: 'explain',
     summary: 'Say why a node, or an OSImage, is where it is.',
     load: async () => (await import('./commands/explain.ts')).explain,

@@ -21,6 +21,7 @@ export { ImportError } from './import/errors.ts';
 export { setGuardRef } from './import/guard-ref.ts';
 export type { ImportProgress } from './import/import-progress.ts';
 export type { PullLimits } from './import/limited-source.ts';
+export { TransferLimit } from './import/transfer-limit.ts';
 export { pruneLayers } from './import/layer-gc.ts';
 export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
 export { listImages, readStoredImage, requireImage } from './import/stored-image.ts';

@@ -1,8 +1,11 @@
 /** Files that are either whole or not there: written beside their place, flushed, then renamed into it. */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { reasonOf, RegistryError } from './errors.ts';
+
+/** See `writeDurably`. */
+const LEFTOVER = /^\..+\.[0-9a-f]{12}\.partial$/;
 
 /**
  * Calls `write` with a new file, then puts that file at `path`. When `write` fails nothing is left behind; a killed
@@ -27,6 +30,22 @@ export async function writeDurably(
   } catch (error) {
     await unlink(partial).catch(() => undefined);
     throw writeError(path, error);
+  }
+}
+
+/**
+ * Deletes what killed processes left in `scratch`: unfinished files that nobody has written to for so long.
+ * @param before milliseconds since the epoch.
+ */
+export async function removeLeftovers(scratch: string, before: number): Promise<void> {
+  const names = await readdir(scratch).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw writeError(scratch, error);
+  });
+  for (const path of names.filter((name) => LEFTOVER.test(name)).map((name) => join(scratch, name))) {
+    const found = await stat(path).catch(() => undefined);
+    // Somebody else may be cleaning up, too.
+    if (found !== undefined && found.mtimeMs < before) await unlink(path).catch(() => undefined);
   }
 }
 

@@ -9,6 +9,8 @@ export { formatImageReference, type ImageReference, parseImageReference, type Tr
 export { isInstalled } from './image-tool.ts';
 export { readHostConfiguration } from './host-configuration.ts';
 export type { ImageDestination, ImageSource, Platform, ResolvedImage } from './image-source.ts';
+export { mirror, type MirrorReport } from './mirror/mirror.ts';
+export { parsePlatform } from './mirror/platform-filter.ts';
 export { type Descriptor, type ImageConfig, type ImageManifest, MEDIA_TYPE } from './oci.ts';
 export type { RegistryOptions } from './options.ts';
 export {

@@ -17,39 +17,44 @@ import { BlobVerifier, verifyDocument } from './verification.ts';
 const PROGRESS_BYTES = 1024 * 1024;
 /** Larger than the slab from which Node cuts small buffers: what is this long has memory of its own. */
 const SOCKET_BUFFER_LEAST_BYTES = 16 * 1024;
-const ACCEPT = [MEDIA_TYPE.manifest, MEDIA_TYPE.index, MEDIA_TYPE.dockerManifest, MEDIA_TYPE.dockerManifestList].join(
-  ', ',
-);
+/** What is asked for where a manifest or an index is: a value of `Accept`. */
+export const MANIFEST_TYPES = [
+  MEDIA_TYPE.manifest,
+  MEDIA_TYPE.index,
+  MEDIA_TYPE.dockerManifest,
+  MEDIA_TYPE.dockerManifestList,
+].join(', ');
 
 export class RegistryContent implements ContentStore {
   readonly label: string;
   readonly #client: RegistryClient;
   readonly #name: RegistryName;
 
-  constructor(name: RegistryName, options: RegistryOptions) {
+  constructor(name: RegistryName, options: RegistryOptions, client = new RegistryClient(name, 'pull', options)) {
     this.#name = name;
     this.label = formatRegistryName(name);
-    this.#client = new RegistryClient(name, 'pull', options);
+    this.#client = client;
   }
 
   async top(signal?: AbortSignal): Promise<Document> {
-    const document = await this.#document(manifestReference(this.#name), signal);
+    const document = await this.document(manifestReference(this.#name), signal);
     if (this.#name.digest !== undefined) verifyDocument(document.bytes, { digest: this.#name.digest }, this.label);
     return document;
   }
 
   async manifest(descriptor: Descriptor, signal?: AbortSignal): Promise<Document> {
-    const document = await this.#document(descriptor.digest, signal);
+    const document = await this.document(descriptor.digest, signal);
     verifyDocument(document.bytes, descriptor, this.label);
     return document;
   }
 
-  #document(reference: string, signal: AbortSignal | undefined): Promise<Document> {
+  /** What is under a tag or digest, not verified. @throws RegistryError `NotFound`, `TooLarge` */
+  document(reference: string, signal?: AbortSignal): Promise<Document> {
     return this.#client.retrying(async () => {
       const answer = await this.#client.attempt({
         method: 'GET',
         target: `manifests/${reference}`,
-        headers: { accept: ACCEPT },
+        headers: { accept: MANIFEST_TYPES },
         expect: [200],
         missing: `Registry ${this.#name.host} has no image ${this.#name.repository} with ${reference.includes(':') ? 'digest' : 'tag'} ${reference}: check the name and the ${reference.includes(':') ? 'digest' : 'tag'}.`,
         signal,

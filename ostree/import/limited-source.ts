@@ -1,62 +1,27 @@
-/**
- * An image source that takes no more than it may: bytes per second and requests at once, over all layers of a pull. What
- * must wait is not read, so that the connection fills up and the sender waits, too.
- */
-import { setTimeout as sleep } from 'node:timers/promises';
+/** An image source that takes no more than it may, over all layers of a pull. */
 import type { Descriptor, ImageSource, Platform, ResolvedImage } from '../../registry/index.ts';
-import { FetchSlots } from './fetch-slots.ts';
-import { RateLimit } from './rate-limit.ts';
+import { type BlobReadOptions, type LimitClock, TransferLimit, type TransferLimits } from './transfer-limit.ts';
 
-type BlobReadOptions = NonNullable<Parameters<ImageSource['openBlob']>[1]>;
-
-/** Of one pull. What is not given is not limited. */
-export interface PullLimits {
-  /**
-   * Compressed bytes of layers, of all connections together. Positive. As a function it is asked all the time, so that the
-   * rate may change while the pull runs; undefined is no limit.
-   */
-  readonly bytesPerSecond?: number | (() => number | undefined);
-  /** Blobs, or parts of blobs, that are being fetched at the same time. At least 1. */
-  readonly concurrentFetches?: number;
+/** Of one pull. */
+export interface PullLimits extends TransferLimits {
   /** Bytes that are to stay free in the repository's file system, if that is more than its reserve: foreseen, not watched. */
   readonly minimumFreeBytes?: number;
 }
 
-export interface LimitClock {
-  /** Milliseconds; never goes back. */
-  readonly now: () => number;
-  /** Rejects when the signal aborts. */
-  readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<unknown>;
-}
-
-const CLOCK: LimitClock = {
-  now: () => performance.now(),
-  sleep: (milliseconds, signal) => sleep(Math.ceil(milliseconds), undefined, { signal }),
-};
-
 /** The source itself where there is nothing to limit. @throws {RangeError} for limits that nothing could keep to. */
-export function limitSource(source: ImageSource, limits: PullLimits = {}, clock = CLOCK): ImageSource {
+export function limitSource(source: ImageSource, limits: PullLimits = {}, clock?: LimitClock): ImageSource {
   const { bytesPerSecond, concurrentFetches } = limits;
   if (bytesPerSecond === undefined && concurrentFetches === undefined) return source;
-  return new LimitedSource(source, limits, clock);
+  return new LimitedSource(source, new TransferLimit(limits, clock));
 }
 
 class LimitedSource implements ImageSource {
   readonly #source: ImageSource;
-  readonly #bytesPerSecond: () => number | undefined;
-  #rate: { readonly bytesPerSecond: number; readonly limit: RateLimit } | undefined;
-  readonly #slots: FetchSlots | undefined;
-  readonly #clock: LimitClock;
+  readonly #limit: TransferLimit;
 
-  constructor(source: ImageSource, { bytesPerSecond, concurrentFetches }: PullLimits, clock: LimitClock) {
-    if (concurrentFetches !== undefined && !(Number.isSafeInteger(concurrentFetches) && concurrentFetches > 0)) {
-      throw new RangeError(`at least one fetch has to be possible, not ${concurrentFetches}`);
-    }
+  constructor(source: ImageSource, limit: TransferLimit) {
     this.#source = source;
-    this.#bytesPerSecond = typeof bytesPerSecond === 'function' ? bytesPerSecond : () => bytesPerSecond;
-    this.#rateNow();
-    this.#slots = concurrentFetches === undefined ? undefined : new FetchSlots(concurrentFetches);
-    this.#clock = clock;
+    this.#limit = limit;
   }
 
   /** Manifests and configs are small, and nothing goes on without them. */
@@ -65,61 +30,11 @@ class LimitedSource implements ImageSource {
   }
 
   openBlob(descriptor: Descriptor, options?: BlobReadOptions): AsyncIterable<Buffer> {
-    return this.#limited((counting) => this.#source.openBlob(descriptor, counting), options);
+    return this.#limit.within((counting) => this.#source.openBlob(descriptor, counting), options);
   }
 
   openRange(descriptor: Descriptor, offset: number, length: number, options?: BlobReadOptions): AsyncIterable<Buffer> {
-    return this.#limited((counting) => this.#source.openRange(descriptor, offset, length, counting), options);
-  }
-
-  async *#limited(
-    open: (counting: BlobReadOptions) => AsyncIterable<Buffer>,
-    options: BlobReadOptions = {},
-  ): AsyncIterable<Buffer> {
-    const { signal = new AbortController().signal } = options;
-    using _slot = await this.#slots?.take(signal);
-    // Not the chunks themselves: bytes that an earlier pull has kept come from the disk.
-    let arrived = 0;
-    const onBytes = (count: number): void => {
-      arrived += count;
-      options.onBytes?.(count);
-    };
-    for await (const chunk of open({ ...options, onBytes })) {
-      const owed = arrived;
-      arrived = 0;
-      await this.#pay(owed, signal);
-      yield chunk;
-    }
-  }
-
-  async #pay(bytes: number, signal: AbortSignal): Promise<void> {
-    for (let rest = bytes; rest > 0;) {
-      const rate = this.#rateNow();
-      if (rate === undefined) return;
-      const piece = Math.min(rest, rate.burst);
-      const wait = rate.reserve(piece, this.#clock.now());
-      if (wait > 0) await this.#pause(wait, signal);
-      rest -= piece;
-    }
-  }
-
-  #rateNow(): RateLimit | undefined {
-    const bytesPerSecond = this.#bytesPerSecond();
-    if (bytesPerSecond === undefined) return undefined;
-    if (this.#rate?.bytesPerSecond !== bytesPerSecond) {
-      this.#rate = { bytesPerSecond, limit: new RateLimit(bytesPerSecond) };
-    }
-    return this.#rate.limit;
-  }
-
-  async #pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-    try {
-      await this.#clock.sleep(milliseconds, signal);
-    } catch (error) {
-      // Whoever aborts says why.
-      signal.throwIfAborted();
-      throw error;
-    }
+    return this.#limit.within((counting) => this.#source.openRange(descriptor, offset, length, counting), options);
   }
 
   [Symbol.asyncDispose](): PromiseLike<void> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
-import { limitSource, type LimitClock } from '../../../ostree/import/limited-source.ts';
+import { limitSource } from '../../../ostree/import/limited-source.ts';
+import type { LimitClock } from '../../../ostree/import/transfer-limit.ts';
 import type { Descriptor, ImageSource } from '../../../registry/index.ts';
 
 type BlobReadOptions = NonNullable<Parameters<ImageSource['openBlob']>[1]>;
