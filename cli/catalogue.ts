@@ -32,6 +32,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/rollback.ts')).rollback,
   },
   {
+    name: 'install',
+    summary: 'Put the operating system of a container image on an empty disk.',
+    load: async () => (await import('./commands/install.ts')).install,
+  },
+  {
     name: 'image pull',
     summary: 'Import a container image into an OSTree repository.',
     load: async () => (await import('./commands/image-pull.ts')).imagePull,

@@ -23,6 +23,11 @@ export type CliErrorCode =
   | 'BuildFailed'
   | 'NotFound'
   | 'NothingWaits'
+  | 'ToolMissing'
+  | 'NotADisk'
+  | 'DiskInUse'
+  | 'DiskNotEmpty'
+  | 'DiskTooSmall'
   | 'Interrupted';
 
 export class CliError extends Error {

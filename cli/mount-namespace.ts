@@ -13,7 +13,7 @@ import { EXIT } from './errors.ts';
 const MARK = 'TREELINE_MOUNT_NAMESPACE';
 /** By either path, as `/ostree` links to `sysroot/ostree`. */
 const HOST_REPOSITORIES: ReadonlySet<string> = new Set(['/ostree/repo', '/sysroot/ostree/repo']);
-const SCRIPT = 'mount -o remount,rw /sysroot && exec "$@"';
+const REMOUNT = 'mount -o remount,rw /sysroot && exec "$@"';
 
 /** Runs `work` here if the sysroot is writable or not ours to remount; else in the second run, whose status it returns. */
 export async function inWritableNamespace(
@@ -24,8 +24,21 @@ export async function inWritableNamespace(
   if (sysroot !== '/' || environment[MARK] !== undefined || !(await isReadOnly(sysroot))) {
     return (await work()) ?? EXIT.ok;
   }
+  return await runAgain(environment, ['sh', '-c', REMOUNT, 'sh']);
+}
+
+/** Runs `work` in a second run of this command whose mounts are its own, and end with it; returns that run's status. */
+export async function inOwnMountNamespace(
+  environment: NodeJS.ProcessEnv,
+  work: () => Promise<number | void>,
+): Promise<number> {
+  if (environment[MARK] !== undefined) return (await work()) ?? EXIT.ok;
+  return await runAgain(environment, []);
+}
+
+async function runAgain(environment: NodeJS.ProcessEnv, through: readonly string[]): Promise<number> {
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const child = spawn('unshare', ['--mount', '--', 'sh', '-c', SCRIPT, 'sh', ...again], {
+  const child = spawn('unshare', ['--mount', '--', ...through, ...again], {
     stdio: 'inherit',
     env: { ...environment, [MARK]: '1' },
   });

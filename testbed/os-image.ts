@@ -5,11 +5,11 @@
 import { mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheKey, ensureCacheFolder } from '../tools/setup/cache.ts';
-import { runCommand } from '../tools/setup/command.ts';
 import { SetupError } from '../tools/setup/errors.ts';
 import { withLock } from '../tools/setup/lock.ts';
 import type { Say } from '../tools/setup/say.ts';
-import { aptTransportOptions, distributionSources, kernelPackages, readDistribution } from './distribution.ts';
+import { bootstrapRoot, UNWANTED } from './debian-root.ts';
+import { kernelPackages, readDistribution } from './distribution.ts';
 import type { Distribution } from './distribution.ts';
 import { collectKernels, convertToOSTreeLayout, kernelFolder, writeInitramfsStandIn } from './ostree-layout.ts';
 import { commitTree, initialiseRepository } from './os-repository.ts';
@@ -18,7 +18,6 @@ import type { OSRepository } from './os-repository.ts';
 /** Change it whenever the tree that the code below makes changes: it is part of the cache key. */
 const RECIPE = 2;
 const PACKAGES = ['systemd', 'systemd-sysv', 'dbus'];
-const UNWANTED = ['doc', 'info', 'locale', 'man'];
 
 /**
  * Returns the repository with versions 1 and 2 of the operating system; made on first use, in about a minute.
@@ -55,42 +54,12 @@ async function build(distribution: Distribution, repository: OSRepository, say: 
   const scratch = await mkdtemp(`${repository.path}.`);
   try {
     const root = join(scratch, 'root');
-    await bootstrap(distribution, root);
+    await bootstrapRoot(distribution, root, [...PACKAGES, ...(await kernelPackages(distribution))]);
     const unfinished = join(scratch, 'repo');
     await commitVersions(root, unfinished, repository.branches);
     await rename(unfinished, repository.path);
   } finally {
     await rm(scratch, { recursive: true, force: true });
-  }
-}
-
-async function bootstrap(distribution: Distribution, root: string): Promise<void> {
-  const include = [...PACKAGES, ...(await kernelPackages(distribution))];
-  try {
-    await runCommand(
-      'mmdebstrap',
-      [
-        '--variant=minbase',
-        '--mode=root',
-        '--format=directory',
-        `--architectures=${distribution.architecture}`,
-        `--include=${include.join(',')}`,
-        ...UNWANTED.map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
-        ...(await aptTransportOptions()).map((line) => `--aptopt=${line}`),
-        distribution.codename,
-        root,
-        ...(await distributionSources(distribution)),
-      ],
-      // The image gets a stand-in for its initramfs; initramfs-tools heeds this and makes none.
-      { env: { INITRD: 'No' } },
-    );
-  } catch (error) {
-    throw new SetupError(
-      'INSTALL_FAILED',
-      `mmdebstrap could not make the operating system tree: run apt-get update and check the apt sources, then run this ` +
-        `again. ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
-    );
   }
 }
 

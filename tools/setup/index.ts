@@ -76,6 +76,17 @@ const PACKAGES: readonly TieredPackage[] = [
     tiers: ['interop'],
   },
   { name: 'pacman-package-manager', reason: 'the same for the packages of Arch', tiers: ['interop'] },
+  { name: 'fdisk', reason: 'treeline install divides disks with it', tiers: ['interop'] },
+  {
+    name: 'extlinux',
+    reason: 'the boot loader that treeline install puts on disks',
+    tiers: ['interop'],
+  },
+  {
+    name: 'syslinux-common',
+    reason: 'it has the boot code that treeline install puts on disks',
+    tiers: ['interop'],
+  },
   { name: 'attr', reason: 'it sets and reads the extended attributes that imports must keep', tiers: ['interop'] },
 ];
 
