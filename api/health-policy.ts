@@ -68,6 +68,28 @@ export const gateSchema = z
     ],
   });
 
+/** A unit's name as systemd.unit(5) has it, with a type that can be active. Nothing in it means anything to a shell. */
+const UNIT_NAME = /^[A-Za-z0-9:_.@-]+\.(service|socket|target|mount|timer|path|device|swap)$/;
+
+/** In `spec.health`, and in the order that carries it to the node. */
+export const hostRollbackSchema = z.strictObject({
+  deadlineSeconds: z
+    .int()
+    .min(30)
+    .max(86_400)
+    .describe(
+      'How long after its kernel has started a host may take to prove itself, in seconds (30 to 86400). Then it goes back to the deployment of before, and reboots, by itself. Give it twice what a slow boot takes.',
+    ),
+  units: z
+    .array(z.string().min(1).max(255).regex(UNIT_NAME))
+    .max(16)
+    .default([])
+    .meta({ 'x-kubernetes-list-type': 'set' })
+    .describe(
+      'systemd units of the host that must be active, such as kubelet.service, at most 16. When one of them has failed, the host goes back at once. Default: none.',
+    ),
+});
+
 export const healthPolicySchema = z
   .strictObject({
     minReadySeconds: z
@@ -89,8 +111,14 @@ export const healthPolicySchema = z
       .default([])
       .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['conditionType', 'when'] })
       .describe('Conditions on the Node that hooks of yours set, and what waits for them, at most 16. Default: none.'),
+    hostRollback: hostRollbackSchema
+      .optional()
+      .describe(
+        'Has the host itself go back, with no help from agent, kubelet or network, unless the new deployment proves itself: the units are active, and the agent has reached the API server. Absent: the host stays where it is, and the operator reports it.',
+      ),
   })
   .prefault({})
   .describe('When an updated node counts as healthy.');
 
 export type Gate = z.infer<typeof gateSchema>;
+export type HostRollback = z.infer<typeof hostRollbackSchema>;

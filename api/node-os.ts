@@ -6,6 +6,7 @@ import * as z from 'zod';
 import { conditionsSchema } from './condition.ts';
 import { orderedPolicySchema, signerSchema } from './image-verification.ts';
 import { mirrorsSchema } from './image-mirrors.ts';
+import { hostRollbackSchema } from './health-policy.ts';
 import type { ObjectMeta } from './object-meta.ts';
 
 const time = (description: string) => z.iso.datetime({ offset: true }).describe(description);
@@ -88,6 +89,9 @@ export const orderSchema = z
       })
       .optional()
       .describe('With goal `Stage`: what fetching may take. The same order may be given again with other limits.'),
+    hostRollback: hostRollbackSchema
+      .optional()
+      .describe('With goal `Boot`: the host is to go back by itself unless the new deployment proves itself.'),
   })
   .describe('What the agent is to do. It reads nothing else.')
   .meta({
@@ -136,6 +140,21 @@ export const hostStatusSchema = z.strictObject({
   booted: deploymentSchema.optional().describe('The running deployment.'),
   staged: deploymentSchema.optional().describe('The deployment that is staged for the next boot.'),
   rollback: deploymentSchema.optional().describe('The deployment to fall back to.'),
+  trial: z
+    .strictObject({ deadlineSeconds: z.int().describe('Seconds after the start of the kernel.') })
+    .optional()
+    .describe('Present while the running deployment has yet to prove itself; the host goes back at the deadline.'),
+  fallback: z
+    .strictObject({
+      digest: z.string().max(128).optional().describe('Manifest digest of what the host went back from.'),
+      checksum: z.string().max(64).describe('OSTree commit checksum of what the host went back from.'),
+      reason: z
+        .enum(['UnitFailed', 'DeadlinePassed'])
+        .describe('`UnitFailed`: a unit that had to be active; `DeadlinePassed`: it had not proven itself in time.'),
+      message: z.string().max(1024).describe('Why, as a clause.'),
+    })
+    .optional()
+    .describe('From what, and why, the host last went back by itself; until the next boot is tried.'),
   freeBytes: z.int().min(0).optional().describe("Free bytes in the file system of the host's OSTree repository."),
   architecture: z.string().max(32).optional().describe('As in OCI platforms: amd64, arm64, …'),
   agentVersion: z.string().max(64).optional().describe('Version of the agent that wrote this.'),

@@ -27,6 +27,8 @@ export type Step =
   | { readonly kind: 'Report'; readonly wakeTime?: Date }
   /** Pull, import and stage the ordered digest, locked. */
   | { readonly kind: 'Stage' }
+  /** What runs is on trial: end that, if it has proven itself. */
+  | { readonly kind: 'EndTrial' }
   /** Lock what is staged: it must not boot by accident. */
   | { readonly kind: 'Lock' }
   /** Unlock what is staged, and reboot. */
@@ -54,6 +56,8 @@ export interface Situation {
 /** Decides the next step; total and without side effects. */
 export function nextStep(situation: Situation): Step {
   const { order, host, lastOrder } = situation;
+  // That an order can be read shows that the API is in reach. Until the trial is over the host may go back at any moment.
+  if (host.trial !== undefined) return { kind: 'EndTrial' };
   if (order === undefined || lastOrder?.id === order.id) return { kind: 'Report' };
   const step = order.goal === 'Boot' ? bootStep(order, situation) : stepOf(order, host);
   // A crash between unlock and reboot leaves the deployment unlocked; unless it may still boot, lock it before all else.
@@ -97,6 +101,13 @@ function bootStep(order: Order, { host, rollout, now, clockSkewMs = 0 }: Situati
   }
   if (rollout?.preBootID !== undefined && rollout.preBootID !== host.bootID) {
     const booted = host.booted?.digest ?? host.booted?.checksum ?? 'an unknown deployment';
+    if (host.fallback?.digest === order.digest) {
+      return done(
+        'RolledBack',
+        host.fallback.reason,
+        `The host tried ${order.digest} and went back to ${booted} by itself: ${host.fallback.message}.`,
+      );
+    }
     // Without a deployment of it the ordered image was never tried: it says nothing about the image.
     if (host.rollback?.digest !== order.digest && host.staged?.digest !== order.digest) {
       return done(

@@ -27,6 +27,8 @@ import { type AgentStatus, statusPatch } from './status-patch.ts';
 
 /** How often the host is looked at when nothing happens: somebody may have worked on it by hand. */
 const REFRESH_MS = 60_000;
+/** How often the units of a host on trial are looked at. */
+const TRIAL_MS = 3000;
 const BACK_OFF = { firstMs: 1000, capMs: 30_000 };
 
 export interface PulledImage {
@@ -118,6 +120,10 @@ export class OrderLoop {
     const lastOrder = this.#lastOrder(object, order);
     const clockSkewMs = this.#options.clockSkewMs();
     const step = nextStep({ order, host, lastOrder, rollout: object.status?.rollout, now, clockSkewMs });
+    if (step.kind === 'EndTrial') {
+      await this.#endTrial(host, signal);
+      return false;
+    }
     if (order === undefined || step.kind === 'Report') {
       const settled = lastOrder !== undefined && lastOrder.id === order?.id ? { lastOrder } : {};
       await this.#write({ host, progress: null, ...settled }, signal);
@@ -148,7 +154,7 @@ export class OrderLoop {
   }
 
   async #act(
-    step: Exclude<Step, { kind: 'Report' }>,
+    step: Exclude<Step, { kind: 'Report' | 'EndTrial' }>,
     order: Order,
     seen: HostStatus,
     signal: AbortSignal,
@@ -178,11 +184,21 @@ export class OrderLoop {
           await host.unlock(step.digest, signal);
           return false;
         }
+        await host.arm(order.hostRollback, signal);
         log.info({ order: order.id, digest: step.digest }, 'rebooting into the approved digest');
         await host.reboot(`Treeline boots ${step.digest} (order ${order.id})`);
         return true;
     }
     return false;
+  }
+
+  /** The API has heard of the trial before it ends: an agent that cannot write has proven nothing. */
+  async #endTrial(seen: HostStatus, signal: AbortSignal): Promise<void> {
+    const { host, log } = this.#options;
+    await this.#write({ host: seen, progress: null }, signal);
+    if (signal.aborted) return;
+    if (await host.endTrial(signal)) log.info({ checksum: seen.booted?.checksum }, 'the host has proven itself');
+    else await this.#bell.wait(TRIAL_MS, signal);
   }
 
   async #stage(order: Order, seen: HostStatus, signal: AbortSignal): Promise<void> {

@@ -48,6 +48,12 @@ export class SimulatedHost implements Host {
     throw new Error('nobody rolls back by hand here');
   }
 
+  async arm(): Promise<void> {}
+
+  async endTrial(): Promise<boolean> {
+    return true;
+  }
+
   async reboot(): Promise<void> {
     if (this.#staged?.locked === false) {
       this.#rollback = this.#booted;

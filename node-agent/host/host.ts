@@ -2,7 +2,7 @@
  * The one seam between the agent and the machine. `ostree-admin.ts` is a booted OSTree host; `sandbox.ts` is an
  * unbooted sysroot on disk whose "boot" chooses the default deployment and draws a new boot ID.
  */
-import type { HostStatus } from '../../api/index.ts';
+import type { HostRollback, HostStatus } from '../../api/index.ts';
 
 export interface StageRequest {
   /** Merge commit to deploy; already in the repository. */
@@ -26,6 +26,13 @@ export interface Host {
   unlock(digest: string, signal?: AbortSignal): Promise<void>;
   /** Makes the previous deployment the default for the next boot. */
   rollback(signal?: AbortSignal): Promise<void>;
+  /**
+   * Puts what is staged on trial for its first boot: unless `endTrial` is called in time, the host goes back by itself.
+   * Without a policy nothing is on trial. Call it before `reboot`.
+   */
+  arm(policy: HostRollback | undefined, signal?: AbortSignal): Promise<void>;
+  /** Ends the trial of what runs, if all its units are active; returns whether it has ended. */
+  endTrial(signal?: AbortSignal): Promise<boolean>;
   /** Reboots. Resolves when the reboot has been asked for; the process is usually killed soon after. */
   reboot(reason: string): Promise<void>;
 }

@@ -4,15 +4,17 @@
  */
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HostStatus } from '../../api/index.ts';
+import type { HostRollback, HostStatus } from '../../api/index.ts';
 import { AgentError } from '../errors.ts';
 import { readIfPresent, writeAtomically } from './atomic-file.ts';
 import { type CommandRunner, commandRunner } from './command.ts';
 import { describeDeployment, type ListedDeployment, originPath, type ReadImageFacts } from './deployments.ts';
 import type { Host, StageRequest } from './host.ts';
+import { installGuard } from './host-guard.ts';
 import { freeBytes, ociArchitecture } from './machine.ts';
 import { formatOrigin } from './origin-file.ts';
 import { OstreeTool } from './ostree-tool.ts';
+import { describeFallback, readFallback, readTrial, removeTrial, type Trial, writeTrial } from './trial.ts';
 
 export interface OstreeAdminHostOptions {
   /** Where the host's root is seen: `/` on the host itself, or a mount of it in a pod that shares the host's processes. */
@@ -63,6 +65,7 @@ export class OstreeAdminHost implements Host {
         ? {}
         : { staged: { ...(await describe(staged)), locked: await this.#isLocked(staged) } }),
       ...(rollback === undefined ? {} : { rollback: await describe(rollback) }),
+      ...(await this.#probation(booted)),
       freeBytes: await freeBytes(this.sysroot),
       architecture: ociArchitecture(),
       ...(this.#options.agentVersion === undefined ? {} : { agentVersion: this.#options.agentVersion }),
@@ -132,6 +135,25 @@ export class OstreeAdminHost implements Host {
     });
   }
 
+  async arm(policy: HostRollback | undefined, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const { booted, staged } = await this.#deployments();
+    if (policy === undefined || staged === undefined) return removeTrial(this.sysroot);
+    await installGuard(this.sysroot);
+    const { stateroot } = booted;
+    await writeTrial(this.sysroot, { target: staged.checksum, previous: booted.checksum, stateroot, ...policy });
+  }
+
+  async endTrial(signal?: AbortSignal): Promise<boolean> {
+    signal?.throwIfAborted();
+    const { booted } = await this.#deployments();
+    const trial = await this.#trialOf(booted);
+    if (trial === undefined) return true;
+    if (!(await this.#areActive(trial.units))) return false;
+    await removeTrial(this.sysroot);
+    return true;
+  }
+
   async reboot(reason: string): Promise<void> {
     await this.#run(['systemctl', 'reboot', `--message=${reason}`]);
   }
@@ -152,6 +174,39 @@ export class OstreeAdminHost implements Host {
       staged: listed.find((deployment) => deployment.staged),
       rollback: listed.slice(at + 1).find((deployment) => deployment.stateroot === booted.stateroot),
     };
+  }
+
+  /** A note about another deployment than the running one says nothing: it was written and then the power went. */
+  async #trialOf(booted: ListedDeployment): Promise<Trial | undefined> {
+    const trial = await readTrial(this.sysroot);
+    return trial?.target === booted.checksum ? trial : undefined;
+  }
+
+  async #probation(booted: ListedDeployment): Promise<Pick<HostStatus, 'trial' | 'fallback'>> {
+    const trial = await this.#trialOf(booted);
+    const record = await readFallback(this.sysroot);
+    const facts = record === undefined ? undefined : await this.#options.readImageFacts(record.target);
+    return {
+      ...(trial === undefined ? {} : { trial: { deadlineSeconds: trial.deadlineSeconds } }),
+      ...(record === undefined
+        ? {}
+        : {
+            fallback: {
+              ...(facts === undefined ? {} : { digest: facts.digest }),
+              checksum: record.target,
+              reason: record.reason,
+              message: describeFallback(record),
+            },
+          }),
+    };
+  }
+
+  /** systemctl(1): `show` says the state of each, and does not fail for one that there is not. */
+  async #areActive(units: readonly string[]): Promise<boolean> {
+    if (units.length === 0) return true;
+    const text = await this.#run(['systemctl', 'show', '--property=ActiveState', '--value', ...units]);
+    const states = text.split('\n').filter((line) => line !== '');
+    return states.length === units.length && states.every((state) => state === 'active');
   }
 
   /** The status text shows the lock since 2023.8; the file is its older form; the staged data settles what is left. */

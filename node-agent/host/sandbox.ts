@@ -9,7 +9,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HostStatus } from '../../api/index.ts';
+import type { HostRollback, HostStatus } from '../../api/index.ts';
 import { AgentError, messageOf } from '../errors.ts';
 import { readIfPresent, writeAtomically } from './atomic-file.ts';
 import { type CommandRunner, commandRunner } from './command.ts';
@@ -44,6 +44,11 @@ interface StagedRecord {
   readonly locked: boolean;
 }
 
+interface TrialRecord {
+  readonly checksum: string;
+  readonly deadlineSeconds: number;
+}
+
 interface RebootRecord {
   readonly bootID: string;
 }
@@ -64,6 +69,7 @@ export class SandboxHost implements Host {
     const bootID = await this.#settle();
     const [booted, ...others] = await this.#tool.list();
     const staged = await this.#staged();
+    const trial = await this.#trialOf(booted?.checksum);
     const rollback = others.find((deployment) => deployment.stateroot === booted?.stateroot);
     const { readImageFacts, agentVersion } = this.#options;
     return {
@@ -71,6 +77,7 @@ export class SandboxHost implements Host {
       ...(booted === undefined ? {} : { booted: await describeDeployment(this.sysroot, booted, readImageFacts) }),
       ...(staged === undefined ? {} : { staged: await this.#describeStaged(staged) }),
       ...(rollback === undefined ? {} : { rollback: await describeDeployment(this.sysroot, rollback, readImageFacts) }),
+      ...(trial === undefined ? {} : { trial: { deadlineSeconds: trial.deadlineSeconds } }),
       freeBytes: await freeBytes(this.sysroot),
       architecture: ociArchitecture(),
       ...(agentVersion === undefined ? {} : { agentVersion }),
@@ -113,6 +120,24 @@ export class SandboxHost implements Host {
     signal?.throwIfAborted();
     await this.discard();
     await rollBack(this.#tool, this.sysroot);
+  }
+
+  /** Nothing guards a sandbox: one whose trial is not ended stays on trial. */
+  async arm(policy: HostRollback | undefined, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    await this.#settle();
+    const staged = await this.#staged();
+    if (policy === undefined || staged === undefined) return rm(this.#path('trial.json'), { force: true });
+    const { deadlineSeconds } = policy;
+    const record: TrialRecord = { checksum: staged.checksum, deadlineSeconds };
+    await writeAtomically(this.#path('trial.json'), JSON.stringify(record));
+  }
+
+  /** A sandbox has no units. */
+  async endTrial(signal?: AbortSignal): Promise<boolean> {
+    signal?.throwIfAborted();
+    await rm(this.#path('trial.json'), { force: true });
+    return true;
   }
 
   async reboot(_reason: string): Promise<void> {
@@ -184,6 +209,11 @@ export class SandboxHost implements Host {
 
   async #staged(): Promise<StagedRecord | undefined> {
     return readJson<StagedRecord>(this.#path('staged.json'));
+  }
+
+  async #trialOf(checksum: string | undefined): Promise<TrialRecord | undefined> {
+    const trial = await readJson<TrialRecord>(this.#path('trial.json'));
+    return trial?.checksum === checksum ? trial : undefined;
   }
 
   async #writeStaged(record: StagedRecord): Promise<void> {

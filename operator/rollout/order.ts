@@ -49,6 +49,7 @@ export function bootOrder(target: NodeTarget, rollout: RolloutStatus): Order | u
   return {
     ...order(target, 'Boot', compact(phaseTime)),
     bootApproval: { digest: target.digest, notBefore: phaseTime, notAfter: rebootDeadline },
+    ...(target.hostRollback && { hostRollback: target.hostRollback }),
   };
 }
 

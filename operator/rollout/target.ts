@@ -41,6 +41,8 @@ export interface NodeTarget {
   readonly mirrors?: Order['mirrors'];
   /** What fetching may take on one node. */
   readonly limits?: Order['limits'];
+  /** How the host is to go back by itself. */
+  readonly hostRollback?: Order['hostRollback'];
   /** The node may go to it from a newer image. */
   readonly downgrade?: Order['downgrade'];
   /** What the image says of itself. */
@@ -112,6 +114,7 @@ export function nodeTarget(image: OSImage, choice: TargetChoice, architecture: s
     ...(resolved.release.digest !== digest && { index: resolved.release.digest }),
     ...(mirrors !== undefined && mirrors.length > 0 && { mirrors }),
     ...(Object.keys(limits).length > 0 && { limits }),
+    ...(image.spec.health.hostRollback && { hostRollback: image.spec.health.hostRollback }),
     // What the fleet goes back to is older, and was chosen once.
     ...((downgradePolicy === 'Allow' || choice.refused !== undefined) && { downgrade: 'Allow' as const }),
     ...(created !== undefined && { created }),

@@ -50,6 +50,17 @@ describe('the sandbox host, on a real sysroot', () => {
     assert.notEqual((await host().status()).bootID, bootID);
   });
 
+  it('is on trial in what it boots when it was armed, until that is ended', async () => {
+    await stage();
+    await host().arm({ deadlineSeconds: 600, units: [] });
+    assert.equal((await host().status()).trial, undefined);
+    await host().unlock(bench.digests[2]);
+    await host().reboot('test');
+    assert.deepEqual((await host().status()).trial, { deadlineSeconds: 600 });
+    assert.equal(await host().endTrial(), true);
+    assert.equal((await host().status()).trial, undefined);
+  });
+
   it('boots what is staged and unlocked, and keeps the version before it', async () => {
     await stage();
     await assert.rejects(host().unlock(bench.digests[1]), { code: 'OtherDigestStaged' });

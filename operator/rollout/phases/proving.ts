@@ -28,6 +28,8 @@ export type Proof = 'Proven' | 'Unknown' | 'Disproven';
 
 /** How far the node of `view` is proven healthy since `backTime`. */
 export function proofOf(view: NodeView, { backTime }: RolloutStatus): Proof {
+  // Only the host can say, and it may yet go back.
+  if (view.os.status?.host?.trial !== undefined) return 'Disproven';
   if (view.gates.length === 0 && view.checks.length === 0) return 'Proven';
   if (backTime === undefined) {
     return closedGatesOf(view, 'AfterReboot', backTime).length + view.checks.length === 0 ? 'Proven' : 'Disproven';
@@ -78,5 +80,13 @@ function demandsOn(view: NodeView, backTime: string): readonly Demand[] {
     const clause = `the check ${check.name} to be true${check.message === undefined ? '' : ` (${check.message})`}`;
     return [{ clause, denied: answer !== undefined, deadline: checkDeadline(check, backTime), fails: true }];
   });
-  return [...gates, ...checks];
+  return [...trialOf(view), ...gates, ...checks];
+}
+
+/** The host's own trial (spec.health.hostRollback), which ends one way or the other without us. */
+function trialOf({ os }: NodeView): readonly Demand[] {
+  const trial = os.status?.host?.trial;
+  if (trial === undefined) return [];
+  const clause = `its host to prove itself: it goes back ${trial.deadlineSeconds} s after its kernel started`;
+  return [{ clause, denied: true, fails: false }];
 }

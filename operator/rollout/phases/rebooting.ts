@@ -213,7 +213,8 @@ function bootOrderOr(view: NodeView, target: NodeTarget): Order {
  */
 function cameBackElsewhere(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
   const attempts = (rollout.attempts ?? 0) + 1;
-  const tried = view.os.status?.host?.rollback?.digest === target.digest;
+  const { rollback, fallback } = view.os.status?.host ?? {};
+  const tried = rollback?.digest === target.digest || fallback?.digest === target.digest;
   if (tried || attempts >= MAX_ATTEMPTS) return rolledBack(view, target, rollout);
   const message = `The node rebooted before ${target.digest} was finalised, and lost what was staged; it is staged again.`;
   return startAfterRest(view, target, attempts, { type: 'Warning', reason: 'StagedLost', message });
@@ -243,7 +244,14 @@ function overdue(view: NodeView, target: NodeTarget, rollout: RolloutStatus): St
 function rolledBack(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
   const booted = bootedDigest(view.os) ?? 'a deployment without an image';
   const said = answer(view.os);
-  const why = said !== undefined && said.result !== 'Succeeded' ? ` The agent says: ${said.message}` : '';
+  const { fallback } = view.os.status?.host ?? {};
+  const refused = said !== undefined && said.result !== 'Succeeded';
+  const why =
+    fallback?.digest === target.digest
+      ? ` It went back by itself: ${fallback.message}.`
+      : refused
+        ? ` The agent says: ${said.message}`
+        : '';
   const message = `The host was to boot ${target.digest} and came back on ${booted}.${why}`.slice(0, 4096);
   return {
     rollout: enter(view, 'Failed', target.digest, message, {

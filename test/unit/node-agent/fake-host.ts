@@ -1,5 +1,5 @@
 /** A host in memory, for tests of the loop: what a machine with one staged slot does, and nothing else. */
-import type { Deployment, HostStatus } from '../../../api/index.ts';
+import type { Deployment, HostRollback, HostStatus } from '../../../api/index.ts';
 import type { Host, StageRequest } from '../../../node-agent/host/host.ts';
 
 export const digestOf = (letter: string) => `sha256:${letter.repeat(64)}`;
@@ -15,6 +15,10 @@ export class FakeHost implements Host {
   fallback: Deployment | undefined;
   /** Every call that changes something, in order. */
   readonly calls: string[] = [];
+  /** Deadline of what is on trial, by its checksum. */
+  trial: { readonly checksum: string; readonly deadlineSeconds: number } | undefined;
+  /** Whether the units of the trial are active. */
+  unitsActive = true;
   /** Errors to throw, by call. */
   readonly failures = new Map<string, Error>();
   onReboot = () => {};
@@ -25,6 +29,9 @@ export class FakeHost implements Host {
       booted: this.booted,
       ...(this.staged === undefined ? {} : { staged: this.staged }),
       ...(this.fallback === undefined ? {} : { rollback: this.fallback }),
+      ...(this.trial === undefined || this.trial.checksum !== this.booted.checksum
+        ? {}
+        : { trial: { deadlineSeconds: this.trial.deadlineSeconds } }),
     };
   }
 
@@ -51,6 +58,21 @@ export class FakeHost implements Host {
 
   async rollback(): Promise<void> {
     this.#call('rollback');
+  }
+
+  async arm(policy: HostRollback | undefined): Promise<void> {
+    if (policy === undefined || this.staged === undefined) {
+      this.trial = undefined;
+      return;
+    }
+    this.#call('arm');
+    this.trial = { checksum: this.staged.checksum, deadlineSeconds: policy.deadlineSeconds };
+  }
+
+  async endTrial(): Promise<boolean> {
+    this.#call('endTrial');
+    if (this.unitsActive) this.trial = undefined;
+    return this.unitsActive;
   }
 
   async reboot(): Promise<void> {

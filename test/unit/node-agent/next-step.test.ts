@@ -105,6 +105,28 @@ describe('the next step of an order', () => {
     assert.equal(back.kind === 'Done' && back.result, 'RolledBack');
   });
 
+  it('calls it a roll-back with its reason when the host says that it went back by itself', () => {
+    const fallback = {
+      checksum: '2',
+      digest: B,
+      reason: 'UnitFailed',
+      message: 'the unit x.service had failed',
+    } as const;
+    const step = nextStep(situation({ host: { bootID: 'boot-2', booted, fallback } }));
+    assert.deepEqual(step.kind === 'Done' && [step.result, step.reason], ['RolledBack', 'UnitFailed']);
+    assert.match(step.kind === 'Done' ? step.message : '', /by itself: the unit x\.service had failed\./);
+    const other = nextStep(situation({ host: { bootID: 'boot-2', booted, fallback: { ...fallback, digest: A } } }));
+    assert.equal(other.kind === 'Done' && other.reason, 'StagedLost');
+  });
+
+  it('is nothing but to end the trial of what runs, whatever is ordered', () => {
+    const trial = { deadlineSeconds: 600 };
+    for (const goal of ['Observe', 'Stage', 'Boot', 'Discard'] as const) {
+      assert.deepEqual(nextStep(situation({ order: order({ goal }), host: host({ trial }) })), { kind: 'EndTrial' });
+    }
+    assert.deepEqual(nextStep(situation({ order: undefined, host: host({ trial }) })), { kind: 'EndTrial' });
+  });
+
   it('says that what was staged is lost, not rolled back, when the host has no deployment of the ordered digest', () => {
     const lost = nextStep(situation({ host: { bootID: 'boot-2', booted } }));
     assert.deepEqual(lost.kind === 'Done' && [lost.result, lost.reason], ['Failed', 'StagedLost']);

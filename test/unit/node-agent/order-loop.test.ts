@@ -218,6 +218,35 @@ describe('the order loop', () => {
     assert.equal(await bench.run(bench.settled), 'Rebooting');
   });
 
+  it('puts what it boots on trial when told to, and calls it a success only when the trial is over', async () => {
+    const bench = new Bench(orderFor(B));
+    await bench.run(bench.settled);
+    const hostRollback = { deadlineSeconds: 600, units: ['kubelet.service'] };
+    bench.order(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B), hostRollback }));
+    assert.equal(await bench.run(bench.settled), 'Rebooting');
+    assert.deepEqual(bench.host.calls, ['stage', 'unlock', 'arm', 'reboot']);
+    bench.host.unitsActive = false;
+    await bench.run(() => bench.host.calls.includes('endTrial'));
+    assert.deepEqual(bench.object.status?.host?.trial, { deadlineSeconds: 600 }, 'the operator sees the trial');
+    assert.ok(!bench.settled());
+    bench.host.unitsActive = true;
+    await bench.run(bench.settled);
+    assert.equal(bench.lastOrder?.result, 'Succeeded');
+    assert.equal(bench.object.status?.host?.trial, undefined);
+  });
+
+  it('does not end a trial while the API cannot be written to', async () => {
+    const bench = new Bench(orderFor(B, { goal: 'Observe' }));
+    bench.host.trial = { checksum: bench.host.booted.checksum, deadlineSeconds: 600 };
+    bench.patchFailure = new Error('no route to host');
+    const end = Date.now() + 100;
+    await bench.run(() => Date.now() > end);
+    assert.deepEqual(bench.host.calls, []);
+    bench.patchFailure = undefined;
+    await bench.run(bench.settled);
+    assert.deepEqual(bench.host.calls, ['endTrial']);
+  });
+
   it('locks again and reports when the reboot cannot be asked for', async () => {
     const bench = new Bench(orderFor(B));
     await bench.run(bench.settled);

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OstreeAdminHost } from '../../../node-agent/host/ostree-admin.ts';
+import { readTrial } from '../../../node-agent/host/trial.ts';
 import { checksumOf, digestOf } from './fake-host.ts';
 
 const A = digestOf('a');
@@ -17,6 +18,8 @@ class Machine {
   readonly version: string;
   readonly calls: string[] = [];
   staged: { digest: string; locked: boolean } | undefined;
+  /** What systemctl says of units. */
+  unitStates = '';
   /** Digests in boot order; the first is booted. */
   deployed = [A, C];
 
@@ -34,6 +37,7 @@ class Machine {
     if (line === 'ostree --version') return `libostree:\n Version: '${this.version}'\n`;
     if (line === 'ostree admin status') return this.#status();
     this.calls.push(line);
+    if (line.startsWith('systemctl show')) return this.unitStates;
     if (line.startsWith('ostree admin deploy')) await this.#deploy(argv);
     if (line === 'ostree admin undeploy 0') this.staged = undefined;
     if (line.startsWith('ostree admin lock-finalization') && this.staged !== undefined) {
@@ -160,6 +164,79 @@ describe('a booted host', () => {
       message: /2022\.2/,
     });
     assert.deepEqual(it.calls, []);
+  });
+
+  describe('on trial', () => {
+    const policy = { deadlineSeconds: 300, units: ['a.service', 'b.service'] };
+    const boot = (it: Machine) => {
+      it.staged = undefined;
+      it.deployed = [B, A];
+    };
+
+    it('has a guard in /etc that its next boot starts, and a note of what is tried and what was before', async () => {
+      const { host } = machine('2026.2');
+      await host.stage({ checksum: checksumOf(B), origin: 'x' });
+      await host.arm(policy);
+      const unit = 'etc/systemd/system/sysinit.target.wants/treeline-host-rollback.service';
+      assert.match(
+        await readFile(join(root, unit), 'utf8'),
+        /ExecStart=\/bin\/sh \/etc\/treeline\/host-rollback\/guard/,
+      );
+      assert.equal((await stat(join(root, 'etc/treeline/host-rollback/guard'))).mode & 0o777, 0o755);
+      assert.deepEqual(await readTrial(root), {
+        ...policy,
+        target: checksumOf(B),
+        previous: checksumOf(A),
+        stateroot: 'os',
+      });
+      assert.equal((await host.status()).trial, undefined, 'what runs is not what is on trial');
+    });
+
+    it('says so until all its units are active', async () => {
+      const { machine: it, host } = machine('2026.2');
+      await host.stage({ checksum: checksumOf(B), origin: 'x' });
+      await host.arm(policy);
+      boot(it);
+      assert.deepEqual((await host.status()).trial, { deadlineSeconds: 300 });
+      for (const states of ['active\n\nactivating\n', 'active\n', '']) {
+        it.unitStates = states;
+        assert.equal(await host.endTrial(), false);
+      }
+      assert.deepEqual((await host.status()).trial, { deadlineSeconds: 300 });
+      it.unitStates = 'active\n\nactive\n';
+      assert.equal(await host.endTrial(), true);
+      assert.equal((await host.status()).trial, undefined);
+      assert.equal(await host.endTrial(), true, 'again does no harm');
+    });
+
+    it('is no more when it is armed without a policy', async () => {
+      const { machine: it, host } = machine('2026.2');
+      await host.stage({ checksum: checksumOf(B), origin: 'x' });
+      await host.arm(policy);
+      await host.arm(undefined);
+      boot(it);
+      assert.equal((await host.status()).trial, undefined);
+    });
+
+    it('tells what its guard went back from, until something else is tried', async () => {
+      const { host } = machine('2026.2');
+      await mkdir(join(root, 'var/lib/treeline/host-rollback'), { recursive: true });
+      const record = { target: checksumOf(C), reason: 'DeadlinePassed', uptimeSeconds: 301 };
+      const file = join(root, 'var/lib/treeline/host-rollback/fallback.json');
+      await writeFile(file, JSON.stringify(record));
+      assert.deepEqual((await host.status()).fallback, {
+        digest: C,
+        checksum: checksumOf(C),
+        reason: 'DeadlinePassed',
+        message: 'it had not proven itself 301 s after the kernel started',
+      });
+      await writeFile(file, JSON.stringify(record).slice(0, 40));
+      assert.equal((await host.status()).fallback, undefined, 'a note that the power cut off is none');
+      await writeFile(file, JSON.stringify(record));
+      await host.stage({ checksum: checksumOf(B), origin: 'x' });
+      await host.arm(policy);
+      assert.equal((await host.status()).fallback, undefined);
+    });
   });
 
   it('reboots through systemd, with the reason', async () => {

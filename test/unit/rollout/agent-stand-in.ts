@@ -31,7 +31,7 @@ export function agentTurn(world: World, node: WorldNode): void {
     now: world.now,
   });
   if (machine.pull !== undefined && machine.pull.id !== order?.id) delete machine.pull;
-  if (step.kind === 'Report' || order === undefined) return report(world, node);
+  if (step.kind === 'Report' || step.kind === 'EndTrial' || order === undefined) return report(world, node);
   switch (step.kind) {
     case 'Stage':
       return stage(world, node, order);

@@ -101,6 +101,8 @@ export interface NodeOSOptions {
   readonly lastOrder?: NonNullable<NodeOS['status']>['lastOrder'];
   /** What the host can fall back to, or has fallen back from. */
   readonly rollback?: string;
+  /** What else the host says. */
+  readonly host?: Partial<HostStatus>;
   /** The agent has not reported yet. */
   readonly silent?: boolean;
 }
@@ -114,6 +116,7 @@ export function nodeOSOf(name: string, options: NodeOSOptions = {}): NodeOS {
       staged: { checksum: 'c2', digest: manifestOf(options.staged), locked: true },
     }),
     ...(options.rollback !== undefined && { rollback: { checksum: 'c3', digest: manifestOf(options.rollback) } }),
+    ...options.host,
   };
   const { rollout, order, lastOrder } = options;
   return {
