@@ -5,13 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { operatorToken } from '../../testbed/control-plane-treeline.ts';
+import { shippedNodeOptions } from './operator-heap.ts';
 import { readMetrics, type Sample } from './prometheus-text.ts';
 
 /** sysconf(_SC_CLK_TCK), on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 const START_ATTEMPTS = 600;
-/** As in manifests/base/operator.yaml: 45 % of its limit of 512 MiB. Without a limit, V8 collects when the machine is full. */
-const NODE_OPTIONS = '--max-old-space-size=230 --max-semi-space-size=8';
 
 export class OperatorProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
@@ -44,7 +43,7 @@ export class OperatorProcess implements AsyncDisposable {
       ...further,
     ];
     const child = spawn(process.execPath, [entry, 'operator', ...flags], {
-      env: { ...process.env, NODE_OPTIONS },
+      env: { ...process.env, NODE_OPTIONS: shippedNodeOptions() },
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     const operator = new OperatorProcess(child, `http://${health}`);
