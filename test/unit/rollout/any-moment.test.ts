@@ -1,6 +1,7 @@
 /** Whatever happens to a node or to its OSImage in whatever phase: nothing of ours is left behind, and a correct spec goes on. */
 import assert from 'node:assert/strict';
 import { EXCLUDE_LABEL } from '../../../api/index.ts';
+import { explainNode } from '../../../operator/rollout/explain.ts';
 import type { Phase } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
 import { heldByUs } from './lease-stand-in.ts';
@@ -218,6 +219,16 @@ function leftBehind(world: World): readonly string[] {
 
 for (const [moment, phase, prepare] of PHASES) {
   describe(`A node that is ${moment}`, () => {
+    it('is explained in sentences: where it is, who is to act, and what holds it back', () => {
+      const world = worldIn(phase, prepare);
+      const explained = explainNode(world.snapshot(), NODE, world.now) ?? assert.fail();
+      assert.equal(explained.phase, phase);
+      assert.match(explained.message, /^.{10,}\.$/s);
+      assert.equal(explained.updated, phase === 'Updated');
+      for (const { type, message } of explained.blockers) assert.match(message, /^.{10,}\.$/s, type);
+      // Whoever is asked for help is told what with.
+      if (explained.actor === 'Person') assert.notDeepEqual(explained.blockers, []);
+    });
     for (const [what, happen] of EVENTS) {
       it(`goes on when ${what}`, () => {
         const world = worldIn(phase, prepare);
