@@ -48,6 +48,7 @@ export async function release(folder: string): Promise<Release> {
     mkdirSync(join(tree, 'bin'));
     writeFileSync(join(tree, 'bin', 'treeline'), LAUNCHER);
     chmodSync(join(tree, 'bin', 'treeline'), 0o755);
+    cpSync(join(ROOT, 'bin', 'kubectl-osimage'), join(tree, 'bin', 'kubectl-osimage'));
     const archive = archiveOf(tree, name);
     mkdirSync(folder, { recursive: true });
     const path = join(folder, `${name}.tar.gz`);

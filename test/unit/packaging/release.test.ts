@@ -65,6 +65,13 @@ describe('a release', () => {
     assert.match(said, /layers?/i);
   }).timeout(60_000);
 
+  it('holds the kubectl plugin, which finds the program beside it through a link', () => {
+    symlinkSync(join(unpacked, 'bin', 'kubectl-osimage'), join(folder, 'kubectl-osimage'));
+    const env = { PATH: `${join(process.execPath, '..')}:/usr/bin:/bin` };
+    const said = execFileSync(join(folder, 'kubectl-osimage'), ['why', '--help'], { encoding: 'utf8', cwd: '/', env });
+    assert.match(said, /^Usage: treeline explain /);
+  }).timeout(60_000);
+
   it('names in its bill of materials just what went into it, pinned as in the lock file', () => {
     const bill = JSON.parse(readFileSync(join(unpacked, 'sbom.cdx.json'), 'utf8')) as Bill;
     const names = bill.components.map(({ name }) => name);
