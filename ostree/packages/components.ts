@@ -38,7 +38,7 @@ interface Draft {
 const MAX_COMMON_BYTES = 64 * 1024;
 
 /** Of claims to an object the lowest one counts; of two alike, the name that comes first. */
-const CLAIM = { attribute: 0, initramfs: 1, listed: 2, directory: 3, kernel: 4, none: 5 } as const;
+const CLAIM = { initramfs: 0, database: 1, listed: 2, directory: 3, kernel: 4, none: 5 } as const;
 
 interface Claim {
   readonly strength: number;
@@ -84,6 +84,7 @@ function claimOf(path: string, owners: FileOwners<Draft>): Claim {
   if (INITRAMFS_FILE.test(path)) return { strength: CLAIM.initramfs, name: INITRAMFS, source: INITRAMFS };
   const listed = owners.listedOwner(path);
   if (listed !== undefined) return { strength: CLAIM.listed, name: listed.name, source: sourceOf(listed) };
+  if (owners.isDatabase(path)) return { strength: CLAIM.database, name: UNPACKAGED, source: UNPACKAGED };
   const directory = owners.directoryOwner(path);
   if (directory !== undefined) return { strength: CLAIM.directory, name: directory.name, source: sourceOf(directory) };
   if (KERNEL_FILE.test(path)) return { strength: CLAIM.kernel, name: KERNEL, source: KERNEL };

@@ -95,9 +95,12 @@ function recordsByPackage(info: ResolvedDirectory | undefined): ReadonlyMap<stri
   return records;
 }
 
-function ownRecords(stanza: DpkgStanza, records: ReadonlyMap<string, readonly string[]>): readonly string[] {
-  const qualified = records.get(`${stanza.name}:${stanza.architecture}`);
-  return (stanza.multiArchSame ? qualified : undefined) ?? records.get(stanza.name) ?? qualified ?? [];
+/** Where copies for several architectures may be installed side by side, the names of records carry the architecture. */
+function ownRecords(
+  { name, architecture }: DpkgStanza,
+  records: ReadonlyMap<string, readonly string[]>,
+): readonly string[] {
+  return records.get(`${name}:${architecture}`) ?? records.get(name) ?? [];
 }
 
 function readList(

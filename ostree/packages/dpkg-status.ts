@@ -10,8 +10,6 @@ export interface DpkgStanza {
   readonly source: string;
   /** Bytes. */
   readonly size: number;
-  /** Copies for several architectures may be installed side by side; their records carry the architecture. */
-  readonly multiArchSame: boolean;
 }
 
 /** States in which a package's files are not in the file system. */
@@ -24,7 +22,6 @@ const WANTED: ReadonlySet<string> = new Set([
   'architecture',
   'source',
   'installed-size',
-  'multi-arch',
 ]);
 
 /** Reads the packages that are unpacked. Throws InvalidDatabase or DatabaseTooLarge. @param file for messages */
@@ -82,5 +79,5 @@ function readStanza(fields: ReadonlyMap<string, string>, where: string): DpkgSta
     throw invalidDatabase(where, `the Installed-Size of the package ${name} is not a number`);
   }
   const size = Number(kibibytes) * 1024;
-  return { name, version, architecture, source, size, multiArchSame: fields.get('multi-arch') === 'same' };
+  return { name, version, architecture, source, size };
 }

@@ -9,6 +9,8 @@ import type { TreePaths } from './tree-paths.ts';
 const MIN_OWN_DIRECTORY_DEPTH = 3;
 /** What lies there unlisted was written by scripts of other packages (alternatives, units that are enabled), or by people. */
 const CONFIGURATION = 'usr/etc/';
+/** Where image builders keep databases, and copies of them. */
+const SYSTEM_IMAGE = 'usr/lib/sysimage';
 /** Of it each kernel has a directory of its own. */
 const MODULES = 'usr/lib/modules';
 
@@ -37,7 +39,7 @@ export class FileOwners<One extends Owner> {
 
   /** @param databases directories of package databases: what they hold about all packages belongs to none */
   constructor(paths: TreePaths, owners: readonly One[], databases: readonly string[]) {
-    this.#databases = databases.map((directory) => `${directory}/`);
+    this.#databases = [...databases, SYSTEM_IMAGE].map((directory) => `${directory}/`);
     for (const owner of owners) {
       for (const { source, files, records } of owner.packages) {
         for (const file of files) {
@@ -56,9 +58,14 @@ export class FileOwners<One extends Owner> {
     return this.#listed.get(path);
   }
 
+  /** Whether the path is part of a package database, which changes with every package. */
+  isDatabase(path: string): boolean {
+    return this.#databases.some((directory) => path.startsWith(directory));
+  }
+
   /** The owner of a file that no package lists, if everything packaged around it is of one source package. */
   directoryOwner(path: string): One | undefined {
-    if (this.#databases.some((directory) => path.startsWith(directory))) return undefined;
+    if (this.isDatabase(path)) return undefined;
     const source = GENERATED_FROM[path];
     if (source === undefined && path.startsWith(CONFIGURATION)) return undefined;
     const place = source === undefined ? path : `${source}/`;
@@ -74,7 +81,7 @@ export class FileOwners<One extends Owner> {
 
   #list(path: string, owner: One): void {
     // A package may list the very database; it changes with every other package.
-    if (this.#databases.some((directory) => path.startsWith(directory))) return;
+    if (this.isDatabase(path)) return;
     const known = this.#listed.get(path);
     if (known === undefined || owner.name < known.name) this.#listed.set(path, owner);
   }

@@ -138,6 +138,9 @@ describe('treeline diff', () => {
     const layered = await derive(layout, join(before.path, 'layered'), [lower, upper]);
     const found = await diff('--fetch-packages', base, `oci:${layered}:base`);
     assert.deepEqual(namesOf(found), { added: ['upper'], removed: ['bash', 'gone', 'kernel'], updated: [] });
+    // The repository has the commit below, but that is not all of the image.
+    const known = await diff('--repo', before.repository.path, '--fetch-packages', base, `oci:${layered}:base`);
+    assert.deepEqual(known.packages, found.packages);
     for (const whiteout of ['usr/share/rpm/.wh.rpmdb.sqlite', 'usr/share/.wh.rpm', 'usr/share/rpm/.wh..wh..opq']) {
       const layer = new Archive().file(whiteout, '').finish();
       const without = await derive(layout, join(before.path, `without-${whiteout.length}`), [layer]);

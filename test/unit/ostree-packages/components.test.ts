@@ -129,6 +129,16 @@ describe('the components of a commit:', () => {
     assert.equal(found['var/lib/dpkg/status'], 'unpackaged');
     const ghost = await owners(rpms({ name: 'rpm', files: ['/usr/share/rpm/rpmdb.sqlite', '/usr/share/rpm'] }));
     assert.equal(ghost['usr/share/rpm/rpmdb.sqlite'], 'unpackaged');
+    // rpm-ostree keeps a copy.
+    const files = Array.from({ length: 20_000 }, (_, index) => `/usr/share/rpm-data/${index}`);
+    const database = rpms({ name: 'rpm', files: ['/usr/lib/sysimage/rpm', '/usr/lib/sysimage', ...files] });
+    const copy = 'usr/lib/sysimage/rpm-ostree-base-db/rpmdb.sqlite';
+    const copied = await owners({
+      ...database,
+      [copy]: database['usr/share/rpm/rpmdb.sqlite'] ?? null,
+      'usr/lib/sysimage/rpm': { target: '../../share/rpm' },
+    });
+    assert.equal(copied[copy], 'unpackaged');
   });
 
   it('a file generated in a directory that is all of one source is owned by that; in any other by nobody', async () => {
@@ -163,6 +173,16 @@ describe('the components of a commit:', () => {
     assert.equal(found['usr/lib/udev/hwdb.bin'], 'udev');
   });
 
+  it('a kernel that was moved out of /boot is still that of its package', async () => {
+    const modules = 'usr/lib/modules/6.1.0-9-amd64';
+    const found = await owners({
+      ...dpkg({ 'linux-image-6.1.0-9-amd64': ['/boot/vmlinuz-6.1.0-9-amd64'], driver: [`/${modules}/driver.ko`] }),
+      [`${modules}/driver.ko`]: 'module',
+      [`${modules}/vmlinuz`]: 'kernel',
+    });
+    assert.equal(found[`${modules}/vmlinuz`], 'linux-image');
+  });
+
   it('the initramfs is apart even if a package lists it, and so is a kernel that nobody lists', async () => {
     const tree = {
       ...rpms({ name: 'kernel-core', files: ['/usr/lib/modules/6.1/initramfs.img'] }),
@@ -195,7 +215,10 @@ describe('the components of a commit:', () => {
     const kernel = { name: 'kernel', sourceRpm: 'kernel-6.1-1.src.rpm' };
     const component = await one(
       {
-        ...rpms({ ...kernel, version: '6.1', files: ['/usr/a'] }, { ...kernel, version: '6.2', files: ['/usr/b'] }),
+        ...rpms(
+          { ...kernel, version: '6.1', files: ['/usr/a'], buildTime: NEWEST - DAY, changeTimes: [NEWEST - DAY] },
+          { ...kernel, version: '6.2', files: ['/usr/b'], buildTime: NEWEST, changeTimes: [NEWEST, NEWEST - DAY] },
+        ),
         'usr/a': 'a',
         'usr/b': 'b',
       },
@@ -204,6 +227,7 @@ describe('the components of a commit:', () => {
     assert.equal(component.id, 'kernel-6.1-1.noarch and kernel-6.2-1.noarch');
     assert.equal(component.version, undefined);
     assert.equal(component.objects.length, 2);
+    assert.deepEqual([component.changeFrequency, component.changeTimeOffset], [2, 24]);
   });
 
   it('frequency counts the changes of the year before the newest build; offsets are hours from the oldest', async () => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { databaseFilesIn, isDatabaseFile, packagesOfFiles } from '../../../ostree/packages/database-files.ts';
 import { PackageError } from '../../../ostree/packages/errors.ts';
 import { readPackages } from '../../../ostree/packages/package-databases.ts';
+import { TreeDirectory } from '../../../ostree/tree/tree-directory.ts';
 import { commitInMemory, type MemoryTree } from '../../../testbed/commit-in-memory.ts';
 import { encodeNdbDatabase, encodeRpmHeader, encodeSqliteDatabase } from '../../../testbed/rpm-database.ts';
 
@@ -82,6 +84,14 @@ function refused(tree: MemoryTree, code: string, message: RegExp): void {
     () => packages(tree),
     (error) => error instanceof PackageError && error.code === code && message.test(error.message),
   );
+}
+
+/** The second package gets the number of the first. */
+function withNumberTwice(database: Buffer): Buffer {
+  const slot = 32 + 16;
+  database.writeUInt32LE(1, slot + 4);
+  database.writeUInt32LE(1, database.readUInt32LE(slot + 8) * 16 + 4);
+  return database;
 }
 
 describe('a package database is read from the commit:', () => {
@@ -209,6 +219,32 @@ describe('a package database is read from the commit:', () => {
     );
   });
 
+  it('also when all that is at hand are the files which name packages', () => {
+    const folder = 'usr/lib/pacman/local/bash-5.2.026-2';
+    const tree: MemoryTree = {
+      'usr/share/rpm/rpmdb.sqlite': encodeSqliteDatabase(RPMS),
+      'var/lib/dpkg/status': DPKG,
+      'var/lib/dpkg/info/bash.list': '/usr/bin/bash\n',
+      'lib/apk/db/installed': APK,
+      [`${folder}/desc`]: PACMAN.desc,
+      [`${folder}/files`]: PACMAN.files,
+      'usr/share/status': 'of something else',
+    };
+    const source = commitInMemory(tree);
+    const wanted = databaseFilesIn(TreeDirectory.load(source, source.readCommit(source.commit)));
+    assert.deepEqual(
+      new Set(wanted.keys()),
+      new Set(['usr/share/rpm/rpmdb.sqlite', 'var/lib/dpkg/status', 'lib/apk/db/installed', `${folder}/desc`]),
+    );
+    for (const path of Object.keys(tree)) assert.equal(isDatabaseFile(path), wanted.has(path), path);
+    const files = new Map(Array.from(wanted, ([path, checksum]) => [path, source.openFile(checksum).readAll()]));
+    const [all, few] = [packages(tree), packagesOfFiles(files)];
+    assert.deepEqual(
+      few.map(({ id, source, size }) => [id, source, size]),
+      all.map(({ id, source, size }) => [id, source, size]),
+    );
+  });
+
   it('none at all, and several at once', () => {
     assert.deepEqual(packages({ 'usr/bin/sh': 'x' }), []);
     const both = packages({ 'usr/share/rpm/rpmdb.sqlite': encodeSqliteDatabase(RPMS), 'lib/apk/db/installed': APK });
@@ -239,6 +275,7 @@ describe('a package database is read from the commit:', () => {
       [{ 'usr/share/rpm/rpmdb.sqlite': encodeSqliteDatabase([header.subarray(0, -1)]) }, /its length is wrong/],
       [{ 'usr/share/rpm/Packages.db': 'x' }, /does not begin like/],
       [{ 'usr/share/rpm/Packages.db': encodeNdbDatabase(RPMS).subarray(0, -16) }, /a slot is damaged/],
+      [{ 'usr/share/rpm/Packages.db': withNumberTwice(encodeNdbDatabase(RPMS)) }, /a slot is damaged/],
     ];
     for (const [tree, message] of cases) refused(tree, 'InvalidDatabase', message);
   });
