@@ -25,6 +25,8 @@ export interface TestRegistryOptions {
   readonly users?: Readonly<Record<string, string>>;
   /** Whether manifests and blobs may be deleted; default false, as in distribution. */
   readonly deleteEnabled?: boolean;
+  /** URL of another registry: this one only passes on what that one has, and keeps it. */
+  readonly cacheOf?: string;
   /** PEM files; when given, the registry speaks HTTPS only. */
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
 }
@@ -128,6 +130,7 @@ async function renderConfig(options: TestRegistryOptions): Promise<string> {
         : { tls: { certificate: options.tls.certificateFile, key: options.tls.keyFile } }),
     },
   };
+  if (options.cacheOf !== undefined) config['proxy'] = { remoteurl: options.cacheOf };
   if (options.users !== undefined) {
     const file = join(options.storage, 'htpasswd');
     await writeFile(file, await renderHtpasswd(options.users));
