@@ -14,6 +14,7 @@ import { RegistryClient } from '../registry-client.ts';
 import { formatRegistryName, type RegistryName } from '../registry-name.ts';
 import { openContentStore } from '../source.ts';
 import { ANNOTATION, type AttachedSignature, BUNDLE_MEDIA_TYPES } from './attached-signature.ts';
+import { askWithMirrors } from './mirrored-lookup.ts';
 import { PAYLOAD_MAX_BYTES, SIMPLE_SIGNING_MEDIA_TYPE } from './simple-signing.ts';
 
 /** A registry may hold any number; whoever can write there must not be able to keep us reading for ever. */
@@ -36,17 +37,27 @@ export function tagOfDigest(digest: string): string {
 }
 
 /**
- * All signatures attached to `digest`, the first 64.
+ * All signatures attached to `digest`, the first 64; of a mirror where the repository itself has none or does not answer.
  * @throws RegistryError when the registry cannot be asked, or holds malformed documents there.
  */
-export async function findSignatures(
+export function findSignatures(
   repository: Pick<RegistryName, 'host' | 'repository'>,
   digest: string,
   options: RegistryOptions,
   signal?: AbortSignal,
 ): Promise<Lookup> {
+  const ask = (place: typeof repository): Promise<Lookup> => findAt(place, digest, options, signal);
+  return askWithMirrors(repository, options, ask, ({ found }) => found.length > 0, signal);
+}
+
+async function findAt(
+  repository: Pick<RegistryName, 'host' | 'repository'>,
+  digest: string,
+  options: RegistryOptions,
+  signal: AbortSignal | undefined,
+): Promise<Lookup> {
   const base = { host: repository.host, repository: repository.repository };
-  const found = [...(await findTaggedSignatures(repository, digest, options, signal))];
+  const found = [...(await taggedAt(base, digest, options, signal))];
   await using store = openStore({ ...base, digest }, options);
   for (const referrer of await referrersOf(base, digest, options, signal)) {
     if (found.length >= SIGNATURES_MAX) break;
@@ -60,14 +71,24 @@ export async function findSignatures(
 }
 
 /**
- * Those under the tag `sha256-<hex>.sig`, the only ones that podman and skopeo look at.
+ * Those under the tag `sha256-<hex>.sig`, the only ones that podman and skopeo look at; of a mirror as above.
  * @throws RegistryError when the registry cannot be asked, or holds a malformed document there.
  */
-export async function findTaggedSignatures(
-  { host, repository }: Pick<RegistryName, 'host' | 'repository'>,
+export function findTaggedSignatures(
+  repository: Pick<RegistryName, 'host' | 'repository'>,
   digest: string,
   options: RegistryOptions,
   signal?: AbortSignal,
+): Promise<readonly AttachedSignature[]> {
+  const ask = (place: typeof repository) => taggedAt(place, digest, options, signal);
+  return askWithMirrors(repository, options, ask, (found) => found.length > 0, signal);
+}
+
+async function taggedAt(
+  { host, repository }: Pick<RegistryName, 'host' | 'repository'>,
+  digest: string,
+  options: RegistryOptions,
+  signal: AbortSignal | undefined,
 ): Promise<readonly AttachedSignature[]> {
   const tag = `${tagOfDigest(digest)}.sig`;
   await using tagged = openStore({ host, repository, tag }, options);
