@@ -3,30 +3,60 @@ import * as z from 'zod';
 
 const fingerprint = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
-const authoritySchema = z.strictObject({
-  name: z
-    .string()
-    .min(1)
-    .max(63)
-    .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/)
-    .describe('Names the party in status, events and messages.'),
-  publicKeys: z
-    .array(z.string().min(1).max(2048))
-    .min(1)
-    .max(4)
-    .meta({ 'x-kubernetes-list-type': 'atomic' })
-    .describe(
-      'PEM public keys (ECDSA, RSA of 2048 bits and more, Ed25519), any of which it signs with: two while a key is being replaced.',
-    ),
-  signedRepository: z
-    .string()
-    .min(1)
-    .max(255)
-    .optional()
-    .describe(
-      'The host/name that its signatures must name, for images that are copied to another registry. Default: that of the reference. Sigstore bundles name none, and count only where this is not set.',
-    ),
-});
+const keylessSchema = z
+  .strictObject({
+    issuer: z.string().min(1).max(512).describe('The OpenID Connect issuer in the certificate, to the letter.'),
+    subject: z
+      .string()
+      .min(1)
+      .max(512)
+      .describe(
+        'The subject of the certificate, an e-mail address or a URI; `*` stands for any characters, also none.',
+      ),
+    trustedRoot: z
+      .string()
+      .min(1)
+      .max(32_768)
+      .describe(
+        'The certificate authorities and logs that are believed, as the JSON text of a trusted_root.json. Nothing else is asked: replace it when they change.',
+      ),
+  })
+  .describe(
+    'Signatures with a certificate of Fulcio, which a transparency log (or a timestamp authority) saw while it was good.',
+  );
+
+const authoritySchema = z
+  .strictObject({
+    name: z
+      .string()
+      .min(1)
+      .max(63)
+      .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/)
+      .describe('Names the party in status, events and messages.'),
+    publicKeys: z
+      .array(z.string().min(1).max(2048))
+      .min(1)
+      .max(4)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe(
+        'PEM public keys (ECDSA, RSA of 2048 bits and more, Ed25519), any of which it signs with: two while a key is being replaced.',
+      ),
+    keyless: keylessSchema.optional(),
+    signedRepository: z
+      .string()
+      .min(1)
+      .max(255)
+      .optional()
+      .describe(
+        'The host/name that its signatures must name, for images that are copied to another registry. Default: that of the reference. Sigstore bundles name none, and count only where this is not set.',
+      ),
+  })
+  .meta({
+    'x-kubernetes-validations': [
+      { rule: 'has(self.publicKeys) != has(self.keyless)', message: 'an authority has either publicKeys or keyless' },
+    ],
+  });
 
 /** What a policy is made of, wherever it stands. */
 const parts = {
@@ -84,7 +114,7 @@ export const orderedPolicySchema = z.strictObject({
 
 export const signerSchema = z.strictObject({
   authority: z.string().max(63).describe('Name of the authority.'),
-  key: z.string().max(128).describe('Fingerprint of the key that signed.'),
+  key: z.string().max(1024).describe('Fingerprint of the key that signed, or subject and issuer of the certificate.'),
 });
 
 export type ImageVerification = z.infer<typeof verificationSchema>;

@@ -1,6 +1,6 @@
 /** `treeline verify`: who has signed an image, judged as the operator and the agents judge it. */
 import { formatRegistryName, resolveTag } from '../../registry/index.ts';
-import { parseSignaturePolicy, verifyImage } from '../../registry/signatures/index.ts';
+import { type KeylessText, parseSignaturePolicy, verifyImage } from '../../registry/signatures/index.ts';
 import { defineCommand } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
@@ -20,7 +20,26 @@ export const verify = defineCommand({
       multiple: true,
       description: 'PEM file with a public key (cosign.pub). A signature of one of them is enough.',
     },
-    all: { type: 'boolean', description: 'There must be a signature of every key.' },
+    'certificate-identity': {
+      type: 'string',
+      value: 'SUBJECT',
+      description:
+        'Take signatures with a certificate of this subject (an e-mail address or a URI; `*` stands for any characters). With --certificate-oidc-issuer and --trusted-root.',
+    },
+    'certificate-oidc-issuer': {
+      type: 'string',
+      value: 'URL',
+      description: 'The issuer that such a certificate must name.',
+    },
+    'trusted-root': {
+      type: 'string',
+      value: 'FILE',
+      description: 'trusted_root.json: the certificate authorities and logs that are believed for that.',
+    },
+    all: {
+      type: 'boolean',
+      description: 'There must be a signature of every key, and with a certificate where one is asked for.',
+    },
     'signed-as': {
       type: 'string',
       value: 'HOST/NAME',
@@ -34,10 +53,18 @@ export const verify = defineCommand({
     const registry = await registryOptions(flags, environment, output);
     const image = onRegistry(args.IMAGE);
     const signedRepository = flags['signed-as'] === undefined ? undefined : plainName(flags['signed-as']);
-    const authorities = await Promise.all(
+    const authorities: {
+      name: string;
+      publicKeys?: string[];
+      keyless?: KeylessText;
+      signedRepository: string | undefined;
+    }[] = await Promise.all(
       flags.key.map(async (path) => ({ name: path, publicKeys: [await readText(path)], signedRepository })),
     );
-    if (authorities.length === 0) throw new CliError('Usage', 'By whose key? Give --key at least once.');
+    const keyless = await keylessOf(flags);
+    if (keyless !== undefined) authorities.push({ name: keyless.subject, keyless, signedRepository });
+    if (authorities.length === 0)
+      throw new CliError('Usage', 'By whom? Give --key, or --certificate-identity with its issuer and trusted root.');
     const policy = parseSignaturePolicy({ authorities, match: flags.all ? 'All' : 'Any' }, 'the flags --key');
     const { digest } = await resolveTag({ transport: 'registry', name: formatRegistryName(image) }, registry, signal);
     const found = await verifyImage({ repository: image, digest, policies: [policy], registry, signal });
@@ -52,3 +79,19 @@ export const verify = defineCommand({
     return 0;
   },
 });
+
+/** All three flags, or none. */
+async function keylessOf(flags: {
+  readonly 'certificate-identity': string | undefined;
+  readonly 'certificate-oidc-issuer': string | undefined;
+  readonly 'trusted-root': string | undefined;
+}): Promise<KeylessText | undefined> {
+  const { 'certificate-identity': subject, 'certificate-oidc-issuer': issuer, 'trusted-root': root } = flags;
+  if (subject === undefined && issuer === undefined && root === undefined) return undefined;
+  if (subject === undefined || issuer === undefined || root === undefined)
+    throw new CliError(
+      'Usage',
+      '--certificate-identity, --certificate-oidc-issuer and --trusted-root need one another.',
+    );
+  return { subject, issuer, trustedRoot: await readText(root) };
+}

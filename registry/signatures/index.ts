@@ -3,6 +3,7 @@ export { requireAccepted } from './containers/accepted-image.ts';
 export { readHostRules } from './containers/host-rules.ts';
 export { SignatureError, type SignatureErrorCode } from './errors.ts';
 export { parseSignaturePolicy, type SignaturePolicy, type SignaturePolicyText } from './policy.ts';
+export type { KeylessText } from './keyless.ts';
 export { parsePolicyFile, readPolicyFile, type SignaturePolicyFile } from './policy-file.ts';
 export { parsePublicKey } from './public-key.ts';
 export { signImage } from './sign.ts';

@@ -3,6 +3,7 @@ import { printable } from '../errors.ts';
 import type { AttachedSignature } from './attached-signature.ts';
 import { parseBundle, signedDigests } from './bundle.ts';
 import { NotThisSignature, SignatureError } from './errors.ts';
+import { openKeyless } from './keyless.ts';
 import type { Authority, SignaturePolicy } from './policy.ts';
 import { isSignedBy, type PublicKey } from './public-key.ts';
 import { parseSimpleSigning, PAYLOAD_TYPE } from './simple-signing.ts';
@@ -18,9 +19,9 @@ export interface SignedImage {
 
 /** One signature that counts. */
 export interface Signer {
-  /** Name of the authority whose key made it. */
+  /** Name of the authority that made it. */
   readonly authority: string;
-  /** Fingerprint of that key. */
+  /** Fingerprint of its key, or of a certificate its subject and issuer. */
   readonly key: string;
   readonly format: AttachedSignature['kind'];
 }
@@ -81,10 +82,13 @@ function firstOf(
 ): Signer | undefined {
   for (const signature of attached) {
     try {
-      const key = checkKeyed(signature, authority.keys, {
-        image,
-        signedRepository: authority.signedRepository,
-      });
+      const expected = { image, signedRepository: authority.signedRepository };
+      if (authority.keyless !== undefined) {
+        const { payload, signer } = openKeyless(authority.keyless, signature);
+        checkSigned(signature.kind, payload, expected);
+        return { authority: authority.name, key: signer, format: signature.kind };
+      }
+      const key = checkKeyed(signature, authority.keys, expected);
       if (!policy.deniedKeys.has(key.fingerprint))
         return { authority: authority.name, key: key.fingerprint, format: signature.kind };
       onFinding(`${signature.where}: its key ${key.fingerprint} is denied`, true);
@@ -105,19 +109,26 @@ interface Expected {
 function checkKeyed(signature: AttachedSignature, keys: readonly PublicKey[], expected: Expected): PublicKey {
   if (signature.kind === 'simple-signing') {
     const key = keyOf(keys, signature.payload, signature.signature);
-    const payload = parseSimpleSigning(signature.payload, PAYLOAD_TYPE.sigstore);
-    checkDigest([payload.digest], expected.image.digest);
-    checkName(payload.dockerReference, expected.signedRepository ?? expected.image.repository);
+    checkSigned('simple-signing', signature.payload, expected);
     return key;
   }
   const envelope = parseBundle(signature.bundle);
   const key = keyOf(keys, envelope.signedBytes, envelope.signature);
-  checkDigest(signedDigests(envelope.payload), expected.image.digest);
-  if (expected.signedRepository !== undefined)
-    throw new NotThisSignature(
-      `it is a bundle, which names no repository, and ${expected.signedRepository} must be named`,
-    );
+  checkSigned('bundle', envelope.payload, expected);
   return key;
+}
+
+/** What was signed, once it is known who signed it. */
+function checkSigned(kind: AttachedSignature['kind'], payload: Buffer, { image, signedRepository }: Expected): void {
+  if (kind === 'simple-signing') {
+    const { digest, dockerReference } = parseSimpleSigning(payload, PAYLOAD_TYPE.sigstore);
+    checkDigest([digest], image.digest);
+    checkName(dockerReference, signedRepository ?? image.repository);
+    return;
+  }
+  checkDigest(signedDigests(payload), image.digest);
+  if (signedRepository !== undefined)
+    throw new NotThisSignature(`it is a bundle, which names no repository, and ${signedRepository} must be named`);
 }
 
 function keyOf(keys: readonly PublicKey[], bytes: Buffer, signature: Buffer): PublicKey {

@@ -18,7 +18,14 @@ const FILE = z.strictObject({
     .array(
       z.strictObject({
         name: z.string().min(1).max(63),
-        publicKeys: z.array(z.string()).min(1).max(4),
+        publicKeys: z.array(z.string()).min(1).max(4).optional(),
+        keyless: z
+          .strictObject({
+            issuer: z.string().min(1).max(512),
+            subject: z.string().min(1).max(512),
+            trustedRoot: z.string().min(1).max(32_768),
+          })
+          .optional(),
         signedRepository: z.string().min(1).max(255).optional(),
       }),
     )

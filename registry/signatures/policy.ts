@@ -1,12 +1,15 @@
 /** Who must have signed an image: the policy that signatures are judged by, in memory, every key parsed. */
 import { isDigest } from '../digest.ts';
 import { SignatureError } from './errors.ts';
+import { type KeylessIdentity, type KeylessText, parseKeyless } from './keyless.ts';
 import { parsePublicKey, type PublicKey } from './public-key.ts';
 
-/** One party that signs: any of its keys will do. */
+/** One party that signs: any of its keys will do, or any certificate of its identity. */
 export interface Authority {
   readonly name: string;
   readonly keys: readonly PublicKey[];
+  /** Instead of keys: whose certificates count. */
+  readonly keyless?: KeylessIdentity;
   /**
    * `host/repository` that its signatures must name; absent: the one that the image is fetched by. Sigstore bundles name
    * none: with this set they do not count, without it they count for their digest.
@@ -29,7 +32,9 @@ export interface SignaturePolicy {
 export interface SignaturePolicyText {
   readonly authorities: readonly {
     readonly name: string;
-    readonly publicKeys: readonly string[];
+    readonly publicKeys?: readonly string[] | undefined;
+    /** Instead of keys. */
+    readonly keyless?: KeylessText | undefined;
     readonly signedRepository?: string | undefined;
   }[];
   readonly match?: 'Any' | 'All' | undefined;
@@ -45,18 +50,22 @@ export function parseSignaturePolicy(text: SignaturePolicyText, where: string): 
   const invalid = (problem: string): SignatureError =>
     new SignatureError('InvalidSignaturePolicy', `The signature policy of ${where} ${problem}.`);
   const names = new Set<string>();
-  for (const { name, publicKeys } of text.authorities) {
+  for (const { name, publicKeys = [], keyless } of text.authorities) {
     if (names.has(name)) throw invalid(`names the authority ${JSON.stringify(name)} twice: give each its own name`);
-    if (publicKeys.length === 0) throw invalid(`gives the authority ${JSON.stringify(name)} no key`);
+    if (publicKeys.length === 0 && keyless === undefined)
+      throw invalid(`gives the authority ${JSON.stringify(name)} no key`);
+    if (publicKeys.length > 0 && keyless !== undefined)
+      throw invalid(`gives the authority ${JSON.stringify(name)} both keys and keyless: make two authorities of them`);
     names.add(name);
   }
   const denied = [...(text.deniedDigests ?? []), ...(text.deniedKeys ?? [])].find((one) => !isDigest(one));
   if (denied !== undefined)
     throw invalid(`denies ${JSON.stringify(denied.slice(0, 80))}, which is not sha256: and 64 lower-case hex digits`);
   return {
-    authorities: text.authorities.map(({ name, publicKeys, signedRepository }) => ({
+    authorities: text.authorities.map(({ name, publicKeys = [], keyless, signedRepository }) => ({
       name,
       keys: publicKeys.map((pem) => parsePublicKey(pem, `authority ${name} of ${where}`)),
+      ...(keyless === undefined ? {} : { keyless: parseKeyless(keyless, `authority ${name} of ${where}`) }),
       ...(signedRepository === undefined ? {} : { signedRepository }),
     })),
     match: text.match ?? 'Any',

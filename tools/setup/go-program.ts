@@ -21,6 +21,8 @@ export interface GoProgram {
   /** Told before the first build, measured on two cores. */
   readonly duration: string;
   readonly tags?: readonly string[];
+  /** Below the folder; by default the folder itself. */
+  readonly package?: string;
 }
 
 /**
@@ -29,7 +31,8 @@ export interface GoProgram {
  */
 export async function ensureGoProgram(program: GoProgram, say: Say): Promise<string> {
   const source = fileURLToPath(new URL(`../${program.folder}/`, import.meta.url));
-  const inputs = await Promise.all(['go.mod', 'go.sum', 'main.go'].map((name) => readFile(join(source, name))));
+  const main = join(program.package ?? '.', 'main.go');
+  const inputs = await Promise.all(['go.mod', 'go.sum', main].map((name) => readFile(join(source, name))));
   const cached = join(await ensureCacheFolder(program.folder, cacheKey([...inputs, process.arch])), program.name);
   if (await isExecutable(cached)) return cached;
   return withLock(program.folder, say, async () => {
@@ -39,7 +42,7 @@ export async function ensureGoProgram(program: GoProgram, say: Say): Promise<str
 }
 
 async function compile(
-  { name, purpose, duration, tags = [] }: GoProgram,
+  { name, purpose, duration, tags = [], package: path = '.' }: GoProgram,
   source: string,
   output: string,
   say: Say,
@@ -48,10 +51,14 @@ async function compile(
   say(`Building ${name} from its pinned Go module, as ${purpose}: ${duration}, once.`);
   const unfinished = `${output}.${process.pid}.tmp`;
   try {
-    await runCommand(go, ['build', '-trimpath', '-buildvcs=false', '-tags', tags.join(','), '-o', unfinished, '.'], {
-      cwd: source,
-      env: BUILD_ENVIRONMENT,
-    });
+    await runCommand(
+      go,
+      ['build', '-trimpath', '-buildvcs=false', '-tags', tags.join(','), '-o', unfinished, `./${path}`],
+      {
+        cwd: source,
+        env: BUILD_ENVIRONMENT,
+      },
+    );
     await rename(unfinished, output);
   } catch (error) {
     throw new SetupError(

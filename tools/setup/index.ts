@@ -4,7 +4,7 @@
  */
 import { ensureContainersPolicy } from './containers-policy.ts';
 import { ensureControlPlane } from './control-plane-binaries.ts';
-import { ensureCosign } from './cosign.ts';
+import { ensureCosign, ensureSigstoreStandIn } from './cosign.ts';
 import { ensurePackages } from './debian-packages.ts';
 import type { DebianPackage } from './debian-packages.ts';
 import { ensurePeer } from './peer.ts';
@@ -13,7 +13,7 @@ import { ensureSelinuxPolicy } from './selinux-policy.ts';
 import { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
 export { ensureContainersPolicy } from './containers-policy.ts';
-export { ensureCosign } from './cosign.ts';
+export { ensureCosign, ensureSigstoreStandIn } from './cosign.ts';
 export { SetupError } from './errors.ts';
 export { ensurePeer, ensurePeerPacking } from './peer.ts';
 export { sayOnStandardError } from './say.ts';
@@ -108,6 +108,7 @@ export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promi
   if (wanted.has('interop')) await ensureZstdChunkedWriter(say);
   if (wanted.has('interop')) {
     await ensureCosign(say);
+    await ensureSigstoreStandIn(say);
     await ensureContainersPolicy(say);
   }
 }

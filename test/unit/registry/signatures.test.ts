@@ -13,6 +13,7 @@ import {
   type SignaturePolicyText,
 } from '../../../registry/signatures/index.ts';
 import { judgeSignatures, repositoryOf } from '../../../registry/signatures/judge.ts';
+import { matches } from '../../../registry/signatures/keyless.ts';
 import { withSharedDenials } from '../../../registry/signatures/policy.ts';
 import { parseStrictJson } from '../../../registry/signatures/strict-json.ts';
 import { bundleSignature, signStatement, simpleSignature } from '../../../testbed/signed-image.ts';
@@ -247,6 +248,39 @@ describe('a signature policy', () => {
     bad('deniedKeys: [sha256:1]', /denies "sha256:1"/);
     bad(text.replace('PUBLIC KEY', 'PRIVATE KEY'), /not one PEM block/, 'InvalidKey');
     bad('x'.repeat(300_000), /is longer than/);
+  });
+
+  it('may ask for a certificate instead of a key, by a trusted root that says when it was good', () => {
+    const keyless = { issuer: 'https://issuer.example', subject: '*@example.com' };
+    const root = (change: object) =>
+      JSON.stringify({ mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1', ...change });
+    const bad = (trustedRoot: string, message: RegExp) =>
+      invalid({ authorities: [{ name: 'a', keyless: { ...keyless, trustedRoot } }] }, message);
+    bad('{', /trusted root of authority a of the test cannot be read/);
+    bad('{"mediaType":"a","mediaType":"b"}', /stands twice/);
+    bad('{"mediaType":"text/plain"}', /is of type "text\/plain"/);
+    bad(root({}), /names no certificate authority/);
+    bad(root({ certificateAuthorities: [{}] }), /neither a transparency log nor a timestamp authority/);
+    bad(root({ certificateAuthorities: [{}], tlogs: [{ publicKey: { rawBytes: 'AAAA' } }] }), /cannot be used/);
+    const both = { name: 'a', publicKeys: [pair.publicKey], keyless: { ...keyless, trustedRoot: root({}) } };
+    invalid({ authorities: [both] }, /both keys and keyless/);
+  });
+
+  it('takes a star in a subject for any characters, and everything else for itself', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom('*', 'a', 'b', '.', '@')),
+        fc.array(fc.constantFrom('a', 'b', '.', '@', '*')),
+        (pattern, text) => {
+          const expression = new RegExp(
+            `^${pattern.map((one) => (one === '*' ? '.*' : `\\${one}`.replace(/\\([ab@])/, '$1'))).join('')}$`,
+            's',
+          );
+          assert.equal(matches(pattern.join(''), text.join('')), expression.test(text.join('')));
+        },
+      ),
+      { numRuns: 2000 },
+    );
   });
 
   it('takes public keys only, of kinds that cannot be forged', () => {

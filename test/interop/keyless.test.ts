@@ -1,0 +1,286 @@
+/** Keyless signatures, made by a Fulcio and a Rekor of sigstore's own test kit, and judged by cosign too. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { digestOf } from '../../registry/index.ts';
+import { ANNOTATION, type AttachedSignature, BUNDLE_MEDIA_TYPE } from '../../registry/signatures/attached-signature.ts';
+import { SignatureError, type SignatureErrorCode } from '../../registry/signatures/index.ts';
+import { judgeSignatures } from '../../registry/signatures/judge.ts';
+import { tagOfDigest } from '../../registry/signatures/lookup.ts';
+import { parseSignaturePolicy } from '../../registry/signatures/policy.ts';
+import { SIMPLE_SIGNING_MEDIA_TYPE } from '../../registry/signatures/simple-signing.ts';
+import { ensureSigstoreStandIn } from '../../tools/setup/index.ts';
+import { say } from './cli-bench.ts';
+import { SignatureBench } from './signature-fixture.ts';
+
+const run = promisify(execFile);
+const IDENTITY = 'https://git.example/os/.build/release.yml@refs/tags/v2';
+const ISSUER = 'https://issuer.example';
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+
+interface Signed {
+  readonly name: string;
+  readonly digest: string;
+  readonly rootFile: string;
+  readonly trustedRoot: string;
+  readonly bundle: Buffer;
+  readonly simple: AttachedSignature & { kind: 'simple-signing' };
+}
+
+describe('a keyless signature', () => {
+  let bench: SignatureBench;
+  let standIn: string;
+  let signed: Signed;
+  let count = 0;
+
+  before(async () => {
+    bench = await SignatureBench.start();
+    standIn = await ensureSigstoreStandIn(() => undefined);
+    signed = await sign(await bench.push());
+  });
+  after(() => bench[Symbol.asyncDispose]());
+
+  /** Signs in both formats, by a Fulcio and a Rekor of their own, and attaches nothing. */
+  async function sign(image: { name: string; digest: string }, identity = IDENTITY): Promise<Signed> {
+    const folder = join(bench.folder, `keyless${++count}`);
+    await mkdir(folder);
+    await run(standIn, [folder, image.name, image.digest, identity, ISSUER]);
+    const text = (file: string) => readFile(join(folder, file), 'utf8');
+    const simple = {
+      kind: 'simple-signing' as const,
+      where: 'tag',
+      payload: await readFile(join(folder, 'payload.json')),
+      signature: Buffer.from(await text('signature'), 'base64'),
+      certificate: await text('certificate.pem'),
+      chain: await text('chain.pem'),
+      rekorBundle: await text('rekor.json'),
+    };
+    const rootFile = join(folder, 'trusted-root.json');
+    const bundle = await readFile(join(folder, 'bundle.json'));
+    return { ...image, rootFile, trustedRoot: await text('trusted-root.json'), bundle, simple };
+  }
+
+  async function put(name: string, path: string, type: string, bytes: Buffer): Promise<void> {
+    const [host = '', ...repository] = name.split('/');
+    const url = `http://${host}/v2/${repository.join('/')}/${path}`;
+    const answer = await fetch(url, { method: 'PUT', headers: { 'content-type': type }, body: new Uint8Array(bytes) });
+    assert.equal(answer.status, 201, await answer.text());
+  }
+
+  async function putBlob(name: string, bytes: Buffer): Promise<{ digest: string; size: number }> {
+    const [host = '', ...repository] = name.split('/');
+    const begun = await fetch(`http://${host}/v2/${repository.join('/')}/blobs/uploads/`, { method: 'POST' });
+    const location = new URL(begun.headers.get('location') ?? '');
+    location.searchParams.set('digest', digestOf(bytes));
+    const headers = { 'content-type': 'application/octet-stream' };
+    assert.equal((await fetch(location, { method: 'PUT', headers, body: new Uint8Array(bytes) })).status, 201);
+    return { digest: digestOf(bytes), size: bytes.length };
+  }
+
+  /** Attaches the bundle as a referrer, by the index under the digest's tag, and the payload under the tag `.sig`. */
+  async function attach({ name, digest, bundle, simple }: Signed): Promise<void> {
+    const config = await putBlob(name, Buffer.from('{}'));
+    const layer = { mediaType: BUNDLE_MEDIA_TYPE, ...(await putBlob(name, bundle)) };
+    const empty = { mediaType: 'application/vnd.oci.empty.v1+json', ...config };
+    const subject = { mediaType: MANIFEST, digest, size: 1 };
+    const annotations = {
+      'dev.sigstore.bundle.content': 'dsse-envelope',
+      'dev.sigstore.bundle.predicateType': 'https://sigstore.dev/cosign/sign/v1',
+    };
+    const referrer = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: MANIFEST,
+        artifactType: BUNDLE_MEDIA_TYPE,
+        config: empty,
+        layers: [layer],
+        subject,
+        annotations,
+      }),
+    );
+    await put(name, `manifests/${digestOf(referrer)}`, MANIFEST, referrer);
+    const type = 'application/vnd.oci.image.index.v1+json';
+    const entry = {
+      mediaType: MANIFEST,
+      digest: digestOf(referrer),
+      size: referrer.length,
+      artifactType: BUNDLE_MEDIA_TYPE,
+      annotations,
+    };
+    await put(
+      name,
+      `manifests/${tagOfDigest(digest)}`,
+      type,
+      Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: type, manifests: [entry] })),
+    );
+    const payload = await putBlob(name, simple.payload);
+    const notes = {
+      [ANNOTATION.signature]: simple.signature.toString('base64'),
+      [ANNOTATION.certificate]: simple.certificate ?? '',
+      [ANNOTATION.chain]: simple.chain ?? '',
+      [ANNOTATION.rekorBundle]: simple.rekorBundle ?? '',
+    };
+    const layers = [{ mediaType: SIMPLE_SIGNING_MEDIA_TYPE, ...payload, annotations: notes }];
+    const plain = { mediaType: 'application/vnd.oci.image.config.v1+json', ...config };
+    const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config: plain, layers }));
+    await put(name, `manifests/${tagOfDigest(digest)}.sig`, MANIFEST, manifest);
+  }
+
+  const policy = (change: object = {}, trustedRoot = signed.trustedRoot) =>
+    parseSignaturePolicy(
+      { authorities: [{ name: 'builder', keyless: { issuer: ISSUER, subject: IDENTITY, trustedRoot, ...change } }] },
+      'the test',
+    );
+  const asBundle = (bundle = signed.bundle): AttachedSignature => ({ kind: 'bundle', where: 'referrer', bundle });
+  const judge = (attached: AttachedSignature, how = policy()) =>
+    judgeSignatures(how, { repository: signed.name, digest: signed.digest }, [attached]);
+
+  function refuses(act: () => unknown, message: RegExp, code: SignatureErrorCode = 'SignatureRefused'): void {
+    assert.throws(act, (error) => {
+      assert.ok(error instanceof SignatureError, String(error));
+      assert.equal(error.code, code, error.message);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+
+  it('counts in both formats, by certificate and log alone, and says who it was', () => {
+    for (const attached of [asBundle(), signed.simple]) {
+      const [signer] = judge(attached);
+      assert.deepEqual(signer, { authority: 'builder', key: `${IDENTITY} (${ISSUER})`, format: attached.kind });
+      assert.equal(judge(attached, policy({ subject: 'https://git.example/os/*@refs/tags/*' })).length, 1);
+    }
+  });
+
+  it('does not count for another signer, issuer, root, image or name', async () => {
+    const stranger = await sign(await bench.push());
+    for (const attached of [asBundle(), signed.simple]) {
+      refuses(
+        () => judge(attached, policy({ subject: 'https://git.example/os/*@refs/heads/*' })),
+        /its signer is https:\/\/git\.example.*, not/,
+      );
+      refuses(
+        () => judge(attached, policy({ issuer: 'https://other.example' })),
+        /known to https:\/\/issuer\.example, not to/,
+      );
+      refuses(
+        () => judge(attached, policy({}, stranger.trustedRoot)),
+        /certificate, log entry or signature is not good/,
+      );
+      const other = { repository: signed.name, digest: stranger.digest };
+      refuses(() => judgeSignatures(policy(), other, [attached]), /another image/);
+    }
+    const elsewhere = { repository: 'registry.example/os', digest: signed.digest };
+    refuses(() => judgeSignatures(policy(), elsewhere, [signed.simple]), /signs the name/);
+  });
+
+  it('does not count without its log entry, with that of another, or once a bit of anything that it proves is another', async () => {
+    const another = await sign({ name: signed.name, digest: signed.digest });
+    refuses(() => judge({ ...signed.simple, rekorBundle: another.simple.rekorBundle ?? '' }), /is not good/);
+    const { rekorBundle: _rekor, ...logless } = signed.simple;
+    refuses(() => judge(logless), /no entry of a transparency log/);
+    const { certificate: _certificate, ...bare } = signed.simple;
+    refuses(() => judge(bare), /no certificate/);
+    const parsed = JSON.parse(signed.bundle.toString()) as {
+      verificationMaterial: { tlogEntries: Record<string, unknown>[]; certificate: { rawBytes: string } };
+      dsseEnvelope: { payload: string; signatures: { sig: string }[] };
+    };
+    const changed = (change: (bundle: typeof parsed) => void): AttachedSignature => {
+      const copy = structuredClone(parsed);
+      change(copy);
+      return asBundle(Buffer.from(JSON.stringify(copy)));
+    };
+    const flip = (base64: string, at: number): string => {
+      const bytes = Buffer.from(base64, 'base64');
+      bytes[at] = (bytes[at] ?? 0) ^ 1;
+      return bytes.toString('base64');
+    };
+    const entry = (bundle: typeof parsed) => bundle.verificationMaterial.tlogEntries[0] ?? {};
+    const rows: readonly ((bundle: typeof parsed) => void)[] = [
+      (bundle) => (bundle.verificationMaterial.tlogEntries = []),
+      (bundle) => (entry(bundle)['integratedTime'] = String(Number(entry(bundle)['integratedTime']) + 1)),
+      (bundle) => (entry(bundle)['canonicalizedBody'] = flip(String(entry(bundle)['canonicalizedBody']), 20)),
+      (bundle) => (entry(bundle)['inclusionPromise'] = { signedEntryTimestamp: 'AAAA' }),
+      (bundle) => {
+        const { checkpoint } = entry(bundle)['inclusionProof'] as { checkpoint: { envelope: string } };
+        checkpoint.envelope = checkpoint.envelope.replace(/\n1\n./, '\n1\n/');
+      },
+      (bundle) => (bundle.dsseEnvelope.payload = flip(bundle.dsseEnvelope.payload, 30)),
+    ];
+    for (const row of rows) assert.throws(() => judge(changed(row)), SignatureError, String(row));
+    const length = Buffer.from(parsed.verificationMaterial.certificate.rawBytes, 'base64').length;
+    for (let at = 0; at < length; at++) {
+      const damaged = changed(
+        ({ verificationMaterial: { certificate } }) => (certificate.rawBytes = flip(certificate.rawBytes, at)),
+      );
+      assert.throws(() => judge(damaged), SignatureError, `byte ${at} of the certificate`);
+    }
+    const signature = Buffer.from(parsed.dsseEnvelope.signatures[0]?.sig ?? '', 'base64').length;
+    for (let at = 0; at < signature; at++) {
+      const damaged = changed(
+        ({ dsseEnvelope: { signatures } }) => signatures[0] && (signatures[0].sig = flip(signatures[0].sig, at)),
+      );
+      assert.throws(() => judge(damaged), SignatureError, `byte ${at} of the signature`);
+    }
+  });
+
+  it('is found on a registry, by us and by cosign, which agree on who may have made it', async () => {
+    await attach(signed);
+    const image = `${signed.name}@${signed.digest}`;
+    const cosign = (identity: string) =>
+      bench.cosign(
+        'verify',
+        '--trusted-root',
+        signed.rootFile,
+        '--certificate-identity',
+        identity,
+        '--certificate-oidc-issuer',
+        ISSUER,
+        '--insecure-ignore-sct',
+        '--allow-http-registry',
+        image,
+      );
+    const ours = (identity: string) =>
+      say(
+        [
+          'verify',
+          `--plain-http=${bench.registry.host}`,
+          '--trusted-root',
+          signed.rootFile,
+          '--certificate-identity',
+          identity,
+          '--certificate-oidc-issuer',
+          ISSUER,
+          image,
+        ],
+        { environment: bench.environment },
+      );
+    await cosign(IDENTITY);
+    const said = await ours(IDENTITY);
+    assert.equal(said.status, 0, said.stderr);
+    assert.match(
+      said.stdout,
+      /Signed: https:\/\/git\.example.* \(https:\/\/git\.example.* \(https:\/\/issuer\.example\)\)/,
+    );
+    await assert.rejects(cosign('somebody@example.com'));
+    const refused = await ours('somebody@example.com');
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /its signer is https:\/\/git\.example.*, not somebody@example\.com/);
+  });
+
+  it('cannot be judged by a trusted root that trusts nobody, or does not know when', () => {
+    const root = JSON.parse(signed.trustedRoot) as Record<string, unknown>;
+    const bad = (change: object, message: RegExp) =>
+      refuses(() => policy({}, JSON.stringify({ ...root, ...change })), message, 'InvalidSignaturePolicy');
+    bad({ certificateAuthorities: [] }, /names no certificate authority/);
+    bad({ tlogs: [] }, /neither a transparency log nor a timestamp authority/);
+    bad({ mediaType: 'text/plain' }, /is of type "text\/plain"/);
+    bad(
+      { tlogs: [{ ...(root['tlogs'] as object[])[0], publicKey: { rawBytes: 'AAAA' } }] },
+      /cannot be used|cannot be read/,
+    );
+    refuses(() => policy({}, '{'), /cannot be read/, 'InvalidSignaturePolicy');
+  });
+});
