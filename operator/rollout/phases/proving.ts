@@ -3,11 +3,16 @@ import { toTimestamp } from '../../../api/index.ts';
 import type { RolloutStatus } from '../../../api/index.ts';
 import { checkDeadline } from '../checks.ts';
 import { closedGatesOf, gateClause, gateDeadline } from '../gates.ts';
-import { enter, passed } from '../node-view.ts';
+import { after, enter, passed } from '../node-view.ts';
 import type { NodeView, Step } from '../node-view.ts';
 import { observeOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
 import { flight } from './carried.ts';
+
+/** What the API allows; a host that says otherwise is not believed. */
+const MAX_TRIAL_SECONDS = 86_400;
+/** More than a host takes to go back, once its trial is over. */
+const RETURN_SECONDS = 1800;
 
 /** Something that is asked of the node and is not so, or not known to be. */
 interface Demand {
@@ -80,13 +85,14 @@ function demandsOn(view: NodeView, backTime: string): readonly Demand[] {
     const clause = `the check ${check.name} to be true${check.message === undefined ? '' : ` (${check.message})`}`;
     return [{ clause, denied: answer !== undefined, deadline: checkDeadline(check, backTime), fails: true }];
   });
-  return [...trialOf(view), ...gates, ...checks];
+  return [...trialOf(view, backTime), ...gates, ...checks];
 }
 
-/** The host's own trial (spec.health.hostRollback), which ends one way or the other without us. */
-function trialOf({ os }: NodeView): readonly Demand[] {
+/** The host's own trial (spec.health.hostRollback), which ends one way or the other without us, or the host is not well. */
+function trialOf({ os }: NodeView, backTime: string): readonly Demand[] {
   const trial = os.status?.host?.trial;
   if (trial === undefined) return [];
-  const clause = `its host to prove itself: it goes back ${trial.deadlineSeconds} s after its kernel started`;
-  return [{ clause, denied: true, fails: false }];
+  const seconds = Math.min(trial.deadlineSeconds, MAX_TRIAL_SECONDS);
+  const clause = `its host to prove itself: it goes back ${seconds} s after its kernel started`;
+  return [{ clause, denied: true, deadline: after(backTime, seconds + RETURN_SECONDS), fails: true }];
 }

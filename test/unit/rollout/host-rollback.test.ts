@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { RolloutStatus } from '../../../api/index.ts';
-import { bootOrder } from '../../../operator/rollout/order.ts';
+import { bootOrder, observeOrder } from '../../../operator/rollout/order.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import { imageOf, manifestOf, nodeOf, nodeOSOf, NOW, ourCordon, snapshotOf } from './fixtures.ts';
 import type { NodeOSOptions } from './fixtures.ts';
@@ -65,6 +65,25 @@ describe('A host that may go back by itself', () => {
       /waits for its host to prove itself: it goes back 600 s after its kernel started/,
     );
     assert.equal(rolloutOf({ ...back, rollout: { ...FLIGHT, ...proving, phase: 'Verifying' } })?.phase, 'Soaking');
+  });
+
+  it('that is on trial for longer than it can be is Failed, and keeps its slot', () => {
+    const rollout = {
+      ...FLIGHT,
+      phase: 'Verifying',
+      phaseTime: FLIGHT.slotTime,
+      backTime: '2026-11-23T11:00:00Z',
+    } as const;
+    const overdue = rolloutOf({
+      booted: 'v2',
+      bootID: 'boot-2',
+      host: { trial: { deadlineSeconds: 600 } },
+      order: observeOrder(TARGET),
+      rollout,
+    });
+    assert.equal(overdue?.phase, 'Failed');
+    assert.equal(overdue.slotTime, FLIGHT.slotTime);
+    assert.match(overdue.message ?? '', /not healthy by 2026-11-23T11:40:00Z/);
   });
 
   it('that has gone back is Failed with what the host says of it, whether the agent has answered or not', () => {
