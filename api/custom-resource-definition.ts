@@ -5,6 +5,7 @@
 import * as z from 'zod';
 import { GROUP, VERSION } from './constants.ts';
 import { nodeOSSpecSchema, nodeOSStatusSchema } from './node-os.ts';
+import { osImageBuildSpecSchema, osImageBuildStatusSchema } from './os-image-build.ts';
 import { osImageStatusSchema } from './os-image-status.ts';
 import { osImageSpecSchema } from './os-image.ts';
 
@@ -118,6 +119,35 @@ export const NODE_OS_KIND: Kind = {
       type: 'string',
       jsonPath: '.status.rollout.message',
       description: 'What the node waits for.',
+      priority: 1,
+    },
+    AGE,
+  ],
+};
+
+export const OS_IMAGE_BUILD_KIND: Kind = {
+  kind: 'OSImageBuild',
+  plural: 'osimagebuilds',
+  singular: 'osimagebuild',
+  shortName: 'osib',
+  description: 'OSImageBuild makes the image of an operating system and pushes it to a registry.',
+  spec: osImageBuildSpecSchema,
+  status: osImageBuildStatusSchema,
+  columns: [
+    { name: 'Destination', type: 'string', jsonPath: '.spec.destination', description: 'Where the image is pushed.' },
+    { name: 'Phase', type: 'string', jsonPath: '.status.phase', description: 'What the build does.' },
+    {
+      name: 'Ready',
+      type: 'string',
+      jsonPath: '.status.conditions[?(@.type=="Ready")].status',
+      description: 'The image is the one that the spec describes.',
+    },
+    { name: 'Digest', type: 'string', jsonPath: '.status.digest', description: 'Digest of the image.', priority: 1 },
+    {
+      name: 'Message',
+      type: 'string',
+      jsonPath: '.status.conditions[?(@.type=="Ready")].message',
+      description: 'What it waits for, or why it failed.',
       priority: 1,
     },
     AGE,

@@ -12,6 +12,12 @@ export type { Gate, HostRollback } from './health-policy.ts';
 export * from './label-selector.ts';
 export * from './node-os.ts';
 export * from './object-meta.ts';
+export {
+  type BuildRecord,
+  type OSImageBuild,
+  type OSImageBuildSpec,
+  type OSImageBuildStatus,
+} from './os-image-build.ts';
 export * from './os-image-status.ts';
 export * from './os-image.ts';
 export * from './release-order.ts';

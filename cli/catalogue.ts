@@ -139,7 +139,7 @@ export const CATALOGUE: readonly Entry[] = [
   {
     name: 'compose',
     summary: 'Make an OS image from a directory tree or a Containerfile.',
-    load: async () => (await import('./commands/compose.ts')).compose,
+    load: async () => (await import('./commands/compose.ts')).composeCommand,
   },
   {
     name: 'mirror',

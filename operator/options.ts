@@ -24,9 +24,18 @@ export interface OperatorOptions {
   readonly lifecycleConditions?: boolean;
   /** Where hosts that somebody else updates may ask to reboot (FleetLock); absent: nowhere. Port 0 lets the system choose. */
   readonly fleetLock?: { readonly address: string; readonly port: number };
+  /** Makes images, as OSImageBuilds say; absent: nobody does. */
+  readonly builds?: BuildOptions;
   readonly logger: Logger;
   /** Called when the first list of every watched kind is there, with the address of the health endpoints, if any. */
   readonly onReady?: (started: { readonly healthAddress?: string; readonly fleetLockAddress?: string }) => void;
+}
+
+export interface BuildOptions {
+  /** Where the Jobs run, and the Secrets and ConfigMaps of builds are. Not the operator's own: who makes Jobs there may use its Secrets. */
+  readonly namespace: string;
+  /** Image with `treeline` and buildah, by digest or by a tag that does not move. */
+  readonly builderImage: string;
 }
 
 /** Name of the Lease, in the operator's namespace. */

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { readHostConfiguration, resolveTag } from '../registry/index.ts';
 import { readPolicyFile, SignatureError, type SignaturePolicyFile, verifyImage } from '../registry/signatures/index.ts';
 import { systemClock, type Clock } from './clock.ts';
+import { runBuilds } from './builds/run-builds.ts';
 import { Drainer } from './drain/drainer.ts';
 import { Rehearsals } from './drain/rehearsals.ts';
 import { OperatorError, messageOf } from './errors.ts';
@@ -230,6 +231,10 @@ async function runOver(
   const rest = new AbortController();
   const background = watches.map((watch) => watch.run(rest.signal));
   if (election !== undefined) background.push(election.run(rest.signal));
+  if (options.builds !== undefined) {
+    const over = { connection, isLeader, plainHttpHosts: options.plainHttpHosts ?? [], clock, logger };
+    background.push(runBuilds(options.builds, over, rest.signal));
+  }
   await loop.run(signal);
   await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop(), alerts.stop(), resolver.stop()]);
   rest.abort();

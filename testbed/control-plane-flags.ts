@@ -31,12 +31,14 @@ const CONTROLLERS = [
   'disruption-controller',
   'endpointslice-controller',
   'garbage-collector-controller',
+  'job-controller',
   'namespace-controller',
   'replicaset-controller',
   'root-ca-certificate-publisher-controller',
   'serviceaccount-controller',
   'serviceaccount-token-controller',
   'statefulset-controller',
+  'ttl-after-finished-controller',
   'validatingadmissionpolicy-status-controller',
 ];
 const NODE_LIFECYCLE_CONTROLLERS = ['node-lifecycle-controller', 'taint-eviction-controller'];

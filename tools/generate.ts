@@ -2,9 +2,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
-import { customResourceDefinition, NODE_OS_KIND, OS_IMAGE_KIND } from '../api/index.ts';
+import { customResourceDefinition, NODE_OS_KIND, OS_IMAGE_BUILD_KIND, OS_IMAGE_KIND } from '../api/index.ts';
 import { CLI_PAGE, withCommands } from './cli-reference.ts';
-import { NODE_OS_EXAMPLE, OS_IMAGE_EXAMPLE } from './reference-examples.ts';
+import { NODE_OS_EXAMPLE, OS_IMAGE_BUILD_EXAMPLE, OS_IMAGE_EXAMPLE } from './reference-examples.ts';
 import { referencePage, type Definition } from './reference-page.ts';
 
 const HEADER = '# Generated from api/ by `npm run generate`. Do not edit.\n';
@@ -12,6 +12,7 @@ const HEADER = '# Generated from api/ by `npm run generate`. Do not edit.\n';
 const RESOURCES = [
   { kind: OS_IMAGE_KIND, example: OS_IMAGE_EXAMPLE },
   { kind: NODE_OS_KIND, example: NODE_OS_EXAMPLE },
+  { kind: OS_IMAGE_BUILD_KIND, example: OS_IMAGE_BUILD_EXAMPLE },
 ];
 
 /** Path of each generated file, from the root of the repository, to its text. */

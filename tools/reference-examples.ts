@@ -44,3 +44,23 @@ spec:
     pullSecretRef:
       name: registry-credentials
 `;
+
+export const OS_IMAGE_BUILD_EXAMPLE = `apiVersion: treeline.dev/v1alpha1
+kind: OSImageBuild
+metadata:
+  name: workers
+spec:
+  base: registry.example.org/os/debian:12
+  containerfile: |
+    FROM debian
+    RUN apt-get update && apt-get install -y containerd
+    COPY containerd.toml /etc/containerd/config.toml
+  context:
+    configMapName: workers-7h2k9c
+  destination: registry.example.org/os/workers:stable
+  pushSecretRef:
+    name: registry-credentials
+  signingKeySecretRef:
+    name: cosign
+  rebuildIntervalSeconds: 86400
+`;

@@ -1,4 +1,5 @@
 /** `treeline compose`: from a tree, or a base and a Containerfile, to an image in its registry. */
+import { writeFileSync } from 'node:fs';
 import { compareLayers, describeLayers } from '../../ostree/index.ts';
 import {
   formatImageReference,
@@ -8,8 +9,8 @@ import {
   type Platform,
   type RegistryOptions,
 } from '../../registry/index.ts';
-import { defineCommand } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { defineCommand, type Invocation } from '../command.ts';
+import { CliError, codeOf, sentenceOf } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { registryOptions } from '../registry-flags.ts';
 import { readComposeFile } from '../compose/compose-file.ts';
@@ -17,7 +18,7 @@ import { type ComposedImage, composeImage } from '../compose/compose-image.ts';
 import { readSigningKey } from './sign.ts';
 import { COMPOSE_FLAGS, composeRequest } from '../compose/compose-request.ts';
 
-export const compose = defineCommand({
+export const composeCommand = defineCommand({
   name: 'compose',
   summary: 'Make an OS image from a directory tree or a Containerfile.',
   description: [
@@ -32,34 +33,63 @@ export const compose = defineCommand({
     'treeline compose --base registry.example.com/os/debian:12.8 --containerfile Containerfile registry.example.com/os/worker:7',
     'treeline compose -f compose.yaml --dry-run --previous registry.example.com/os/worker:6',
   ],
-  run: async ({ flags, more: [destination], output, signal, environment }) => {
-    const file = flags.file === undefined ? undefined : await readComposeFile(flags.file);
-    const registry = await registryOptions(flags, environment, output);
-    const request = composeRequest(flags, destination, file, registry, {
-      environment,
-      now: Date.now(),
-      isInstalled: (program) => isInstalled(program, environment),
-    });
-    // Before the work: what is misspelt should show at once.
-    const previous = await readPrevious(flags.previous ?? file?.previous, request.platform, registry, signal);
-    const keyFile = flags['sign-key'] ?? file?.signingKey;
-    const key = keyFile === undefined ? undefined : await readSigningKey(keyFile, flags['password-file'], environment);
-    if (key !== undefined && request.destination !== undefined && request.destination.transport !== 'registry') {
-      throw new CliError('Usage', 'Only on a registry are signatures kept beside an image; leave --sign-key out.');
+  run: async (invocation) => {
+    const { flags, output } = invocation;
+    try {
+      const { name, composed, comparison } = await compose(invocation);
+      const { layers, ...summary } = composed;
+      writeResult(flags['result-file'], { image: name, ...summary, layers: layers.length });
+      output.result(
+        { ...(name !== undefined && { image: name }), ...composed, ...(comparison && { comparison }) },
+        [...describe(name, composed), ...(comparison === undefined ? [] : compared(comparison))].join('\n'),
+      );
+      return 0;
+    } catch (error) {
+      writeResult(flags['result-file'], { error: { code: codeOf(error), message: sentenceOf(error) } });
+      throw error;
     }
-    const composed = await composeImage(request, { output, environment, signal, previous, key });
-    const comparison = previous && {
-      previous: previous.name,
-      ...compareLayers(describeLayers(previous), described(composed)),
-    };
-    const name = request.destination && formatImageReference(request.destination);
-    output.result(
-      { ...(name !== undefined && { image: name }), ...composed, ...(comparison && { comparison }) },
-      [...describe(name, composed), ...(comparison === undefined ? [] : compared(comparison))].join('\n'),
-    );
-    return 0;
   },
 });
+
+async function compose({
+  flags,
+  more: [destination],
+  output,
+  signal,
+  environment,
+}: Invocation<typeof COMPOSE_FLAGS, never>) {
+  const file = flags.file === undefined ? undefined : await readComposeFile(flags.file);
+  const registry = await registryOptions(flags, environment, output);
+  const request = composeRequest(flags, destination, file, registry, {
+    environment,
+    now: Date.now(),
+    isInstalled: (program) => isInstalled(program, environment),
+  });
+  // Before the work: what is misspelt should show at once.
+  const previous = await readPrevious(flags.previous ?? file?.previous, request.platform, registry, signal);
+  const keyFile = flags['sign-key'] ?? file?.signingKey;
+  const key = keyFile === undefined ? undefined : await readSigningKey(keyFile, flags['password-file'], environment);
+  if (key !== undefined && request.destination !== undefined && request.destination.transport !== 'registry') {
+    throw new CliError('Usage', 'Only on a registry are signatures kept beside an image; leave --sign-key out.');
+  }
+  const composed = await composeImage(request, { output, environment, signal, previous, key });
+  const comparison = previous && {
+    previous: previous.name,
+    ...compareLayers(describeLayers(previous), described(composed)),
+  };
+  const name = request.destination && formatImageReference(request.destination);
+  return { name, composed, comparison };
+}
+
+/** A pod's termination message is a file that can be written, but not replaced. Throws CliError `FileUnwritable`. */
+function writeResult(path: string | undefined, result: unknown): void {
+  if (path === undefined) return;
+  try {
+    writeFileSync(path, `${JSON.stringify(result)}\n`);
+  } catch (cause) {
+    throw new CliError('FileUnwritable', `${path} cannot be written: ${sentenceOf(cause)}`, { cause });
+  }
+}
 
 async function readPrevious(
   name: string | undefined,

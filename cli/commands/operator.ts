@@ -53,6 +53,17 @@ export const operator = defineCommand({
       description:
         'Where hosts that somebody else updates may ask to reboot, by the FleetLock protocol of Zincati (address:port). Default: nowhere.',
     },
+    builds: {
+      type: 'string',
+      value: 'NAMESPACE',
+      description:
+        'Make images as OSImageBuilds say, by Jobs in this namespace. Needs --builder-image and manifests/optional/operator-builds.yaml. Default: off.',
+    },
+    'builder-image': {
+      type: 'string',
+      value: 'IMAGE',
+      description: 'The image of those Jobs, with treeline and buildah in it; by digest, so that it stays the same.',
+    },
     'no-leader-election': {
       type: 'boolean',
       description: 'Act without a Lease. Only where no second operator can run.',
@@ -72,6 +83,7 @@ export const operator = defineCommand({
     const kubeconfig = flags.kubeconfig ?? environment['KUBECONFIG'];
     const health = parseAddress('health', flags.health);
     const fleetLock = flags['fleet-lock'] === undefined ? undefined : parseAddress('fleet-lock', flags['fleet-lock']);
+    const builds = buildOptions(flags.builds, flags['builder-image']);
     const logger = createLogger(flags['log-level']);
     await runOperator(
       {
@@ -86,6 +98,7 @@ export const operator = defineCommand({
         ...(health === undefined ? {} : { health }),
         ...(flags['maintenance-leases'] === undefined ? {} : { maintenanceLeases: flags['maintenance-leases'] }),
         ...(fleetLock === undefined ? {} : { fleetLock }),
+        ...(builds === undefined ? {} : { builds }),
         lifecycleConditions: flags['lifecycle-conditions'],
         leaderElection: !flags['no-leader-election'],
         logger,
@@ -96,6 +109,12 @@ export const operator = defineCommand({
     return 0;
   },
 });
+
+function buildOptions(namespace: string | undefined, builderImage: string | undefined) {
+  if (namespace === undefined && builderImage === undefined) return undefined;
+  if (namespace !== undefined && builderImage !== undefined) return { namespace, builderImage };
+  throw new CliError('Usage', '--builds and --builder-image go together: Jobs need a namespace and an image.');
+}
 
 function parseAddress(flag: string, text: string): { address: string; port: number } | undefined {
   if (text === 'off') return undefined;

@@ -24,6 +24,7 @@ import {
 import type { SigningKey } from '../../registry/signatures/index.ts';
 import type { ChunkingRequest } from '../chunking.ts';
 import type { Output } from '../output.ts';
+import { plainContext } from './build-context.ts';
 import { type BuilderName, buildContainerImage, type BuildRequest, writeContainerfile } from './container-builder.ts';
 import { type PreviousImage, writeImage } from './write-image.ts';
 
@@ -118,7 +119,7 @@ async function prepare(
     request.builder,
     {
       ...request.builderAccess,
-      context: source.context,
+      context: await plainContext(source.context, scratch),
       timestamp: request.timestamp,
       architecture: request.foreignArchitecture,
       ...(typeof containerfile === 'string'

@@ -69,6 +69,12 @@ export const COMPOSE_FLAGS = {
     description: 'Keep the commit in this repository of mode bare-user, made if there is none.',
   },
   ref: { type: 'string', value: 'NAME', default: 'os', description: 'The ref of the commit in the repository.' },
+  'result-file': {
+    type: 'string',
+    value: 'FILE',
+    description:
+      'Write the result, or the error, as one line of JSON into this file, too: for example the termination message of a pod.',
+  },
   'scratch-dir': {
     type: 'string',
     value: 'DIR',
