@@ -16,7 +16,8 @@ import { nextPage, tagsOf } from './pages.ts';
 import type { DestinationRepository, SourceRepository, TypedDocument } from './repository.ts';
 
 /** Of tags or referrers: a registry that never comes to an end is broken. */
-const PAGES_MAX = 10_000;
+const PAGES_MAX = 5000;
+const LISTED_MAX = 200_000;
 const TAGS_PER_PAGE = 1000;
 
 export interface RegistryRepositoryOptions {
@@ -49,8 +50,8 @@ export class RegistryRepository implements SourceRepository, DestinationReposito
 
   async tags(signal?: AbortSignal): Promise<readonly string[]> {
     const missing = `Registry ${this.#host} has no repository ${this.name}, or lists no tags of it: check the name.`;
-    const pages = await this.#pages(`tags/list?n=${TAGS_PER_PAGE}`, [200], missing, signal);
-    return pages?.flatMap((page) => tagsOf(page, this.name)) ?? [];
+    const tags = (page: unknown): readonly string[] => tagsOf(page, this.name);
+    return (await this.#list(`tags/list?n=${TAGS_PER_PAGE}`, [200], missing, tags, signal)) ?? [];
   }
 
   async document(reference: string, signal?: AbortSignal): Promise<Document | undefined> {
@@ -66,8 +67,8 @@ export class RegistryRepository implements SourceRepository, DestinationReposito
 
   async referrers(digest: string, signal?: AbortSignal): Promise<readonly Descriptor[] | undefined> {
     // 404 is the specification's way to say that there is no such API; 400 and 405 are what older registries answer.
-    const pages = await this.#pages(`referrers/${digest}`, [200, 400, 404, 405], '', signal);
-    return pages?.flatMap((page) => parseIndex(page, this.name).manifests);
+    const manifests = (page: unknown): readonly Descriptor[] => parseIndex(page, this.name).manifests;
+    return await this.#list(`referrers/${digest}`, [200, 400, 404, 405], '', manifests, signal);
   }
 
   openBlob(descriptor: Descriptor, options?: BlobReadOptions): AsyncIterable<Buffer> {
@@ -161,23 +162,24 @@ export class RegistryRepository implements SourceRepository, DestinationReposito
     }, signal);
   }
 
-  /** All pages of a listing as parsed objects; undefined for an answer that is expected and not 200. */
-  async #pages(
+  /** What all pages of a listing have; undefined for an answer that is expected and not 200. */
+  async #list<T>(
     first: string,
     expect: readonly number[],
     missing: string,
+    itemsOf: (page: unknown) => readonly T[],
     signal: AbortSignal | undefined,
-  ): Promise<Record<string, unknown>[] | undefined> {
-    const pages: Record<string, unknown>[] = [];
+  ): Promise<readonly T[] | undefined> {
+    const items: T[] = [];
     let target: string | URL | undefined = first;
-    for (let count = 0; target !== undefined; count++) {
+    for (let count = 1; target !== undefined; count++) {
       const page = await this.#page(target, expect, missing, signal);
       if (page === undefined) return undefined;
-      if (count >= PAGES_MAX) throw endless(this.name, first);
-      pages.push(page.value);
+      items.push(...itemsOf(page.value));
+      if (count > PAGES_MAX || items.length > LISTED_MAX) throw endless(this.name, first);
       target = page.next;
     }
-    return pages;
+    return items;
   }
 
   #page(target: string | URL, expect: readonly number[], missing: string, signal: AbortSignal | undefined) {

@@ -17,6 +17,8 @@ const ATTACHMENT_DEPTH_MAX = 4;
 const INDEX_DEPTH_MAX = 4;
 /** Documents of one image, with all that is attached to them. */
 const DOCUMENTS_MAX = 20_000;
+/** Of all of them, since they are held in memory; real ones have a few kilobytes. */
+const DOCUMENT_BYTES_MAX = 256 * 1024 * 1024;
 const REQUESTS_AT_ONCE = 4;
 
 /** What refers to a document by its `subject`. */
@@ -57,6 +59,7 @@ class Surveyor {
   readonly #label: string;
   readonly #options: SurveyOptions;
   readonly #documents = new Map<string, DocumentLinks>();
+  #bytes = 0;
   readonly #referrers: ReferrerList[] = [];
   readonly #tags: { readonly tag: string; readonly document: TypedDocument }[] = [];
 
@@ -105,7 +108,9 @@ class Surveyor {
     const { digest } = links.document;
     if (this.#documents.has(digest)) return;
     this.#documents.set(digest, links);
+    this.#bytes += links.document.bytes.length;
     if (this.#documents.size > DOCUMENTS_MAX) throw this.#tooMuch(`more than ${DOCUMENTS_MAX} manifests`);
+    if (this.#bytes > DOCUMENT_BYTES_MAX) throw this.#tooMuch(`more than ${DOCUMENT_BYTES_MAX} bytes of manifests`);
     if (depth > INDEX_DEPTH_MAX) throw this.#tooMuch(`indexes nested deeper than ${INDEX_DEPTH_MAX} levels`);
     await this.#below(links.documents, depth + 1);
   }

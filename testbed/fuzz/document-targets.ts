@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { layersOf, parseLayout, requireBootableImage } from '../../ostree/import/layout.ts';
 import { canonicalJson, imageVersion, parseDockerConfig } from '../../registry/index.ts';
 import { parseChallenges } from '../../registry/challenge.ts';
+import { linksOf } from '../../registry/mirror/document-links.ts';
+import { tagsOf } from '../../registry/mirror/pages.ts';
 import { parseConfig, parseIndex, parseJsonObject, parseManifest } from '../../registry/document.ts';
 import { attempt, type FuzzTarget } from './fuzz.ts';
 import type { Random } from './random.ts';
@@ -117,4 +119,27 @@ const credentials: FuzzTarget = {
   },
 };
 
-export const DOCUMENT_TARGETS = [documents, deepDocuments, credentials];
+/** What a mirror follows: each name that comes out of it becomes a path or a URL. */
+const mirrored: FuzzTarget = {
+  name: 'mirrored-documents',
+  round: (random) => {
+    const valid = { ...random.pick([MANIFEST, INDEX]), subject: descriptor('e') };
+    const bytes = document(random, valid);
+    const mediaType = random.chance(3)
+      ? undefined
+      : random.pick(['application/vnd.oci.image.index.v1+json', 'text/html']);
+    const links = attempt(REFUSED, () => linksOf({ bytes, mediaType, digest: digest('f') }, 'img'));
+    if (links !== undefined) {
+      assert.equal(links.document.bytes, bytes);
+      for (const { digest: name } of [...links.documents, ...links.blobs]) assert.match(name, /^sha256:[0-9a-f]{64}$/);
+      assert.match(links.subject ?? digest('0'), /^sha256:[0-9a-f]{64}$/);
+    }
+    const page = attempt(REFUSED, () =>
+      parseJsonObject(document(random, { name: 'os', tags: ['v1', '../x'] }), 'UnexpectedResponse', 'it'),
+    );
+    if (page === undefined) return;
+    for (const tag of attempt(REFUSED, () => tagsOf(page, 'os')) ?? []) assert.match(tag, /^\w[\w.-]*$/);
+  },
+};
+
+export const DOCUMENT_TARGETS = [documents, deepDocuments, credentials, mirrored];

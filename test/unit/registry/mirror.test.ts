@@ -8,7 +8,7 @@ import * as fc from 'fast-check';
 import { MEDIA_TYPE, mirror, RegistryError } from '../../../registry/index.ts';
 import type { MirrorOptions, MirrorRequest } from '../../../registry/mirror/mirror.ts';
 import { selectTags } from '../../../registry/mirror/tag-selection.ts';
-import { TestClock } from './loopback-server.ts';
+import { serve, TestClock } from './loopback-server.ts';
 import { MemoryRegistry } from './memory-registry.ts';
 
 type Repository = ReturnType<MemoryRegistry['repository']>;
@@ -316,6 +316,22 @@ describe('a mirror', () => {
     );
     assert.equal(images[0]?.attachments, 4);
     assert.match(warnings.join(), /is left out: attachments of attachments are followed 4 times/);
+  });
+
+  it('gives up on a registry that lists without end, or sends it elsewhere for the rest', async () => {
+    await using to = await MemoryRegistry.start();
+    for (const [link, message] of [
+      ['</v2/os/tags/list?n=1000>; rel="next"', /does not come to an end/],
+      ['<http://192.0.2.1/v2/os/tags/list>; rel="next"', /has the next page of a listing at http:\/\/192\.0\.2\.1/],
+    ] as const) {
+      const tags = Array.from({ length: 1000 }, (_, at) => `v${at}`);
+      await using from = await serve((_request, response) => {
+        response.writeHead(200, { link }).end(JSON.stringify({ name: 'os', tags }));
+      });
+      const request = { sources: [`${from.host}/os`], destination: `${to.host}/os`, tags: ['*'] };
+      const registry = { plainHttpHosts: [from.host, to.host], clock: new TestClock(), retry: { attempts: 1 } };
+      await assert.rejects(run([to], request, { registry }), message);
+    }
   });
 
   it('refuses places that it could not keep to', async () => {
