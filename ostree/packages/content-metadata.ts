@@ -12,7 +12,7 @@ import { isChecksum } from '../objects/object-name.ts';
 import { TreeDirectory } from '../tree/tree-directory.ts';
 
 export interface ContentMetadata {
-  /** `YYYY-MM-DDTHH:MM:SSZ` */
+  /** `YYYY-MM-DDTHH:MM:SSZ`. An image made with it has the time of its commit all the same, here and with ostree-ext 0.15.3. */
   readonly created?: string;
   readonly labels: Readonly<Record<string, string>>;
   /** Identifiers with their names, in the order of the layers. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import * as fc from 'fast-check';
 import { Repository } from '../../ostree/index.ts';
@@ -12,6 +12,7 @@ import { compareVersions } from '../../ostree/packages/version-order.ts';
 import { TreeDirectory } from '../../ostree/tree/tree-directory.ts';
 import { ensurePeer } from '../../tools/setup/index.ts';
 import { treeline } from '../unit/cli/run.ts';
+import { readLayout } from './import-fixture.ts';
 import { ostree, scratchDirectory } from './ostree-fixture.ts';
 
 const MODES = ['bare', 'bare-user', 'archive'] as const;
@@ -345,14 +346,19 @@ describe('content metadata of ours', () => {
     const image = join(scratch.path, 'image');
     const parameters = ['container', 'encapsulate', `--repo=${path}`, '--contentmeta', file, 'os', `oci:${image}`];
     run(await ensurePeer(() => {}), ...parameters);
-    const blob = (digest: string): { layers: { annotations?: Record<string, string> }[]; config: { digest: string } } =>
-      JSON.parse(readFileSync(join(image, 'blobs', 'sha256', digest.slice('sha256:'.length)), 'utf8'));
-    const index: { manifests: { digest: string }[] } = JSON.parse(readFileSync(join(image, 'index.json'), 'utf8'));
-    const { layers } = blob(index.manifests[0]?.digest ?? '');
-    assert.deepEqual(
-      layers.slice(1).map(({ annotations }) => annotations?.['ostree.components']),
-      [...components.map(({ name }) => name), ''],
-    );
+    const componentNames = components.map(({ name }) => name);
+    const read = async (layout: string) => {
+      const { manifest, config } = await readLayout(layout);
+      const layers = manifest.layers.slice(1).map(({ annotations }) => annotations?.['ostree.components']);
+      return { label: config.config.Labels['a'], layers };
+    };
+    const made = { label: 'b', layers: [...componentNames, ''] };
+    assert.deepEqual(await read(image), made);
+    const ours = join(scratch.path, 'ours');
+    const argv = ['--repo', path, '--contentmeta', file, 'os', `oci:${ours}:1`];
+    const { status, stderr } = await treeline(['encapsulate', ...argv]);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(await read(ours), { ...made, layers: componentNames });
   });
 });
 
