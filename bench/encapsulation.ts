@@ -58,7 +58,7 @@ export async function commit(repository: string, tree: string, branch: string): 
 }
 
 /** Which chunk each object belongs to: the kernel has its own, packages are spread over the rest by their directory. */
-async function writeContentMeta(repository: string, branch: string, folder: string): Promise<string> {
+export async function writeContentMeta(repository: string, branch: string, folder: string): Promise<string> {
   // The peer panics at a chunk without objects, so only those are named that have any.
   const layers: Record<string, string> = {};
   const mapping: Record<string, string> = {};

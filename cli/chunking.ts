@@ -65,6 +65,8 @@ export interface Chunking {
   readonly chunks?: readonly Chunk[];
   /** Labels that the content metadata asks for. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** When the image is to say that it was made, if the content metadata says it; in the form of RFC 3339. */
+  readonly created?: string;
 }
 
 /** What the flags ask for; undefined: a single layer. */
@@ -157,7 +159,8 @@ async function byContentMetadata(path: string, { repository, commit }: ChunkingC
   const metadata = parseContentMetadata(await readText(path), path);
   const components = componentsFromContentMetadata(repository, commit, metadata);
   const chunks = components.map(({ id, name, objects }) => ({ name: id, components: [name], objects }));
-  return { chunks, labels: metadata.labels };
+  const { labels, created } = metadata;
+  return { chunks, labels, ...(created !== undefined && { created }) };
 }
 
 async function readText(path: string): Promise<string> {

@@ -9,14 +9,7 @@ import type { Progress } from './progress-display.ts';
 export const DESTINATION_ARGUMENT =
   'Where the image goes: host/name:tag, docker://…, oci:DIR[:TAG], oci-archive:FILE[:TAG], dir:DIR; by way of skopeo: docker-archive:FILE[:NAME], containers-storage:NAME, docker-daemon:NAME.';
 
-export const IMAGE_FLAGS = {
-  label: { type: 'string', short: 'l', value: 'KEY=VALUE', multiple: true, description: 'Label of the image.' },
-  'format-version': {
-    type: 'string',
-    value: '1|2',
-    default: '1',
-    description: '2: each layer also says whose the directories of its files are.',
-  },
+export const COMPRESSION_FLAGS = {
   compression: {
     type: 'string',
     value: 'FORMAT',
@@ -27,16 +20,29 @@ export const IMAGE_FLAGS = {
   'compression-fast': { type: 'boolean', description: 'With gzip: compress quickly rather than well.' },
 } as const satisfies Flags;
 
+export const IMAGE_FLAGS = {
+  label: { type: 'string', short: 'l', value: 'KEY=VALUE', multiple: true, description: 'Label of the image.' },
+  'format-version': {
+    type: 'string',
+    value: '1|2',
+    default: '1',
+    description: '2: each layer also says whose the directories of its files are.',
+  },
+  ...COMPRESSION_FLAGS,
+} as const satisfies Flags;
+
 /** Throws CliError `Usage`. */
 export function imageOptions(flags: FlagValues<typeof IMAGE_FLAGS>) {
   return {
     labels: Object.fromEntries(flags.label.map(parseLabel)),
     formatVersion: parseFormatVersion(flags['format-version']),
-    compression: parseCompression(flags.compression, flags['compression-fast']),
+    compression: compressionOf(flags),
   };
 }
 
-function parseCompression(format: string, fast: boolean): Compression {
+/** Throws CliError `Usage`. */
+export function compressionOf(flags: FlagValues<typeof COMPRESSION_FLAGS>): Compression {
+  const { compression: format, 'compression-fast': fast } = flags;
   switch (format) {
     case 'gzip':
       return fast ? 'fast' : 'default';

@@ -1,6 +1,7 @@
 /**
  * Writes a tar archive as a zstd:chunked layer: the content of each file in frames of its own, behind them a table of
- * contents, a copy of the tar headers, and a footer. For tests, which also need tables that lie.
+ * contents, a copy of the tar headers, and a footer. For tests that need tables that lie, or none of
+ * the headers; what Treeline itself writes is in ostree/encapsulate/.
  *
  * Source: containers/storage, "zstd:chunked file format"; vbatts/tar-split, format of the JSON packer.
  */

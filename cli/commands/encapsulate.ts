@@ -92,6 +92,7 @@ export const encapsulate = defineCommand({
       destination,
       platform,
       chunks: chunking.chunks,
+      created: chunking.created,
       ...options,
       labels: { ...chunking.labels, ...options.labels },
       copyMeta: flags.copymeta,

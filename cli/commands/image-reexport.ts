@@ -3,6 +3,7 @@ import { reexport, Repository } from '../../ostree/index.ts';
 import { formatImageReference, openImageDestination, parseAnyImageReference } from '../../registry/index.ts';
 import { defineCommand } from '../command.ts';
 import { formatBytes } from '../format.ts';
+import { COMPRESSION_FLAGS, compressionOf, DESTINATION_ARGUMENT } from '../image-flags.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { REPOSITORY_FLAG, STORED_IMAGE_ARGUMENT } from '../repository-flag.ts';
 
@@ -14,11 +15,11 @@ export const imageReexport = defineCommand({
   ],
   args: {
     IMGREF: STORED_IMAGE_ARGUMENT,
-    DEST: 'Where the image goes: host/name:tag, docker://…, oci:DIR[:TAG] or oci-archive:FILE[:TAG].',
+    DEST: DESTINATION_ARGUMENT,
   },
   flags: {
     ...REPOSITORY_FLAG,
-    'compression-fast': { type: 'boolean', description: 'Compress quickly rather than well.' },
+    ...COMPRESSION_FLAGS,
     ...REGISTRY_FLAGS,
   },
   examples: ['treeline image reexport --repo /ostree/repo quay.io/example/os:stable oci-archive:os.ociarchive'],
@@ -32,7 +33,7 @@ export const imageReexport = defineCommand({
       repository,
       image,
       destination,
-      compression: flags['compression-fast'] ? 'fast' : 'default',
+      compression: compressionOf(flags),
       signal,
     });
     const name = formatImageReference(target);

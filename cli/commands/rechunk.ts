@@ -80,6 +80,7 @@ export const rechunk = defineCommand({
         destination,
         platform,
         chunks: chunking.chunks,
+        created: chunking.created,
         ...options,
         config: flattened.config,
         labels: { ...Object.fromEntries(kept), ...chunking.labels, ...options.labels },

@@ -157,13 +157,19 @@ describe('treeline encapsulate in chunks', function () {
     );
     const metadata = join(source.path, 'contentmeta.json');
     const layers = { rest: 'the rest', crypto: 'cryptography' };
-    writeFileSync(metadata, JSON.stringify({ version: 1, labels: { 'org.example.by': 'hand' }, layers, mapping }));
+    const created = '2024-01-02T03:04:05Z';
+    const labels = { 'org.example.by': 'hand' };
+    writeFileSync(metadata, JSON.stringify({ version: 1, created, labels, layers, mapping }));
     const layout = join(source.path, 'image');
     const argv = ['--repo', source.repository.path, '--contentmeta', metadata, 'os', `oci:${layout}:v1`];
     const { status, stderr } = await treeline(['encapsulate', ...argv]);
     assert.equal(status, 0, stderr);
-    const inspected = JSON.parse(skopeo('inspect', `oci:${layout}:v1`)) as { Labels: Record<string, string> };
+    const inspected = JSON.parse(skopeo('inspect', `oci:${layout}:v1`)) as {
+      readonly Created: string;
+      readonly Labels: Readonly<Record<string, string>>;
+    };
     assert.equal(inspected.Labels['org.example.by'], 'hand');
+    assert.equal(inspected.Created, created);
     const manifest = JSON.parse(skopeo('inspect', '--raw', `oci:${layout}:v1`)) as { layers: Layer[] };
     assert.deepEqual(componentsOf(manifest.layers), ['the rest', 'cryptography']);
     requirePeerImports(peer, layout, join(source.path, 'target'), source.commit);

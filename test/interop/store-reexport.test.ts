@@ -98,6 +98,29 @@ describe('treeline image reexport', () => {
     });
   }
 
+  it('compresses as one wants it, and says of the new bytes where things lie, not of the old ones', async () => {
+    const repo = join(folder, 'formats');
+    await pull(repo, layout);
+    const content = await contentOf(repo, (await pull(repo, layout)).mergeCommit);
+    let from = `oci:${layout}:base`;
+    for (const format of ['zstd:chunked', 'gzip']) {
+      const again = join(folder, `formats-${format.replace(':', '-')}`);
+      const argv = ['image', 'reexport', '--repo', repo, from, `oci:${again}:base`, '--compression', format];
+      const said = await treeline(argv);
+      assert.equal(said.status, 0, said.stderr);
+      const { manifest } = await readLayout(again);
+      const zstd = format !== 'gzip';
+      for (const { mediaType, annotations = {} } of manifest.layers) {
+        assert.equal(mediaType.endsWith('+zstd'), zstd);
+        assert.equal('io.github.containers.zstd-chunked.manifest-position' in annotations, zstd);
+        assert.ok('test.layer' in annotations);
+      }
+      const second = await pull(repo, again);
+      assert.equal(await contentOf(repo, second.mergeCommit), content);
+      from = `oci:${again}:base`;
+    }
+  });
+
   it('keeps what a layer says of a directory that was there before', async () => {
     const changed = await derive(layout, join(folder, 'changed'), [
       new Archive().directory('usr/share/doc', { mode: 0o711, uid: 3, gid: 4 }).file('usr/lib/more', 'more').finish(),

@@ -1,0 +1,119 @@
+/**
+ * `npm run bench:encapsulate`: what it costs to make an image of a commit, next to the peer: the same repository, the same
+ * division into layers, gzip at the same level, an OCI layout on the same disk. In turns, so that whatever else the machine
+ * does hits all of them; of each the median. Needs root and four times the size in disk space for a while.
+ *
+ *   --size MB        of the operating system (default 500)   --files N   in it (default 13000)
+ *   --rounds N       default 3                               --output json
+ */
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
+import { commit, initialiseRepository, writeContentMeta } from './encapsulation.ts';
+import { medianCost, renderTable } from './import-table.ts';
+import { type Cost, measure } from './measured-process.ts';
+import { writeTree } from './os-tree.ts';
+import { makeShippedBundle } from './shipped-bundle.ts';
+
+interface Way {
+  readonly title: string;
+  readonly command: string;
+  readonly parameters: readonly string[];
+  /** What it is compared with. */
+  readonly against?: string;
+}
+
+interface Result extends Cost {
+  readonly title: string;
+  readonly imageBytes: number;
+  readonly against: string | undefined;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      size: { type: 'string', default: '500' },
+      files: { type: 'string', default: '13000' },
+      rounds: { type: 'string', default: '3' },
+      output: { type: 'string', default: 'table' },
+    },
+  });
+  await ensureAll(say, ['bench']);
+  const peer = await ensurePeer(say);
+  await using shipped = await makeShippedBundle();
+  const work = await mkdtemp(join(tmpdir(), 'treeline-encapsulate-'));
+  try {
+    const [tree, repository] = [join(work, 'tree'), join(work, 'repo')];
+    say('Committing an operating system.');
+    writeTree(tree, { size: Number(values.size) * 1e6, files: Number(values.files) });
+    await initialiseRepository(repository);
+    await commit(repository, tree, 'os');
+    await rm(tree, { recursive: true });
+    const contentMeta = await writeContentMeta(repository, 'os', work);
+    const ways = waysOf(peer, shipped.entry, repository, contentMeta);
+    const results = await race(ways, Number(values.rounds), join(work, 'image'));
+    process.stdout.write(values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : render(results));
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+function waysOf(peer: string, entry: string, repository: string, contentMeta: string): readonly Way[] {
+  const theirs = ['container', 'encapsulate', '--repo', repository];
+  const ours = [entry, 'encapsulate', '--repo', repository];
+  const chunks = ['--contentmeta', contentMeta];
+  const [single, layers] = ['the peer, one layer', 'the peer, in layers'];
+  const node = process.execPath;
+  return [
+    { title: single, command: peer, parameters: [...theirs, 'os'] },
+    { title: 'treeline, one layer', command: node, parameters: [...ours, '--chunking', 'none', 'os'], against: single },
+    { title: layers, command: peer, parameters: [...theirs, ...chunks, 'os'] },
+    { title: 'treeline, in layers', command: node, parameters: [...ours, ...chunks, 'os'], against: layers },
+    ...['zstd', 'zstd:chunked'].map((format) => ({
+      title: `treeline, in layers, ${format}`,
+      command: node,
+      parameters: [...ours, ...chunks, '--compression', format, 'os'],
+      against: layers,
+    })),
+  ];
+}
+
+/** @param layout is made and removed each time */
+async function race(ways: readonly Way[], rounds: number, layout: string): Promise<readonly Result[]> {
+  const costs = new Map<string, Cost[]>();
+  const sizes = new Map<string, number>();
+  for (let round = 1; round <= rounds; round++) {
+    for (const { title, command, parameters } of ways) {
+      say(`Round ${round} of ${rounds}: ${title}.`);
+      const cost = await measure(command, [...parameters, `oci:${layout}:image`]);
+      costs.set(title, [...(costs.get(title) ?? []), cost]);
+      sizes.set(title, await sizeOf(join(layout, 'blobs/sha256')));
+      await rm(layout, { recursive: true });
+    }
+  }
+  return ways.map(({ title, against }) => ({
+    title,
+    against,
+    imageBytes: sizes.get(title) ?? 0,
+    ...medianCost(costs.get(title) ?? []),
+  }));
+}
+
+async function sizeOf(directory: string): Promise<number> {
+  const files = await Promise.all((await readdir(directory)).map((name) => stat(join(directory, name))));
+  return files.reduce((sum, { size }) => sum + size, 0);
+}
+
+function render(results: readonly Result[]): string {
+  const rows = results.map(({ title, against, wallSeconds, cpuSeconds, peakBytes, imageBytes }) => {
+    const other = results.find((result) => result.title === against);
+    const ratio = other === undefined ? '' : `${(other.wallSeconds / wallSeconds).toFixed(2)}×`;
+    const numbers = [wallSeconds.toFixed(1), ratio, cpuSeconds.toFixed(1)];
+    return [title, ...numbers, (peakBytes / 1e6).toFixed(0), (imageBytes / 1e6).toFixed(1)];
+  });
+  return renderTable(['', 'wall s', 'faster', 'CPU s', 'peak MB', 'image MB'], rows);
+}
+
+await main();
