@@ -1,0 +1,153 @@
+/** The agent's hands on a host that libostree takes for booted: what is staged, what is tried, and the way back. */
+import assert from 'node:assert/strict';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { OstreeAdminHost } from '../../node-agent/host/ostree-admin.ts';
+import { imageFactsReader } from '../../node-agent/image-store.ts';
+import { BootedHost } from '../../testbed/booted-host.ts';
+import { treeline } from '../../testbed/treeline-command.ts';
+import { Bench } from './cli-bench.ts';
+
+/** Stands for systemd: a unit has failed when there is a file of that name, and a reboot is only noted. */
+const SYSTEMCTL = `#!/bin/sh
+case "$*" in
+  is-failed*) for unit; do :; done; [ -e "/run/failed/$unit" ] ;;
+  show*) echo active ;;
+  *) echo "$*" >> /run/asked ;;
+esac
+`;
+
+describe('a host that treeline install wrote, booted without a kernel', () => {
+  let bench: Bench;
+  let folder = '';
+  let disk = '';
+  let commit2 = '';
+  let machine: BootedHost;
+  before(async () => {
+    bench = await Bench.start();
+  });
+  after(() => bench[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'treeline-booted-test-'));
+    disk = join(folder, 'disk.img');
+    await treeline([
+      'install',
+      '--disk',
+      disk,
+      '--size',
+      '1600M',
+      '--os',
+      'small',
+      ...bench.plain,
+      '--image',
+      bench.image('1'),
+    ]);
+    await boot();
+    const repository = join(machine.root, 'sysroot/ostree/repo');
+    const pulled = await treeline([
+      'image',
+      'pull',
+      '--repo',
+      repository,
+      ...bench.plain,
+      '-o',
+      'json',
+      bench.image('2'),
+    ]);
+    commit2 = (JSON.parse(pulled) as { mergeCommit: string }).mergeCommit;
+    await machine.run(['mount', '-o', 'remount,bind,ro', '/sysroot']);
+  });
+  afterEach(async () => {
+    await machine[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  async function boot(): Promise<void> {
+    machine = await BootedHost.boot(disk);
+    await mkdir(join(machine.root, 'run/stubs'));
+    await writeFile(join(machine.root, 'run/stubs/systemctl'), SYSTEMCTL);
+    await writeFile(join(machine.root, 'run/stubs/sleep'), '#!/bin/sh\n');
+    for (const name of ['systemctl', 'sleep']) await chmod(join(machine.root, 'run/stubs', name), 0o755);
+  }
+
+  async function reboot(): Promise<void> {
+    await machine.shutDown();
+    await boot();
+  }
+
+  /** As a fresh agent sees it. */
+  const host = () =>
+    new OstreeAdminHost({ sysroot: machine.root, run: machine.run, readImageFacts: imageFactsReader(machine.root) });
+  const stage = () => host().stage({ checksum: commit2, origin: `ostree-unverified-registry:${bench.image('2')}` });
+  const state = async () => {
+    const { booted, staged, rollback } = await host().status();
+    return [booted?.version, staged?.version, staged?.locked, rollback?.version];
+  };
+  const guard = () => machine.run(['sh', '/etc/treeline/host-rollback/guard']);
+
+  it('runs the old version after a shutdown, and after a power cut, while what is staged is locked', async () => {
+    await stage();
+    assert.deepEqual(await state(), ['1', '2', true, undefined]);
+    const { bootID } = await host().status();
+    await reboot();
+    assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
+    assert.notEqual((await host().status()).bootID, bootID);
+    await stage();
+    await host().unlock(bench.digests[2]);
+    assert.deepEqual(await state(), ['1', '2', false, undefined]);
+    await machine[Symbol.asyncDispose]();
+    await boot();
+    assert.deepEqual(await state(), ['1', undefined, undefined, undefined], 'the power went before it was finalised');
+  });
+
+  it('boots what was unlocked, with /etc merged and /var kept, and ends its trial', async () => {
+    await writeFile(join(machine.root, 'etc/edited'), 'kept\n');
+    await writeFile(join(machine.root, 'var/data'), 'kept\n');
+    await stage();
+    await host().unlock(bench.digests[2]);
+    await host().arm({ deadlineSeconds: 86_400, units: ['kubelet.service'] });
+    await reboot();
+    assert.deepEqual(await state(), ['2', undefined, undefined, '1']);
+    for (const name of ['etc/edited', 'var/data']) {
+      assert.equal(await readFile(join(machine.root, name), 'utf8'), 'kept\n');
+    }
+    assert.deepEqual((await host().status()).trial, { deadlineSeconds: 86_400 });
+    assert.equal(await host().endTrial(), true);
+    assert.equal((await host().status()).trial, undefined);
+    await guard();
+    await machine.run(['test', '!', '-e', '/run/asked']);
+    await machine.run(['ostree', 'fsck', '--quiet']);
+  });
+
+  it('goes back by its guard when a unit has failed, and says so afterwards', async () => {
+    await stage();
+    await host().unlock(bench.digests[2]);
+    await host().arm({ deadlineSeconds: 86_400, units: ['kubelet.service'] });
+    await reboot();
+    await writeFile(join(machine.root, 'var/data'), 'of the new version\n');
+    await mkdir(join(machine.root, 'run/failed'));
+    await writeFile(join(machine.root, 'run/failed/kubelet.service'), '');
+    await guard();
+    assert.match(await readFile(join(machine.root, 'run/asked'), 'utf8'), /^--no-block reboot\n/);
+    await reboot();
+    assert.deepEqual(await state(), ['1', undefined, undefined, '2']);
+    const { fallback, trial } = await host().status();
+    assert.deepEqual([fallback?.digest, fallback?.reason, trial], [bench.digests[2], 'UnitFailed', undefined]);
+    assert.equal(await readFile(join(machine.root, 'var/data'), 'utf8'), 'of the new version\n');
+    await guard();
+    await machine.run(['test', '!', '-e', '/run/asked']);
+    assert.equal((await host().status()).booted?.image, `ostree-unverified-registry:${bench.image('1')}`);
+  });
+
+  it('goes back by its guard at the deadline', async () => {
+    await stage();
+    await host().unlock(bench.digests[2]);
+    await host().arm({ deadlineSeconds: 30, units: [] });
+    await reboot();
+    await guard();
+    await reboot();
+    assert.deepEqual(await state(), ['1', undefined, undefined, '2']);
+    assert.equal((await host().status()).fallback?.reason, 'DeadlinePassed');
+  });
+});
