@@ -7,12 +7,28 @@ import type { Distribution } from './distribution.ts';
 /** Directories of /usr/share that no test reads. */
 export const UNWANTED = ['doc', 'info', 'locale', 'man'];
 
-/** Installs a minimal system with `packages` in the directory `root`. @throws SetupError */
+export interface RootOptions {
+  /** Patterns of paths that are kept of what is left out. */
+  readonly include?: readonly string[];
+  /** Files with apt sources, beside the distribution's own. */
+  readonly sources?: readonly string[];
+  /** Lines of apt.conf(5). */
+  readonly aptOptions?: readonly string[];
+  /** Of what the packages run. By default they make no initramfs. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** The images get an initramfs of our making; initramfs-tools heeds this and makes none. */
+const WITHOUT_INITRAMFS = { INITRD: 'No' };
+
+/** Installs a minimal system with `packages` in the directory `root`; `name/suite` takes one from that suite. @throws SetupError */
 export async function bootstrapRoot(
   distribution: Distribution,
   root: string,
   packages: readonly string[],
+  options: RootOptions = {},
 ): Promise<void> {
+  const { include = [], sources = [], aptOptions = [], environment = WITHOUT_INITRAMFS } = options;
   try {
     await runCommand(
       'mmdebstrap',
@@ -23,13 +39,14 @@ export async function bootstrapRoot(
         `--architectures=${distribution.architecture}`,
         `--include=${packages.join(',')}`,
         ...UNWANTED.map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
-        ...(await aptTransportOptions()).map((line) => `--aptopt=${line}`),
+        ...include.map((pattern) => `--dpkgopt=path-include=${pattern}`),
+        ...[...(await aptTransportOptions()), ...aptOptions].map((line) => `--aptopt=${line}`),
         distribution.codename,
         root,
         ...(await distributionSources(distribution)),
+        ...sources,
       ],
-      // The images get an initramfs of our making; initramfs-tools heeds this and makes none.
-      { env: { INITRD: 'No' } },
+      { env: environment },
     );
   } catch (error) {
     throw new SetupError(

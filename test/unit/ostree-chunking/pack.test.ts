@@ -25,6 +25,21 @@ describe('packing', () => {
     );
   });
 
+  it('does so whatever an earlier layout says', () => {
+    const names = fc.integer({ min: 0, max: 120 }).map((index) => `package-${index}`);
+    const layouts = fc.array(fc.array(names, { maxLength: 6 }), { minLength: 1, maxLength: 90 });
+    fc.assert(
+      fc.property(componentSets(100), layouts, limits, algorithms, (components, previous, maxLayers, algorithm) => {
+        const chunks = pack(components, { maxLayers, algorithm, previous });
+        assert.ok(chunks.length <= maxLayers, `${chunks.length} layers of ${maxLayers}`);
+        assert.deepEqual(
+          chunks.flatMap(({ objects }) => objects).sort(),
+          components.flatMap(({ objects }) => objects).sort(),
+        );
+      }),
+    );
+  });
+
   it('does not depend on the order of the components', () => {
     const sets = componentSets(150).chain((components) =>
       fc.tuple(fc.constant(components), fc.shuffledSubarray([...components], { minLength: components.length })),
