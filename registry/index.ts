@@ -1,4 +1,5 @@
 /** The public surface of `registry/`: images by reference, read and written over any supported transport. */
+export { attachArtifact } from './artifact.ts';
 export { canonicalJson } from './canonical-json.ts';
 export { type Credentials, parseDockerConfig } from './credentials.ts';
 export { openImageDestination } from './destination.ts';

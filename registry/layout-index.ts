@@ -7,7 +7,10 @@ import { type Descriptor, type ImageConfig, type ImageIndex, type ImageManifest,
 export const LAYOUT_FILE = canonicalJson({ imageLayoutVersion: '1.0.0' });
 
 /** The manifest's bytes as they are stored, and the descriptor that points at them. */
-export function manifestBlob(manifest: ImageManifest): { readonly bytes: Buffer; readonly descriptor: Descriptor } {
+export function manifestBlob(manifest: ImageManifest | ImageIndex): {
+  readonly bytes: Buffer;
+  readonly descriptor: Descriptor;
+} {
   const bytes = Buffer.from(canonicalJson(manifest));
   return {
     bytes,

@@ -1,11 +1,11 @@
 /** Pushes an image to a registry (OCI distribution specification, "Push"): blobs that are not there yet, then the manifest. */
 import { BlobUpload, missingRepository } from './blob-upload.ts';
-import { drain, header } from './connection.ts';
+import { type Answer, drain, header } from './connection.ts';
 import { RegistryError } from './errors.ts';
 import { invalid } from './image-reference.ts';
 import type { ImageDestination } from './image-source.ts';
 import { manifestBlob } from './layout-index.ts';
-import type { Descriptor, ImageManifest } from './oci.ts';
+import type { Descriptor, ImageIndex, ImageManifest } from './oci.ts';
 import type { RegistryOptions } from './options.ts';
 import { RegistryClient } from './registry-client.ts';
 import { formatRegistryName, manifestReference, type RegistryName } from './registry-name.ts';
@@ -50,12 +50,31 @@ export class RegistryDestination implements ImageDestination {
     return this.#putManifest(manifest, manifestReference(this.#name), signal);
   }
 
-  /** Writes the manifest under its digest only: no tag moves. Returns the digest. */
-  putUntagged(manifest: ImageManifest, signal?: AbortSignal): Promise<string> {
-    return this.#putManifest(manifest, manifestBlob(manifest).descriptor.digest, signal);
+  /** Writes the manifest under its digest only: no tag moves. Says what it is, and whether the registry noted its `subject`. */
+  async putUntagged(
+    manifest: ImageManifest & { readonly subject?: Descriptor },
+    signal?: AbortSignal,
+  ): Promise<{ readonly descriptor: Descriptor; readonly knowsReferrers: boolean }> {
+    const { descriptor } = manifestBlob(manifest);
+    let subject: string | undefined;
+    await this.#putManifest(manifest, descriptor.digest, signal, (answer) => {
+      // OCI distribution spec v1.1, "Pushing Manifests with Subject": registries without it stay silent.
+      subject = header(answer, 'oci-subject');
+    });
+    return { descriptor, knowsReferrers: subject !== undefined && subject === manifest.subject?.digest };
   }
 
-  async #putManifest(manifest: ImageManifest, reference: string, signal: AbortSignal | undefined): Promise<string> {
+  /** Writes an index under the tag, in place of what is there. Returns its digest. */
+  putIndex(index: ImageIndex, signal?: AbortSignal): Promise<string> {
+    return this.#putManifest(index, manifestReference(this.#name), signal);
+  }
+
+  async #putManifest(
+    manifest: ImageManifest | ImageIndex,
+    reference: string,
+    signal: AbortSignal | undefined,
+    onAnswer?: (answer: Answer) => void,
+  ): Promise<string> {
     const { bytes, descriptor } = manifestBlob(manifest);
     await this.#client.retrying(async () => {
       const answer = await this.#client.attempt({
@@ -68,6 +87,7 @@ export class RegistryDestination implements ImageDestination {
         signal,
       });
       await drain(answer);
+      onAnswer?.(answer);
       const stored = header(answer, 'docker-content-digest');
       if (stored !== undefined && stored !== descriptor.digest) {
         throw new RegistryError(

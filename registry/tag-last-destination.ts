@@ -10,10 +10,10 @@ import type { RegistryDestination } from './registry-destination.ts';
 
 export class TagLastDestination implements ImageDestination {
   readonly #registry: RegistryDestination;
-  readonly #beforeTag: (digest: string) => Promise<void>;
+  readonly #beforeTag: (manifest: Descriptor) => Promise<void>;
 
   /** @param beforeTag what it throws keeps the tag from moving */
-  constructor(name: string, options: RegistryOptions, beforeTag: (digest: string) => Promise<void>) {
+  constructor(name: string, options: RegistryOptions, beforeTag: (manifest: Descriptor) => Promise<void>) {
     this.#registry = openRegistryDestination(name, options);
     this.#beforeTag = beforeTag;
   }
@@ -27,7 +27,8 @@ export class TagLastDestination implements ImageDestination {
   }
 
   async putManifest(manifest: ImageManifest, signal?: AbortSignal): Promise<string> {
-    await this.#beforeTag(await this.#registry.putUntagged(manifest, signal));
+    const { descriptor } = await this.#registry.putUntagged(manifest, signal);
+    await this.#beforeTag(descriptor);
     return await this.#registry.putManifest(manifest, signal);
   }
 

@@ -2,6 +2,7 @@
  * Composes an image: a tree is committed, the commit encapsulated, the image written to its destination. Whatever happens
  * on the way, the destination's tag moves last, and what was made meanwhile lies in one scratch directory.
  */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type Compression,
@@ -13,9 +14,13 @@ import {
   type TreeSource,
 } from '../../ostree/index.ts';
 import {
+  formatImageReference,
+  formatRegistryName,
   type ImageReference,
   imageVersion,
   openImageSource,
+  parseAnyImageReference,
+  parseRegistryName,
   type OstreeImageReference,
   type Platform,
   type RegistryOptions,
@@ -24,6 +29,7 @@ import {
 import type { SigningKey } from '../../registry/signatures/index.ts';
 import type { ChunkingRequest } from '../chunking.ts';
 import type { Output } from '../output.ts';
+import type { Dependency } from './provenance.ts';
 import { plainContext } from './build-context.ts';
 import { type BuilderName, buildContainerImage, type BuildRequest, writeContainerfile } from './container-builder.ts';
 import { type PreviousImage, writeImage } from './write-image.ts';
@@ -59,6 +65,8 @@ export interface ComposeRequest {
   readonly chunking: ChunkingRequest;
   readonly formatVersion: 1 | 2;
   readonly compression: Compression;
+  /** Whether provenance and the build's log are put beside the image. */
+  readonly attest: boolean;
   readonly builder: BuilderName;
   readonly builderAccess: Pick<BuildRequest, 'authfile' | 'certificateDirectory' | 'verifyTls'>;
   readonly registry: RegistryOptions;
@@ -87,19 +95,28 @@ interface Origin {
   readonly version?: string | undefined;
   readonly labels?: Readonly<Record<string, string>>;
   readonly command?: readonly string[] | undefined;
+  readonly dependencies?: readonly Dependency[];
+  readonly parameters?: Readonly<Record<string, unknown>>;
 }
 
 /** Throws ComposeError, CliError `BuilderMissing` or `BuildFailed`, RegistryError, ImportError, OstreeError. */
 export async function composeImage(request: ComposeRequest, context: ComposeContext): Promise<ComposedImage> {
   await using scratch = await ScratchDirectory.create(request.scratchParent);
   const repository = Repository.create(request.repository ?? join(scratch.path, 'repo'), 'bare-user');
-  const origin = await prepare(request, repository, scratch.path, context);
+  const log: string[] = [];
+  const origin = await prepare(request, repository, scratch.path, context, log);
   const version = request.version ?? origin.version;
   const committed = await commit(request, repository, origin.tree, version, context);
   const content = {
     commit: committed.commit,
     labels: { ...origin.labels, ...request.labels },
     command: request.command ?? origin.command,
+    attested: {
+      parameters: { ...origin.parameters, version: request.version, labels: request.labels },
+      dependencies: origin.dependencies ?? [],
+      timestamp: request.timestamp,
+      log,
+    },
   };
   const written = await writeImage(request, repository, content, context);
   return { ...written, contentChecksum: committed.contentChecksum };
@@ -110,11 +127,13 @@ async function prepare(
   repository: Repository,
   scratch: string,
   context: ComposeContext,
+  log: string[],
 ): Promise<Origin> {
   const { source } = request;
-  if (source.kind === 'rootfs') return { tree: { kind: 'directory', path: source.path } };
+  if (source.kind === 'rootfs') return { tree: { kind: 'directory', path: source.path }, parameters: { rootfs: true } };
   if (source.kind === 'image') return await importImage(request, repository, source.image, context);
-  const { containerfile, base } = source;
+  const { containerfile } = source;
+  const base = source.base === undefined ? undefined : await pinned(source.base, request, context.signal);
   const built = await buildContainerImage(
     request.builder,
     {
@@ -123,15 +142,47 @@ async function prepare(
       timestamp: request.timestamp,
       architecture: request.foreignArchitecture,
       ...(typeof containerfile === 'string'
-        ? { base, containerfile }
+        ? { base: base?.pinned, containerfile }
         : {
-            containerfile: await writeContainerfile(join(scratch, 'Containerfile'), base ?? 'scratch', containerfile),
+            containerfile: await writeContainerfile(
+              join(scratch, 'Containerfile'),
+              base?.pinned ?? 'scratch',
+              containerfile,
+            ),
           }),
     },
     scratch,
-    { ...context, onLine: (line) => context.output.remark(line) },
+    { ...context, onLine: (line) => keep(line, log, context.output) },
   );
-  return await importImage(request, repository, { transport: 'oci', name: `${built}:built` }, context);
+  const text = typeof containerfile === 'string' ? await readFile(containerfile, 'utf8') : undefined;
+  return {
+    ...(await importImage(request, repository, { transport: 'oci', name: `${built}:built` }, context)),
+    dependencies: base?.digest === undefined ? [] : [{ name: source.base ?? '', digest: base.digest }],
+    parameters: { base: source.base, ...(text === undefined ? { layers: containerfile } : { containerfile: text }) },
+  };
+}
+
+/** Lines of a build's log that are kept: of a longer one the last, where failures are told. */
+const LOG_LINES_MAX = 20_000;
+
+function keep(line: string, log: string[], output: Output): void {
+  output.remark(line);
+  log.push(line);
+  if (log.length > LOG_LINES_MAX) log.shift();
+}
+
+/** A base on a registry by its digest: what is built upon is then what is told. Others are left to the builder. */
+async function pinned(
+  base: string,
+  { registry, platform }: ComposeRequest,
+  signal: AbortSignal,
+): Promise<{ readonly pinned: string; readonly digest?: string }> {
+  const { image } = parseAnyImageReference(base, registry.registries);
+  if (image.transport !== 'registry') return { pinned: base };
+  await using source = openImageSource(image, registry);
+  const { digest } = await source.resolve(platform, signal);
+  const { host, repository } = parseRegistryName(image.name);
+  return { pinned: formatRegistryName({ host, repository, digest }), digest };
 }
 
 async function importImage(
@@ -143,7 +194,7 @@ async function importImage(
   const reference: OstreeImageReference = { signature: { kind: 'insecure' }, image };
   await using source = openImageSource(image, registry);
   using display = output.progress();
-  const { config } = await source.resolve(platform, signal);
+  const { config, digest } = await source.resolve(platform, signal);
   const { mergeCommit } = await pullImage({
     repository,
     source,
@@ -159,6 +210,8 @@ async function importImage(
   return {
     tree: { kind: 'commit', checksum: mergeCommit },
     version: imageVersion(config),
+    dependencies: [{ name: formatImageReference(image), digest }],
+    parameters: { base: formatImageReference(image) },
     labels: Object.fromEntries(Object.entries(labels ?? {}).filter(([key]) => !NOT_INHERITED.test(key))),
     ...(Array.isArray(command) && { command: command.map(String) }),
   };

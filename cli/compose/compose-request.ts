@@ -57,6 +57,11 @@ export const COMPOSE_FLAGS = {
     description: 'Sign the image with this private key, as `treeline sign` does, before the tag moves.',
   },
   'password-file': { type: 'string', value: 'FILE', description: "The key's password; else $COSIGN_PASSWORD." },
+  attest: {
+    type: 'boolean',
+    description:
+      "Put SLSA provenance, signed with --sign-key, and the build's log beside the image (OCI referrers), before the tag moves.",
+  },
   'dry-run': { type: 'boolean', description: 'Make everything and write nothing: show the layers and their sizes.' },
   architecture: {
     type: 'string',
@@ -125,6 +130,7 @@ export function composeRequest(
     command,
     chunking: chunkingOf(flags, file),
     compression: compression === 'default' ? (file?.compression ?? compression) : compression,
+    attest: flags.attest,
     builder: builderOf(flags.builder, surroundings),
     builderAccess: {
       authfile: flags.authfile,

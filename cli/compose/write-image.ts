@@ -12,6 +12,7 @@ import { signImage, type SigningKey } from '../../registry/signatures/index.ts';
 import { type ChunkingRequest, chunkingOf } from '../chunking.ts';
 import { writingProgress } from '../image-flags.ts';
 import type { Output } from '../output.ts';
+import { attest, type Attested } from './attestations.ts';
 import type { ComposeContext, ComposeRequest } from './compose-image.ts';
 
 /** The image that hosts have now. */
@@ -24,13 +25,15 @@ export interface ImageContent {
   readonly commit: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly command: readonly string[] | undefined;
+  /** Put beside the image, if that is asked for. */
+  readonly attested: Attested;
 }
 
 /** Throws PackageError, SignatureError, RegistryError, OstreeError. */
 export async function writeImage(
   request: ComposeRequest,
   repository: Repository,
-  { commit, labels, command }: ImageContent,
+  { commit, labels, command, attested }: ImageContent,
   { output, signal, previous, key }: ComposeContext,
 ): Promise<EncapsulatedImage> {
   const { chunks, labels: contentLabels } = await chunkingOf(chunkingWith(request, previous, output), {
@@ -40,7 +43,7 @@ export async function writeImage(
     output,
     signal,
   });
-  await using destination = openDestination(request, key, signal);
+  await using destination = openDestination(request, key, attested, signal);
   using display = output.progress();
   return await encapsulate({
     repository,
@@ -79,15 +82,19 @@ function chunkingWith(
 }
 
 function openDestination(
-  { destination, registry }: ComposeRequest,
+  { destination, registry, attest: wanted }: ComposeRequest,
   key: SigningKey | undefined,
+  attested: Attested,
   signal: AbortSignal,
 ): ImageDestination {
   if (destination === undefined) return new DiscardingDestination();
-  if (key === undefined || destination.transport !== 'registry') return openImageDestination(destination, registry);
-  const { host, repository } = parseRegistryName(destination.name);
-  return new TagLastDestination(destination.name, registry, async (digest) => {
-    const image = { host, repository, digest };
-    await signImage({ image, key, registry, signal });
+  if (destination.transport !== 'registry' || (key === undefined && !wanted)) {
+    return openImageDestination(destination, registry);
+  }
+  const name = parseRegistryName(destination.name);
+  return new TagLastDestination(destination.name, registry, async (manifest) => {
+    if (wanted) await attest(name, manifest, attested, key, registry, signal);
+    const image = { host: name.host, repository: name.repository, digest: manifest.digest };
+    if (key !== undefined) await signImage({ image, key, registry, signal });
   });
 }

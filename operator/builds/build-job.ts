@@ -114,6 +114,7 @@ export function jobOf(build: OSImageBuild, record: BuildRecord, last: string | u
 function argumentsOf({ spec }: OSImageBuild, startSeconds: number, { plainHttpHosts }: JobOptions): readonly string[] {
   return [
     'compose',
+    '--attest',
     `--file=${FILES}/compose.yaml`,
     `--timestamp=${startSeconds}`,
     `--result-file=${TERMINATION_LOG}`,

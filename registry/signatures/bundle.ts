@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { reasonOf } from '../errors.ts';
 import { NotThisSignature } from './errors.ts';
 import { parseStrictJson } from './strict-json.ts';
+import { envelopeBytes } from './envelope.ts';
 
 const STATEMENT_TYPES: readonly string[] = ['https://in-toto.io/Statement/v1', 'https://in-toto.io/Statement/v0.1'];
 /** The one predicate that means "I sign this image"; provenance and the like are statements about it, not signatures. */
@@ -48,8 +49,7 @@ export function parseBundle(json: Buffer): SignedEnvelope {
     throw new NotThisSignature(
       `its envelope holds ${JSON.stringify(payloadType.slice(0, 80))}, not an in-toto statement`,
     );
-  const header = `DSSEv1 ${Buffer.byteLength(payloadType)} ${payloadType} ${payload.length} `;
-  return { bundle, payload, signature: only.sig, signedBytes: Buffer.concat([Buffer.from(header), payload]) };
+  return { bundle, payload, signature: only.sig, signedBytes: envelopeBytes(payloadType, payload) };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The public surface of `registry/signatures/`. */
 export { requireAccepted } from './containers/accepted-image.ts';
 export { readHostRules } from './containers/host-rules.ts';
+export { ENVELOPE_MEDIA_TYPE, signEnvelope } from './envelope.ts';
 export { SignatureError, type SignatureErrorCode } from './errors.ts';
 export { parseSignaturePolicy, type SignaturePolicy, type SignaturePolicyText } from './policy.ts';
 export type { KeylessText } from './keyless.ts';

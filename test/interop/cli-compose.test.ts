@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, verify } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
@@ -211,6 +211,75 @@ describe('treeline compose', () => {
     );
     assert.equal(failed.status, 1);
     assert.equal((await inspect('signed')).Digest, before);
+  });
+
+  it('puts signed provenance, once, and the log of each build beside the image, on a registry that knows nothing of referrers', async () => {
+    // Its signatures are the same each time; those of ECDSA are not, and would lie there twice.
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    const [secret, shared, containerfile] = ['attest.pem', 'attest.pub', 'Containerfile.attest'].map((name) =>
+      join(folder, name),
+    );
+    await writeFile(secret ?? '', privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    await writeFile(shared ?? '', publicKey.export({ type: 'spki', format: 'pem' }));
+    await writeFile(containerfile ?? '', 'FROM base\nLABEL org.example.role=attested\n');
+    const base = await compose([`--rootfs=${rootfs}`, '--version=base', image('attest-base')]);
+    const build = [`--base=${image('attest-base')}`, `--containerfile=${containerfile}`, `--context=${folder}/scratch`];
+    const parameters = [...build, '--attest', `--sign-key=${secret}`, image('attested')];
+    const composed = await compose(parameters, builds);
+    assert.equal((await compose(parameters, builds)).manifestDigest, composed.manifestDigest);
+
+    const get = async (path: string, accept = '*/*'): Promise<Buffer> => {
+      const answer = await fetch(`${registry.url}/v2/os/small/${path}`, { headers: { accept } });
+      assert.equal(answer.status, 200, path);
+      return Buffer.from(await answer.arrayBuffer());
+    };
+    const json = async <T>(path: string, accept?: string): Promise<T> =>
+      JSON.parse(String(await get(path, accept))) as T;
+    const index = await json<{ manifests: { digest: string; artifactType: string }[] }>(
+      `manifests/${composed.manifestDigest.replace(':', '-')}`,
+      'application/vnd.oci.image.index.v1+json',
+    );
+    const blobOf = async (type: string): Promise<Buffer> => {
+      const [only] = index.manifests.filter(({ artifactType }) => artifactType === type);
+      const manifest = await json<{ layers: { digest: string }[]; subject: { digest: string } }>(
+        `manifests/${only?.digest}`,
+        'application/vnd.oci.image.manifest.v1+json',
+      );
+      assert.equal(manifest.subject.digest, composed.manifestDigest);
+      return await get(`blobs/${manifest.layers[0]?.digest}`);
+    };
+    const kinds = index.manifests.map(({ artifactType }) => artifactType);
+    assert.equal(kinds.filter((kind) => kind === 'application/vnd.in-toto+json').length, 1);
+    const envelope = JSON.parse(String(await blobOf('application/vnd.in-toto+json'))) as {
+      payloadType: string;
+      payload: string;
+      signatures: { sig: string }[];
+    };
+    const payload = Buffer.from(envelope.payload, 'base64');
+    const signed = Buffer.concat([
+      Buffer.from(`DSSEv1 ${envelope.payloadType.length} ${envelope.payloadType} ${payload.length} `),
+      payload,
+    ]);
+    assert.ok(verify(null, signed, publicKey, Buffer.from(envelope.signatures[0]?.sig ?? '', 'base64')));
+    const statement = JSON.parse(String(payload)) as {
+      subject: { digest: { sha256: string } }[];
+      predicate: {
+        buildDefinition: {
+          externalParameters: { containerfile: string };
+          resolvedDependencies: { digest: { sha256: string } }[];
+        };
+      };
+    };
+    assert.equal(`sha256:${statement.subject[0]?.digest.sha256}`, composed.manifestDigest);
+    const { externalParameters, resolvedDependencies } = statement.predicate.buildDefinition;
+    assert.equal(`sha256:${resolvedDependencies[0]?.digest.sha256}`, base.manifestDigest);
+    assert.match(externalParameters.containerfile, /attested/);
+    assert.match(
+      String(await blobOf('application/vnd.treeline.build-log.v1+text')),
+      /LABEL org\.example\.role=attested/,
+    );
+    const verified = await say(['verify', `--plain-http=${registry.host}`, '--key', shared ?? '', image('attested')]);
+    assert.equal(verified.status, 0, verified.stderr);
   });
 
   it('says what to install where there is no builder, and what a builder said that failed', async () => {
