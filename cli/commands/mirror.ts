@@ -99,12 +99,18 @@ function describe({ images, failures }: MirrorReport, dryRun: boolean): string {
   });
   const failed = failures.map(({ source, error }) => `${source} failed\n  ${sentenceOf(error)}`);
   const bytes = images.reduce((sum, { bytesCopied }) => sum + bytesCopied, 0);
-  const total = `${images.length} ${images.length === 1 ? 'image' : 'images'}, ${formatBytes(bytes)} ${dryRun ? 'to copy' : 'copied'}${failures.length === 0 ? '' : `, ${failures.length} failed`}.`;
+  const total = `${plural(images.length, 'image')}, ${formatBytes(bytes)} ${dryRun ? 'to copy' : 'copied'}${failures.length === 0 ? '' : `, ${failures.length} failed`}.`;
   return [...lines, ...failed, total].join('\n');
 }
 
 function costOf(image: MirrorReport['images'][number], dryRun: boolean): string {
-  const mounted = image.blobsMounted === 0 ? '' : `, ${image.blobsMounted} blobs taken over without a transfer`;
+  const mounted =
+    image.blobsMounted === 0 ? '' : `, ${plural(image.blobsMounted, 'blob')} taken over without a transfer`;
   const verb = dryRun ? 'would copy' : 'copied';
-  return `${verb} ${image.documentsCopied} of ${image.documents} manifests and ${image.blobsCopied} blobs, ${formatBytes(image.bytesCopied)}${mounted}`;
+  const manifests = `${image.documentsCopied} of ${plural(image.documents, 'manifest')}`;
+  return `${verb} ${manifests} and ${plural(image.blobsCopied, 'blob')}, ${formatBytes(image.bytesCopied)}${mounted}`;
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -16,7 +16,7 @@ import { type ReferrerList, type Survey, survey, type SurveyOptions } from './su
 
 const REQUESTS_AT_ONCE = 8;
 
-export interface ImageMirrorOptions extends SurveyOptions, BlobCopyOptions {
+export interface ImageMirrorOptions extends SurveyOptions, Omit<BlobCopyOptions, 'onProgress'> {
   /** Only finds out what there would be to do. */
   readonly dryRun: boolean;
 }
@@ -48,6 +48,8 @@ export class ImageMirror {
   readonly #source: SourceRepository;
   readonly #destination: DestinationRepository;
   readonly #options: ImageMirrorOptions;
+  /** Digests of what a dry run would have copied by now: images of a stream share most of their layers. */
+  readonly #promised = new Set<string>();
 
   constructor(source: SourceRepository, destination: DestinationRepository, options: ImageMirrorOptions) {
     this.#source = source;
@@ -58,14 +60,16 @@ export class ImageMirror {
   /**
    * @param reference tag or digest at the source.
    * @param name tag or digest under which it is to be found at the destination.
+   * @param onProgress told how many of the blobs that were missing are there.
    * @throws RegistryError whatever either side says; `DigestMismatch` when the destination does not give back what it got.
    */
-  async copy(reference: string, name: string): Promise<MirroredImage> {
+  async copy(reference: string, name: string, onProgress: BlobCopyOptions['onProgress']): Promise<MirroredImage> {
     const found = await survey(this.#source, reference, this.#options);
     const gap = await this.#gapOf(found);
     const result = { documents: found.documents.length, attachments: found.attachments };
     if (this.#options.dryRun) return { ...result, ...(await this.#foreseen(name, found, gap)) };
-    const { mounted, bytes } = await copyBlobs(this.#source, this.#destination, gap.blobs, this.#options);
+    const how = { ...this.#options, onProgress };
+    const { mounted, bytes } = await copyBlobs(this.#source, this.#destination, gap.blobs, how);
     const head = await this.#putDocuments(found, gap);
     let changes = 0;
     for (const list of found.referrers) changes += await this.#listReferrers(list);
@@ -100,13 +104,15 @@ export class ImageMirror {
   async #foreseen(name: string, { top, isPartial }: Survey, gap: Gap) {
     const { isNeighbour } = this.#destination;
     const stands = await this.#destination.digestOf(name, this.#options.signal);
+    const blobs = gap.blobs.filter(({ digest }) => !this.#promised.has(digest));
+    for (const { digest } of blobs) this.#promised.add(digest);
     return {
       digest: top.document.digest,
       upToDate: gap.documents.size === 0 && (stands === top.document.digest || isPartial),
       documentsCopied: gap.documents.size,
-      blobsCopied: isNeighbour ? 0 : gap.blobs.length,
-      bytesCopied: isNeighbour ? 0 : totalSize(gap.blobs),
-      blobsMounted: isNeighbour ? gap.blobs.length : 0,
+      blobsCopied: isNeighbour ? 0 : blobs.length,
+      bytesCopied: isNeighbour ? 0 : totalSize(blobs),
+      blobsMounted: isNeighbour ? blobs.length : 0,
     };
   }
 

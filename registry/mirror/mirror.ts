@@ -17,7 +17,7 @@ export interface MirrorRequest {
   readonly tags: readonly string[];
 }
 
-export interface MirrorOptions extends Omit<ImageMirrorOptions, 'onProgress'> {
+export interface MirrorOptions extends ImageMirrorOptions {
   readonly registry: RegistryOptions;
   readonly onProgress: (image: string, at: number, of: number, progress: MirrorProgress) => void;
 }
@@ -57,12 +57,13 @@ export async function mirror(request: MirrorRequest, options: MirrorOptions): Pr
   const of = sources.reduce((sum, one) => sum + one.images.length, 0);
   for (const { repository, place, images: wanted } of sources) {
     const target = open.use(destination.open(repository.name, place));
+    const mirroring = new ImageMirror(repository, target, options);
     for (const { reference, name } of wanted) {
       const source = withReference(repository.name, reference);
       const at = images.length + failures.length + 1;
       const onProgress = (progress: MirrorProgress): void => options.onProgress(source, at, of, progress);
       try {
-        const copied = await new ImageMirror(repository, target, { ...options, onProgress }).copy(reference, name);
+        const copied = await mirroring.copy(reference, name, onProgress);
         images.push({
           source,
           destination: withReference(target.name, isDigest(name) ? copied.digest : name),

@@ -285,6 +285,16 @@ describe('a mirror', () => {
     assert.equal(to.repository('os').documents.size, 0);
     assert.equal((await run([from, to], request)).images[0]?.bytesCopied, bytes);
     assert.equal((await run([from, to], request, { dryRun: true })).images[0]?.upToDate, true);
+    // A layer that two images share is counted once.
+    const layer = randomBytes(100_000);
+    for (const tag of ['v1', 'v2']) putImage(source, tag, {}, layer);
+    const shared = await run(
+      [from, to],
+      { sources: [`${from.host}/os`], destination: `${to.host}/os`, tags: ['v?'] },
+      { dryRun: true },
+    );
+    const total = shared.images.reduce((sum, { bytesCopied }) => sum + bytesCopied, 0);
+    assert.ok(total > 100_000 && total < 101_000, String(total));
   });
 
   it('reports an image that is broken, and mirrors the others', async () => {
