@@ -6,7 +6,7 @@ import { type IoPriority, type PullLimits, setIoPriority } from '../ostree/index
 import type { RegistryOptions } from '../registry/index.ts';
 import { failureOf } from './failure.ts';
 import { createHost, type HostKind, hostTool } from './host/create-host.ts';
-import { makeWritable } from './host/writable.ts';
+import { hasOwnMounts, makeWritable } from './host/writable.ts';
 import { dropUnusedImages, imageFactsReader, imagePuller } from './image-store.ts';
 import { connectionFromKubeconfig, connectionInCluster } from './kube/connection.ts';
 import { KubeClient } from './kube/kube-client.ts';
@@ -53,8 +53,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const host = createHost(options.host, { ...options, readImageFacts: imageFactsReader(sysroot) });
   const tool = hostTool(options.host, sysroot);
   const prepare = async () => {
-    // A pod's mount namespace is its own; on the host itself this would change everybody's.
-    if (options.host === 'ostree-admin' && sysroot !== '/') await makeWritable(sysroot);
+    // A pod has mounts of its own, and so has a unit with PrivateMounts=; else this would change everybody's.
+    const own = sysroot !== '/' || (await hasOwnMounts());
+    if (options.host === 'ostree-admin' && own) await makeWritable(sysroot);
   };
   const loop = new OrderLoop({
     host,
