@@ -101,7 +101,11 @@ export class MemoryRegistry implements AsyncDisposable {
       const document = { bytes: body, mediaType: request.headers['content-type'] ?? '' };
       if (!repository.has(document)) return error(400, 'MANIFEST_BLOB_UNKNOWN');
       repository.put(document, reference);
-      return send(201, { 'docker-content-digest': digestOf(body) });
+      const { subject } = JSON.parse(body.toString()) as Parsed;
+      return send(201, {
+        'docker-content-digest': digestOf(body),
+        ...(api && subject !== undefined && { 'oci-subject': subject.digest }),
+      });
     }
     const document = repository.find(reference);
     if (document === undefined) return error(404, 'MANIFEST_UNKNOWN');
