@@ -5,7 +5,7 @@ import { OstreeError } from '../errors.ts';
 /** Names of the components of each layer, without the layer of the commit. */
 export type Layout = readonly (readonly string[])[];
 
-/** The annotation of a layer that lists its components. */
+/** The annotation of a chunk's layer: the names of its components, sorted. */
 export const COMPONENTS_ANNOTATION = 'ostree.components';
 export const COMPONENT_SEPARATOR = ',';
 

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { MEDIA_TYPE, type Descriptor, type ImageDestination } from '../../registry/index.ts';
 import type { Chunk } from '../chunking/chunk.ts';
+import { COMPONENT_SEPARATOR, COMPONENTS_ANNOTATION } from '../chunking/previous-layout.ts';
 import { canonicalJson } from '../import/canonical-json.ts';
 import type { Repository } from '../repository/repository.ts';
 import { requireCover } from './chunk-cover.ts';
@@ -20,9 +21,6 @@ import {
   type LayerSummary,
 } from './image-metadata.ts';
 import { type EncapsulateProgress, WriteProgress } from './write-progress.ts';
-
-/** Annotation of a chunk's layer: the names of its components, sorted, with commas between them. */
-const COMPONENTS_ANNOTATION = 'ostree.components';
 
 /** One is written to the destination while others are compressed; each is a file until then. */
 const LAYERS_AT_ONCE = 3;
@@ -131,7 +129,7 @@ function chunkedLayers(
     ...chunks.map(({ name, components, objects }) => ({
       tar: chunkLayer(repository, objects, content, { formatVersion, root, onObject: report }),
       name,
-      annotations: { [COMPONENTS_ANNOTATION]: [...components].sort().join(',') },
+      annotations: { [COMPONENTS_ANNOTATION]: [...components].sort().join(COMPONENT_SEPARATOR) },
     })),
   ];
 }
