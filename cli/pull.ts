@@ -11,6 +11,7 @@ import {
 import { openImageSource, type OstreeImageReference, type RegistryOptions } from '../registry/index.ts';
 import { formatBytes } from './format.ts';
 import type { Limits } from './limit-flags.ts';
+import type { MergeOptions } from './merge-flags.ts';
 import type { Output } from './output.ts';
 
 export interface PullRequest {
@@ -20,7 +21,7 @@ export interface PullRequest {
   readonly registry: RegistryOptions;
   readonly requireBootable: boolean;
   readonly architecture?: string;
-  readonly merge: Pick<PullOptions, 'directoryMetadata'>;
+  readonly merge: MergeOptions;
   readonly limits: Limits;
   /** Show neither progress nor remarks. */
   readonly quiet?: boolean;
@@ -33,7 +34,9 @@ const GUARD = 'cli';
 export async function pull(request: PullRequest, output: Output, signal: AbortSignal): Promise<PulledImage> {
   // Of the whole process, which ends soon after.
   if (request.limits.ioPriority !== undefined) setIoPriority(request.limits.ioPriority);
+  const { allowUnsignedLayers: _remotesOnly, ...merge } = request.merge;
   const repository = Repository.open(request.repository);
+  const remote = await remoteOf(request, output);
   await using source = openImageSource(request.reference.image, request.registry);
   using display = output.progress();
   return await pullImage({
@@ -49,7 +52,8 @@ export async function pull(request: PullRequest, output: Output, signal: AbortSi
         await requireSigned(request, digest, output, signal);
       },
     }),
-    ...request.merge,
+    ...(remote && { remote }),
+    ...merge,
     limits: request.limits.pull,
     onProgress: (progress) => {
       if (request.quiet !== true) display.update(progress);
@@ -83,4 +87,12 @@ export function describeCost({ alreadyPresent, layersFetched, bytesFetched, byte
   if (alreadyPresent) return 'nothing had to be fetched';
   const saved = bytesSaved === 0 ? '' : `; the other ${formatBytes(bytesSaved)} were here already`;
   return `fetched ${layersFetched} ${layersFetched === 1 ? 'layer' : 'layers'}, ${formatBytes(bytesFetched)}${saved}`;
+}
+
+/** What a reference that names an ostree remote asks for; loaded only then. */
+async function remoteOf({ reference, repository, merge }: PullRequest, output: Output): Promise<PullOptions['remote']> {
+  if (reference.signature.kind !== 'ostree-remote') return undefined;
+  const { remoteJudge } = await import('./signed-reference.ts');
+  const verify = await remoteJudge(reference.signature.remote, repository, output);
+  return { verify, allowDerived: merge.allowUnsignedLayers };
 }

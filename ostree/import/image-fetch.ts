@@ -5,7 +5,6 @@
 import { type ImageSource, RegistryError, type ResolvedImage } from '../../registry/index.ts';
 import { GroupCommit } from '../repository/group-commit.ts';
 import type { WriterHandle } from '../repository/object-writer.ts';
-import type { Repository } from '../repository/repository.ts';
 import type { Transaction } from '../repository/transaction.ts';
 import { decodeDictionary } from '../objects/commit.ts';
 import type { BaseTask } from './base-commit.ts';
@@ -26,6 +25,7 @@ import type { DirectoryMetadataRule } from './merge-tree.ts';
 import type { ImportedCommit } from './object-layer.ts';
 import { PartialImports } from './partial-imports.ts';
 import { settledUnlessAborted } from './settled-unless-aborted.ts';
+import { type CommitVerification, verifyStaged, verifyStored } from './commit-verification.ts';
 import { blobRef } from './store-refs.ts';
 
 /** Layers fetched at once beyond one for each thread: while one waits for the network, others keep the thread busy. */
@@ -33,8 +33,7 @@ const SPARE_FETCHES = 2;
 /** Compressed bytes from which on all threads share a layer: below it, messages cost more than they bring. */
 const SHARED_LAYER_BYTES = 48 * 1024 * 1024;
 
-export interface ImageFetchOptions {
-  readonly repository: Repository;
+export interface ImageFetchOptions extends CommitVerification {
   readonly source: ImageSource;
   readonly layout: ImageLayout;
   readonly progress: ProgressCounter;
@@ -130,6 +129,8 @@ export class ImageFetch {
       bytesTotal: this.bytesMissing,
     });
     await using _kept = this.#kept;
+    const present = layout.base && this.#commits.get(layout.base.descriptor.digest);
+    if (present !== undefined) await verifyStored(this.#options, present);
     const slots = new FetchSlots(pool.size + SPARE_FETCHES);
     const merging = { ...image, manifestDigest: image.digest };
     // Without derived layers the base's tree is the image's, and all can be committed at once.
@@ -241,6 +242,7 @@ export class ImageFetch {
         means.pool.run({ kind: 'survey', task: survey }),
         settledUnlessAborted(chunksStaged.promise, aborted),
       ]);
+      await verifyStaged(this.#options, content.commit, survey.stagingPaths);
       const found = { ...content.commit, ...(lacking !== undefined && { lacking }) };
       merged = await this.#commitBase(means.pool, transaction, ref, found, merge);
       this.#done(layer, content.commit.checksum);

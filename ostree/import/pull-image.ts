@@ -19,6 +19,7 @@ import type { Repository } from '../repository/repository.ts';
 import { ImportError } from './errors.ts';
 import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
+import { type VerifyCommit, verifyStored } from './commit-verification.ts';
 import { type FetchedImage, ImageFetch } from './image-fetch.ts';
 import { ImportPool } from './import-pool.ts';
 import { dropKeptBlobs } from './kept-blob.ts';
@@ -55,6 +56,11 @@ export interface PullOptions {
    * pull. Without it references that ask for signatures are refused.
    */
   readonly verify?: (digest: string) => Promise<void>;
+  /**
+   * For references that name an ostree remote: judges the encapsulated commit. Layers on top of it are covered by no
+   * signature, and refused unless they are allowed. Without it such references are refused.
+   */
+  readonly remote?: { readonly verify: VerifyCommit; readonly allowDerived: boolean };
   /** Is shown the image before any layer of it is fetched; what it throws ends the pull. */
   readonly accept?: (image: Pick<ResolvedImage, 'config'>) => void;
   /** How many threads import; one for every two CPUs, and at most four, unless given. */
@@ -119,13 +125,16 @@ async function fetchImage(
   options.accept?.(resolved);
   if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
   const layout = parseLayout(name, resolved.manifest, resolved.config);
+  requireCovered(options, layout);
+  const { verify: verifyCommit } = options.remote ?? {};
   // They take longer to start than all that comes before they are needed.
   await using threads = new ImportPool(repository.path, options.threads);
   await foreseeSpace(options, resolved, layout);
   // From the look at what is there until it is ours, nobody may delete it.
   const claiming = await repository.lock('shared', { signal });
   using _claimed = claiming;
-  let fetch = new ImageFetch({ ...options, layout, progress });
+  const fetching = { ...options, layout, progress, ...(verifyCommit && { verifyCommit }) };
+  let fetch = new ImageFetch(fetching);
   using guard = await guardPull(repository, resolved, signal);
   await fetch.claimReused();
   claiming.release();
@@ -136,7 +145,7 @@ async function fetchImage(
     if (!fetch.reusesBase || !(error instanceof ImportError) || error.code !== 'IncompleteImage') throw error;
     // The config of another image may have claimed falsely what its layers are, or the store has lost something.
     options.onWarning?.(`layers of ${name} that were here lack something; they are fetched again (${error.message})`);
-    fetch = new ImageFetch({ ...options, layout, progress, refetchBase: true });
+    fetch = new ImageFetch({ ...fetching, refetchBase: true });
     fetched = await fetch.run(threads, resolved, imageRef(reference.image));
   }
   // `fsck` may have found it damaged before.
@@ -182,12 +191,30 @@ async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layou
   await requireSpace(need, missing);
 }
 
-function requireVerifiable({ reference: { signature, image }, verify }: PullOptions): void {
+function requireVerifiable({ reference: { signature, image }, verify, remote }: PullOptions): void {
   if (signature.kind === 'insecure' || (signature.kind === 'container-policy' && verify !== undefined)) return;
+  if (signature.kind === 'ostree-remote' && remote !== undefined) return;
   throw new ImportError(
     'UnsupportedVerification',
     `the reference of ${formatImageReference(image)} asks for a signature check (${signature.kind}), which cannot be made ` +
       'yet; nothing was fetched. Use ostree-unverified-image: if the image may be trusted without it',
+  );
+}
+
+/** What the signature of a commit does not say anything about must not pass for signed. */
+function requireCovered({ reference: { image }, remote }: PullOptions, layout: ImageLayout): void {
+  if (remote === undefined) return;
+  const name = formatImageReference(image);
+  const uncovered =
+    layout.base === undefined
+      ? 'holds no OSTree commit, so that no remote can have signed it'
+      : layout.derived.length > 0 && !remote.allowDerived
+        ? `has ${layout.derived.length} layer${layout.derived.length === 1 ? '' : 's'} on top of its commit, which the commit's signature does not cover`
+        : undefined;
+  if (uncovered === undefined) return;
+  throw new ImportError(
+    'UnsupportedVerification',
+    `${name} ${uncovered}; nothing was fetched. Use an image without them, or ostree-image-signed:, which covers all of it`,
   );
 }
 
@@ -197,6 +224,11 @@ function pinnedDigest({ image }: OstreeImageReference): string | undefined {
 }
 
 async function presentImage(stored: StoredImage, options: PullOptions): Promise<PulledImage> {
+  const { repository, remote } = options;
+  if (remote !== undefined) {
+    requireCovered(options, parseLayout(formatImageReference(options.reference.image), stored.manifest, stored.config));
+    await verifyStored({ repository, verifyCommit: remote.verify }, stored.baseCommit);
+  }
   options.accept?.(stored);
   if (options.requireBootable === true) {
     requireBootableImage(formatImageReference(options.reference.image), stored.config, options.platform);

@@ -38,6 +38,11 @@ export class StagedObjects implements ObjectSource {
     return staged?.has(checksum) === true || this.#stored.has(type, checksum);
   }
 
+  /** The bytes of a commit. Throws MissingObject or CorruptObject. */
+  readCommitBytes(checksum: string): Buffer {
+    return this.#read('commit', checksum) ?? this.#repository.readMetadata('commit', checksum);
+  }
+
   /** Throws MissingObject or CorruptObject. */
   readCommit(checksum: string): Commit {
     const bytes = this.#read('commit', checksum);

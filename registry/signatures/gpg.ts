@@ -67,6 +67,37 @@ export async function openGpgMessage({ keys }: GpgKeyring, bytes: Buffer, now: D
   }
 }
 
+/**
+ * Checks a detached signature (`gpg --detach-sign`) with exactly one signature in it; returns the signer's fingerprint.
+ * @throws NotThisSignature
+ */
+export async function verifyGpgDetached(
+  { keys }: GpgKeyring,
+  bytes: Buffer,
+  signature: Buffer,
+  now: Date,
+): Promise<string> {
+  const { createMessage, readSignature, verify } = await import('openpgp');
+  try {
+    const message = await createMessage({ binary: bytes });
+    const parsed = await readSignature({ binarySignature: signature });
+    const verified = await verify({
+      message,
+      signature: parsed,
+      verificationKeys: [...keys],
+      format: 'binary',
+      date: now,
+    });
+    const [only, ...more] = verified.signatures;
+    if (only === undefined || more.length > 0) throw new NotThisSignature('it has not exactly one GPG signature in it');
+    await only.verified;
+    return await signerOf(keys, only.keyID, now);
+  } catch (cause) {
+    if (cause instanceof NotThisSignature) throw cause;
+    throw new NotThisSignature(`its GPG signature is not good (${printable(reasonOf(cause))})`, { cause });
+  }
+}
+
 /** The library asks whether the key was good when it signed; one that has expired or was revoked since counts no longer. */
 async function signerOf(
   keys: readonly PublicKey[],

@@ -2,7 +2,8 @@
 export { requireAccepted } from './containers/accepted-image.ts';
 export { readHostRules } from './containers/host-rules.ts';
 export { ENVELOPE_MEDIA_TYPE, signEnvelope } from './envelope.ts';
-export { SignatureError, type SignatureErrorCode } from './errors.ts';
+export { NotThisSignature, SignatureError, type SignatureErrorCode } from './errors.ts';
+export { type GpgKeyring, readGpgKeys, verifyGpgDetached } from './gpg.ts';
 export { parseSignaturePolicy, type SignaturePolicy, type SignaturePolicyText } from './policy.ts';
 export type { KeylessText } from './keyless.ts';
 export { parsePolicyFile, readPolicyFile, type SignaturePolicyFile } from './policy-file.ts';

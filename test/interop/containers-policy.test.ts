@@ -14,6 +14,7 @@ import { parseRegistriesD } from '../../registry/signatures/containers/registrie
 import { parseSigningKey, SignatureError, signImage } from '../../registry/signatures/index.ts';
 import { formatSimpleSigning } from '../../registry/signatures/simple-signing.ts';
 import { parseRegistryName } from '../../registry/registry-name.ts';
+import { GpgHome } from '../../testbed/gpg-home.ts';
 import { type KeyFiles, SignatureBench } from './signature-fixture.ts';
 
 const run = promisify(execFile);
@@ -23,57 +24,20 @@ interface Image {
   readonly digest: string;
 }
 
-/** A GPG key pair in a home of its own. */
-class Gpg {
-  readonly home: string;
-  readonly keyFile: string;
-
-  private constructor(home: string) {
-    this.home = home;
-    this.keyFile = join(home, 'public.gpg');
-  }
-
-  static async make(home: string): Promise<Gpg> {
-    await mkdir(home, { mode: 0o700 });
-    const gpg = new Gpg(home);
-    await gpg.run('--quick-gen-key', 'test@example.com', 'rsa2048', 'sign', 'never');
-    await gpg.run('--output', gpg.keyFile, '--export');
-    return gpg;
-  }
-
-  async run(...args: readonly string[]): Promise<void> {
-    await run('gpg', [
-      '--homedir',
-      this.home,
-      '--batch',
-      '--yes',
-      '--pinentry-mode',
-      'loopback',
-      '--passphrase',
-      '',
-      ...args,
-    ]);
-  }
-
-  async stop(): Promise<void> {
-    await run('gpgconf', ['--homedir', this.home, '--kill', 'all']);
-  }
-}
-
 describe('a policy of the host', () => {
   let bench: SignatureBench;
   let key: KeyFiles;
   let other: KeyFiles;
-  let gpg: Gpg;
-  let stranger: Gpg;
+  let gpg: GpgHome;
+  let stranger: GpgHome;
   let lookaside: string;
   const images = new Map<string, Image>();
 
   before(async () => {
     bench = await SignatureBench.start();
     [key, other] = [await bench.key(), await bench.key()];
-    gpg = await Gpg.make(join(bench.folder, 'gpg'));
-    stranger = await Gpg.make(join(bench.folder, 'stranger'));
+    gpg = await GpgHome.make(join(bench.folder, 'gpg'));
+    stranger = await GpgHome.make(join(bench.folder, 'stranger'));
     lookaside = join(bench.folder, 'lookaside');
     for (const name of [
       'unsigned',
@@ -106,8 +70,8 @@ describe('a policy of the host', () => {
     await writeFile(broken, bytes);
   });
   after(async () => {
-    await gpg.stop();
-    await stranger.stop();
+    await gpg[Symbol.asyncDispose]();
+    await stranger[Symbol.asyncDispose]();
     await bench[Symbol.asyncDispose]();
   });
 
@@ -125,7 +89,7 @@ describe('a policy of the host', () => {
 
   async function sign(
     to: string,
-    by: Gpg,
+    by: GpgHome,
     change: { name?: string; tag?: string; digest?: string },
     number = 1,
   ): Promise<void> {
