@@ -42,7 +42,7 @@ export type ImportErrorCode =
   | 'IncompleteImage'
   /** The commit was not made from a container image. */
   | 'NotImageCommit'
-  /** The reference asks for a signature check that this version cannot make. Name the image without it, knowingly. */
+  /** The reference asks for a signature check that cannot be made here, or does not cover the image. Name it without, knowingly. */
   | 'UnsupportedVerification'
   /** An import thread ended without an answer, for example for lack of memory. Try again. */
   | 'ThreadFailed';

@@ -197,7 +197,7 @@ function requireVerifiable({ reference: { signature, image }, verify, remote }: 
   throw new ImportError(
     'UnsupportedVerification',
     `the reference of ${formatImageReference(image)} asks for a signature check (${signature.kind}), which cannot be made ` +
-      'yet; nothing was fetched. Use ostree-unverified-image: if the image may be trusted without it',
+      'here; nothing was fetched. Use ostree-unverified-image: if the image may be trusted without it',
   );
 }
 

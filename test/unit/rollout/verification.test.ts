@@ -111,6 +111,26 @@ describe('An image that must be signed', () => {
     }
   });
 
+  it('is not followed to an older one, however well that is signed', () => {
+    const tag = { policy: { image: { reference: 'registry.example/os:v2', updatePolicy: 'Automatic' } } };
+    const given = imageOf(tag);
+    const dated = (version: string, created: string) => {
+      const one = signed(version);
+      return { ...one, release: { ...one.release, reference: 'registry.example/os:v2', created } };
+    };
+    const [now, older] = [dated('v2', '2026-11-20T00:00:00Z'), dated('v1', '2026-11-01T00:00:00Z')];
+    const status = { ...given.object.status, target: now.release, current: now.release };
+    const moved = {
+      object: { ...given.object, status },
+      resolution: { state: 'Resolved', image: older } as const,
+      target: now,
+    };
+    const written = outcome(snapshotOf({ images: [moved] })).status;
+    assert.equal(written.target?.digest, digestOf('v2'));
+    assert.ok(written.blockers?.some(({ type }) => type === 'DowngradeForbidden'));
+    assert.equal(conditionOf(written, 'ImageVerified')?.status, 'True');
+  });
+
   it('is not asked for where nobody is named, and that is said', () => {
     const condition = conditionOf(outcome(snapshotOf({ images: [imageOf()] })).status, 'ImageVerified');
     assert.deepEqual([condition?.status, condition?.reason], ['Unknown', 'VerificationNotRequired']);
