@@ -51,7 +51,7 @@ export function parsePolicyFile(text: string, where: string): SignaturePolicyFil
   if (text.length > FILE_MAX_CHARACTERS) throw invalid(`is longer than ${FILE_MAX_CHARACTERS} characters`);
   let value: unknown;
   try {
-    value = parse(text, { strict: true, uniqueKeys: true, maxAliasCount: 0 });
+    value = parse(text, { strict: true, uniqueKeys: true, maxAliasCount: 0, logLevel: 'error' });
   } catch (cause) {
     throw invalid(`is not valid YAML (${reasonOf(cause)})`, cause);
   }

@@ -88,7 +88,7 @@ function parseFile(path: string, text: string): z.infer<typeof FILE> {
   if (text.length > FILE_MAX_CHARACTERS) throw invalid(`longer than ${FILE_MAX_CHARACTERS} characters`);
   let value: unknown;
   try {
-    value = parse(text, { maxAliasCount: 100 });
+    value = parse(text, { maxAliasCount: 100, logLevel: 'error' });
   } catch (cause) {
     throw invalid(reasonOf(cause), cause);
   }
