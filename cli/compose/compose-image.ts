@@ -238,8 +238,9 @@ async function commit(
     signal,
   });
   for (const path of committed.kept) output.remark(`Note: /${path} stays in the image, read-only: it has files there.`);
-  for (const path of committed.templates)
-    output.remark(`Note: /${path} is made on each host from a template in the image.`);
+  if (committed.templates.length > 0) {
+    output.remark(`Note: made on each host from templates in the image: ${summary(committed.templates)}.`);
+  }
   if (committed.dropped.length > 0) {
     output.remark(`Note: left out, as each host has its own: ${summary(committed.dropped)}.`);
   }
