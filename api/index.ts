@@ -9,6 +9,7 @@ export type { HealthCheck } from './health-check.ts';
 export { GATE_TIMEOUT_SECONDS } from './health-policy.ts';
 export { type ImageSigner, type ImageVerification, isVerified, type OrderedPolicy } from './image-verification.ts';
 export type { Gate, HostRollback } from './health-policy.ts';
+export type { KernelArguments } from './kernel-arguments.ts';
 export * from './label-selector.ts';
 export * from './node-os.ts';
 export * from './object-meta.ts';

@@ -7,6 +7,7 @@ import { conditionsSchema } from './condition.ts';
 import { orderedPolicySchema, signerSchema } from './image-verification.ts';
 import { mirrorsSchema } from './image-mirrors.ts';
 import { hostRollbackSchema } from './health-policy.ts';
+import { kernelArgumentsSchema } from './kernel-arguments.ts';
 import type { ObjectMeta } from './object-meta.ts';
 
 const time = (description: string) => z.iso.datetime({ offset: true }).describe(description);
@@ -92,6 +93,11 @@ export const orderSchema = z
     hostRollback: hostRollbackSchema
       .optional()
       .describe('With goal `Boot`: the host is to go back by itself unless the new deployment proves itself.'),
+    kernelArguments: kernelArgumentsSchema
+      .optional()
+      .describe(
+        'With goal `Stage`: how the kernel arguments of what is staged differ from those of the booted deployment. The same order may be given again with others; what is staged keeps its own.',
+      ),
   })
   .describe('What the agent is to do. It reads nothing else.')
   .meta({

@@ -4,6 +4,7 @@ import { drainPolicySchema } from './drain-policy.ts';
 import { healthPolicySchema } from './health-policy.ts';
 import { verificationSchema } from './image-verification.ts';
 import { mirrorsSchema } from './image-mirrors.ts';
+import { kernelArgumentsSpecSchema } from './kernel-arguments.ts';
 import { labelSelectorSchema } from './label-selector.ts';
 import { newNodesSchema } from './new-nodes.ts';
 import type { ObjectMeta } from './object-meta.ts';
@@ -76,6 +77,7 @@ export const osImageSpecSchema = z
     staging: stagingPolicySchema,
     drain: drainPolicySchema,
     reboot: rebootPolicySchema,
+    kernelArguments: kernelArgumentsSpecSchema,
     health: healthPolicySchema,
     newNodes: newNodesSchema,
     windows: windowsSchema,

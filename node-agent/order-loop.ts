@@ -229,7 +229,8 @@ export class OrderLoop {
         log.info({ order: order.id, signers: pulled.signers }, 'signatures verified');
       }
       onProgress({ ...latest, stage: 'Deploying' });
-      await host.stage({ checksum: pulled.checksum, origin: order.image }, either);
+      const { kernelArguments } = this.#object?.spec.order ?? order;
+      await host.stage({ checksum: pulled.checksum, origin: order.image, kernelArguments }, either);
       await pulled.release();
       const { staged } = await host.status();
       if (staged?.digest !== order.digest) {

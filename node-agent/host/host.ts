@@ -2,13 +2,15 @@
  * The one seam between the agent and the machine. `ostree-admin.ts` is a booted OSTree host; `sandbox.ts` is an
  * unbooted sysroot on disk whose "boot" chooses the default deployment and draws a new boot ID.
  */
-import type { HostRollback, HostStatus } from '../../api/index.ts';
+import type { HostRollback, HostStatus, KernelArguments } from '../../api/index.ts';
 
 export interface StageRequest {
   /** Merge commit to deploy; already in the repository. */
   readonly checksum: string;
   /** Display form of the image reference, for the origin file. */
   readonly origin: string;
+  /** How its kernel arguments differ from those of the running deployment; absent: not at all. */
+  readonly kernelArguments?: KernelArguments | undefined;
 }
 
 export interface Host {

@@ -11,6 +11,7 @@ import { type CommandRunner, commandRunner } from './command.ts';
 import { describeDeployment, type ListedDeployment, originPath, type ReadImageFacts } from './deployments.ts';
 import type { Host, StageRequest } from './host.ts';
 import { installGuard } from './host-guard.ts';
+import { argumentsOf, changedArguments } from './kernel-arguments.ts';
 import { freeBytes, ociArchitecture } from './machine.ts';
 import { formatOrigin } from './origin-file.ts';
 import { OstreeTool } from './ostree-tool.ts';
@@ -78,11 +79,14 @@ export class OstreeAdminHost implements Host {
     if (staged?.checksum !== request.checksum) {
       await mkdir(this.#path(RUN_DIRECTORY), { recursive: true, mode: 0o700 });
       await writeAtomically(this.#path(`${RUN_DIRECTORY}/origin`), formatOrigin(request.origin));
+      const { kernelArguments: change } = request;
+      const present = change && (await argumentsOf(booted, this.sysroot, { run: this.#run, root: '' }));
       await this.#tool.deploy({
         checksum: request.checksum,
         stateroot: booted.stateroot,
         originFile: `/${RUN_DIRECTORY}/origin`,
         stage: true,
+        ...(present && { kernelArguments: changedArguments(present, change) }),
       });
     }
     await this.lock();

@@ -26,6 +26,8 @@ export interface DeployRequest {
   readonly originFile: string;
   /** Finalise at shutdown, locked, instead of now; needs a booted host. */
   readonly stage?: boolean;
+  /** All that the kernel is started with; absent: what the deployment before is. */
+  readonly kernelArguments?: readonly string[] | undefined;
 }
 
 export class OstreeTool {
@@ -57,6 +59,10 @@ export class OstreeTool {
       `--os=${request.stateroot}`,
       `--origin-file=${request.originFile}`,
       ...(request.stage === true ? ['--stage', '--lock-finalization'] : []),
+      // Not merged: what is merged depends on what else is deployed or staged.
+      ...(request.kernelArguments === undefined
+        ? []
+        : ['--karg-none', ...request.kernelArguments.map((one) => `--karg-append=${one}`)]),
       request.checksum,
     );
   }

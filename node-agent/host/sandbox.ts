@@ -9,7 +9,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HostRollback, HostStatus } from '../../api/index.ts';
+import type { HostRollback, HostStatus, KernelArguments } from '../../api/index.ts';
 import { AgentError, messageOf } from '../errors.ts';
 import { readIfPresent, writeAtomically } from './atomic-file.ts';
 import { type CommandRunner, commandRunner } from './command.ts';
@@ -21,6 +21,7 @@ import {
   type ReadImageFacts,
 } from './deployments.ts';
 import type { Host, StageRequest } from './host.ts';
+import { argumentsOf, changedArguments } from './kernel-arguments.ts';
 import { freeBytes, ociArchitecture } from './machine.ts';
 import { formatOrigin, parseOrigin } from './origin-file.ts';
 import { OstreeTool, repositoryPath } from './ostree-tool.ts';
@@ -42,6 +43,7 @@ interface StagedRecord {
   /** Container image reference, as it will stand in the origin file. */
   readonly image: string;
   readonly locked: boolean;
+  readonly kernelArguments?: KernelArguments | undefined;
 }
 
 interface TrialRecord {
@@ -55,13 +57,15 @@ interface RebootRecord {
 
 export class SandboxHost implements Host {
   readonly sysroot: string;
+  readonly #run: CommandRunner;
   readonly #tool: OstreeTool;
   readonly #options: SandboxHostOptions;
 
   constructor(options: SandboxHostOptions) {
     this.sysroot = options.sysroot;
     this.#options = options;
-    this.#tool = new OstreeTool(options.run ?? commandRunner(), options.sysroot);
+    this.#run = options.run ?? commandRunner();
+    this.#tool = new OstreeTool(this.#run, options.sysroot);
   }
 
   async status(signal?: AbortSignal): Promise<HostStatus> {
@@ -88,8 +92,8 @@ export class SandboxHost implements Host {
     signal?.throwIfAborted();
     await this.#settle();
     await this.#requireBootable(request.checksum);
-    const { checksum, origin: image } = request;
-    await this.#writeStaged({ checksum, image, stateroot: await this.#stateroot(), locked: true });
+    const { checksum, origin: image, kernelArguments } = request;
+    await this.#writeStaged({ checksum, image, stateroot: await this.#stateroot(), locked: true, kernelArguments });
   }
 
   async discard(signal?: AbortSignal): Promise<void> {
@@ -177,7 +181,11 @@ export class SandboxHost implements Host {
     const originFile = this.#path('origin');
     await writeAtomically(originFile, formatOrigin(staged.image));
     try {
-      await this.#tool.deploy({ checksum: staged.checksum, stateroot: staged.stateroot, originFile });
+      const { checksum, stateroot, kernelArguments: change } = staged;
+      const where = { run: this.#run, root: this.sysroot };
+      const present = change && front && (await argumentsOf(front, this.sysroot, where));
+      const kernelArguments = present && changedArguments(present, change);
+      await this.#tool.deploy({ checksum, stateroot, originFile, kernelArguments });
     } catch (error) {
       await writeAtomically(this.#path('finalize-failure.stamp'), messageOf(error));
     }

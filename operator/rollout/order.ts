@@ -12,7 +12,7 @@ const DIGEST_DIGITS = 12;
 /**
  * Order to pull and stage `target`. The id changes with the attempt, with the boot (a reboot drops what was staged)
  * and with the way to fetch it, so that a corrected pull Secret or mirror is tried at once, and with who must have signed it.
- * It does not change with the limits: the agent follows them, and nothing is begun anew.
+ * It does not change with the limits and the kernel arguments: the agent follows them, and nothing is begun anew.
  */
 export function stageOrder(target: NodeTarget, attempts: number, bootID: string): Order {
   const { index, verification, pullSecretRef, downgrade = '', mirrors = [], limits } = target;
@@ -25,10 +25,11 @@ export function stageOrder(target: NodeTarget, attempts: number, bootID: string)
     ...(index !== undefined && { index }),
     ...(verification && { verification }),
     ...(limits && { limits }),
+    ...(target.kernelArguments && { kernelArguments: target.kernelArguments }),
   };
 }
 
-/** The same for a node that has staged it: `given` stays if it is that order, since limits mean nothing any more. */
+/** The same for a node that has staged it: `given` stays if it is that order, since limits and kernel arguments mean nothing any more. */
 export function settledStageOrder(
   target: NodeTarget,
   attempts: number,

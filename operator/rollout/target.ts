@@ -43,6 +43,7 @@ export interface NodeTarget {
   readonly limits?: Order['limits'];
   /** How the host is to go back by itself. */
   readonly hostRollback?: Order['hostRollback'];
+  readonly kernelArguments?: Order['kernelArguments'];
   /** The node may go to it from a newer image. */
   readonly downgrade?: Order['downgrade'];
   /** What the image says of itself. */
@@ -101,6 +102,7 @@ export function nodeTarget(image: OSImage, choice: TargetChoice, architecture: s
   if (resolved === undefined || digest === undefined) return undefined;
   const { pullSecretRef, mirrors, downgradePolicy } = image.spec.image;
   const { created, version } = resolved.release;
+  const { kernelArguments } = image.spec;
   const { bytesPerSecond, minimumFreeBytes } = image.spec.staging;
   const limits = {
     ...(bytesPerSecond !== undefined && { bytesPerSecond }),
@@ -115,6 +117,7 @@ export function nodeTarget(image: OSImage, choice: TargetChoice, architecture: s
     ...(mirrors !== undefined && mirrors.length > 0 && { mirrors }),
     ...(Object.keys(limits).length > 0 && { limits }),
     ...(image.spec.health.hostRollback && { hostRollback: image.spec.health.hostRollback }),
+    ...(kernelArguments && { kernelArguments }),
     // What the fleet goes back to is older, and was chosen once.
     ...((downgradePolicy === 'Allow' || choice.refused !== undefined) && { downgrade: 'Allow' as const }),
     ...(created !== undefined && { created }),

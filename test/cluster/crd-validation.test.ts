@@ -19,6 +19,24 @@ const expressions = (...matchExpressions: Json[]): Json => ({ nodeSelector: { ma
 const VALUES = /spec\.nodeSelector: Invalid value: .*In and NotIn need values; Exists and DoesNotExist take none/s;
 
 const BAD_OS_IMAGES: readonly Row[] = [
+  [
+    'a kernel argument with a space',
+    { kernelArguments: { append: ['console=tty0 quiet'] } },
+    422,
+    /spec\.kernelArguments\.append\[0\]: Invalid value: .*should match/s,
+  ],
+  [
+    'a kernel argument that libostree sets',
+    { kernelArguments: { append: ['ostree=/ostree/boot.0/os/x/0'] } },
+    422,
+    /spec\.kernelArguments\.append\[0\]: Invalid value: .*ostree= is set for each deployment by libostree itself/s,
+  ],
+  [
+    'a kernel argument to be appended and deleted',
+    { kernelArguments: { append: ['quiet'], delete: ['rw', 'quiet'] } },
+    422,
+    /spec\.kernelArguments: Invalid value: .*an argument cannot be in both append and delete/s,
+  ],
   ['no nodeSelector', { nodeSelector: null }, 422, /spec\.nodeSelector: Required value/],
   ['no image', { image: null }, 422, /spec\.image: Required value/],
   ['no reference', { image: { reference: null } }, 422, /spec\.image\.reference: Required value/],
@@ -290,9 +308,9 @@ const BAD_OS_IMAGES: readonly Row[] = [
   ['a misspelt field', { image: { refrence: 'x' } }, 400, /unknown field "spec\.image\.refrence"/],
   [
     'a field of a later version',
-    { kernelArguments: { append: ['quiet'] } },
+    { firmware: { reference: 'registry.example.org/firmware:1' } },
     400,
-    /unknown field "spec\.kernelArguments"/,
+    /unknown field "spec\.firmware"/,
   ],
 ];
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CommandRunner, commandRunner } from '../../node-agent/host/command.ts';
+import type { StageRequest } from '../../node-agent/host/host.ts';
 import { SandboxHost } from '../../node-agent/host/sandbox.ts';
 import { dropUnusedImages, imageFactsReader } from '../../node-agent/image-store.ts';
 import { runCommand } from '../../tools/setup/command.ts';
@@ -101,6 +102,33 @@ describe('the sandbox host, on a real sysroot', () => {
     assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
   });
 
+  it('changes the kernel arguments of what it boots as it is told, once however often, and keeps all others', async () => {
+    const options = async () => {
+      const [entry] = await bootEntries(sysroot);
+      return entry?.filter((one) => !one.startsWith('ostree='));
+    };
+    const { booted } = await host().status();
+    const first = { checksum: booted?.checksum ?? '', origin: `ostree-unverified-registry:${bench.image('1')}` };
+    const second = { checksum: commit2, origin: `ostree-unverified-registry:${bench.image('2')}` };
+    const boot = async (request: StageRequest, digest: string) => {
+      await host().stage(request);
+      await host().unlock(digest);
+      await host().reboot('test');
+      assert.equal((await host().status()).booted?.digest, digest);
+    };
+    const before = await options();
+    const append = ['console=tty0', 'console=ttyS0,115200', 'mitigations=auto'];
+    await boot({ ...second, kernelArguments: { append } }, bench.digests[2]);
+    assert.deepEqual(await options(), [...(before ?? []), ...append]);
+    const change = { append: ['console=tty0', 'quiet'], delete: ['mitigations=auto', 'never=there'] };
+    await boot({ ...first, kernelArguments: change }, bench.digests[1]);
+    const changed = [...(before ?? []), 'console=tty0', 'console=ttyS0,115200', 'quiet'];
+    assert.deepEqual(await options(), changed);
+    await boot(second, bench.digests[2]);
+    assert.deepEqual(await options(), changed, 'without a word about them they stay');
+    await fsck();
+  });
+
   it('completes a reboot that was cut off before or after any command, exactly once', async () => {
     for (let cut = 0; ; cut += 1) {
       await stage();
@@ -152,6 +180,14 @@ describe('the sandbox host, on a real sysroot', () => {
     assert.match(await readFile(join(sysroot, 'run/treeline/finalize-failure.stamp'), 'utf8'), /No space left/);
   });
 });
+
+/** What the kernels of a sysroot are started with, as a boot loader reads it: of the default deployment first. */
+async function bootEntries(sysroot: string): Promise<readonly string[][]> {
+  const folder = join(sysroot, 'boot/loader/entries');
+  const names = (await readdir(folder)).toSorted().reverse();
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+  return texts.map((text) => (/^options (.*)$/m.exec(text)?.[1] ?? '').split(' '));
+}
 
 /**
  * Runs commands until `cut` steps are done (a step is the instant before or after a command), then is dead: as in a

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OstreeAdminHost } from '../../../node-agent/host/ostree-admin.ts';
@@ -20,6 +20,7 @@ class Machine {
   staged: { digest: string; locked: boolean } | undefined;
   /** What systemctl says of units. */
   unitStates = '';
+  bootEntries = '';
   /** Digests in boot order; the first is booted. */
   deployed = [A, C];
 
@@ -36,6 +37,7 @@ class Machine {
     const line = argv.join(' ');
     if (line === 'ostree --version') return `libostree:\n Version: '${this.version}'\n`;
     if (line === 'ostree admin status') return this.#status();
+    if (line.startsWith('sh -c cat')) return this.bootEntries;
     this.calls.push(line);
     if (line.startsWith('systemctl show')) return this.unitStates;
     if (line.startsWith('ostree admin deploy')) await this.#deploy(argv);
@@ -134,6 +136,33 @@ describe('a booted host', () => {
       });
     });
   }
+
+  it('stages with the kernel arguments of the running deployment, changed as ordered, whatever else is deployed', async () => {
+    const { machine: it, host } = machine('2022.7');
+    const entries = [
+      [C, 'rd.debug'],
+      [A, 'root=LABEL=root rw quiet'],
+    ] as const;
+    it.bootEntries = entries
+      .map(([, options], at) => `title os\noptions ${options} ostree=/ostree/boot.1/os/x/${at}\n`)
+      .join('');
+    await mkdir(join(root, 'ostree/boot.1/os/x'), { recursive: true });
+    for (const [at, [digest]] of entries.entries())
+      await symlink(`../../../deploy/os/deploy/${checksumOf(digest)}.0`, join(root, `ostree/boot.1/os/x/${at}`));
+    const kernelArguments = { append: ['rw', 'console=ttyS0'], delete: ['quiet'] };
+    await host.stage({ checksum: checksumOf(B), origin: 'x', kernelArguments });
+    const kargs = it.calls[0]?.split(' ').filter((word) => word.startsWith('--karg'));
+    assert.deepEqual(kargs, [
+      '--karg-none',
+      ...['root=LABEL=root', 'rw', 'console=ttyS0'].map((one) => `--karg-append=${one}`),
+    ]);
+    it.staged = undefined;
+    it.bootEntries = '';
+    await assert.rejects(host.stage({ checksum: checksumOf(B), origin: 'x', kernelArguments }), {
+      code: 'SysrootUnusable',
+    });
+    assert.equal(it.staged, undefined, 'nothing is staged with arguments that nobody knows');
+  });
 
   it('honours the old form of the lock on a new libostree', async () => {
     const { machine: it, host } = machine('2026.2');

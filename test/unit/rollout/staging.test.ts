@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { toTimestamp } from '../../../api/index.ts';
 import type { NodeOS, RolloutStatus } from '../../../api/index.ts';
-import { bootOrder, stageOrder } from '../../../operator/rollout/order.ts';
+import { bootOrder, settledStageOrder, stageOrder } from '../../../operator/rollout/order.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf, snapshotOf } from './fixtures.ts';
 import type { NodeOSOptions } from './fixtures.ts';
+import { keepsItsPromises } from './promises.ts';
+import { World } from './world.ts';
 
 const TARGET = {
   digest: manifestOf('v2'),
@@ -94,6 +96,32 @@ describe('The mirrors of an image', () => {
     const ids = [[], mirrors, mirrors.toReversed()].map((some) => stageOrder({ ...TARGET, mirrors: some }, 0, 'b').id);
     assert.equal(new Set(ids).size, 3);
     assert.equal(ids[0], stageOrder(TARGET, 0, 'b').id);
+  });
+});
+
+describe('Kernel arguments', () => {
+  const kernelArguments = { append: ['console=ttyS0'], delete: ['quiet'] };
+
+  it('go with the order to stage, and neither begin anything anew nor change what is staged', () => {
+    const plain = stageOrder(TARGET, 0, 'boot-1');
+    const order = stageOrder({ ...TARGET, kernelArguments }, 0, 'boot-1');
+    assert.deepEqual(order, { ...plain, kernelArguments });
+    assert.equal(settledStageOrder({ ...TARGET, kernelArguments }, 0, 'boot-1', plain), plain);
+  });
+
+  it('are those of the spec, for every node of the fleet', () => {
+    const world = new World(7);
+    world.addImage({ name: 'fleet', policy: { kernelArguments } });
+    world.addNode('a');
+    const ordered: unknown[] = [];
+    for (let round = 0; round < 5; round++) {
+      for (const action of world.act(keepsItsPromises).actions)
+        if (action.kind === 'WriteOrder' && action.spec.order?.goal === 'Stage') ordered.push(action.spec.order);
+      world.advance(5);
+    }
+    assert.ok(ordered.length > 0);
+    for (const order of ordered)
+      assert.deepEqual((order as { kernelArguments: unknown }).kernelArguments, kernelArguments);
   });
 });
 
