@@ -1,5 +1,7 @@
 /** FleetLock before a real API server: locks and slots out of one budget, durable on the Node. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { parseAllDocuments } from 'yaml';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
 import { must, OS_IMAGES } from './crd-objects.ts';
@@ -9,6 +11,15 @@ import { SimulatedRegistry } from './simulated-registry.ts';
 
 const POOL = { pool: 'fleet-lock' };
 const OLD = `sha256:${'0'.repeat(64)}`;
+
+interface PodOwner {
+  readonly template: {
+    readonly metadata: { readonly labels: Record<string, string> };
+    readonly spec: {
+      readonly containers: readonly { readonly ports?: readonly { readonly containerPort: number }[] }[];
+    };
+  };
+}
 
 describe('FleetLock', function () {
   this.timeout(120_000);
@@ -92,5 +103,28 @@ describe('FleetLock', function () {
     await waitUntilReady(controlPlane, 'fleet', digest);
     assert.deepEqual(ruled.boots, [digest]);
     await eventually('z2 is locked at last', async () => (await ask(second.url, '/v1/pre-reboot', 'z2'))[0] === 200);
+  });
+
+  it('is where the Service of the optional manifest leads: to the pods of the operator, at the port that its flag opens', async () => {
+    const manifest = 'manifests/optional/fleet-lock-service.yaml';
+    await controlPlane.kubectl(['apply', '-f', manifest]);
+    try {
+      const service = JSON.parse(await controlPlane.kubectl(['get', '-f', manifest, '-o', 'json'])) as {
+        spec: { selector: Record<string, string>; ports: { targetPort: number }[] };
+      };
+      const base = await controlPlane.kubectl(['kustomize', 'manifests/base']);
+      const deployment = parseAllDocuments(base)
+        .map((document) => document.toJS() as { kind: string; spec: PodOwner })
+        .find(({ kind }) => kind === 'Deployment');
+      const { metadata, spec } = deployment?.spec.template ?? assert.fail('no Deployment in manifests/base');
+      assert.deepEqual({ ...metadata.labels, ...service.spec.selector }, metadata.labels);
+      const taken = spec.containers.flatMap(({ ports = [] }) => ports.map(({ containerPort }) => containerPort));
+      const [port] = service.spec.ports;
+      assert.ok(port !== undefined && !taken.includes(port.targetPort), 'the port is one that nothing else listens on');
+      const page = await readFile('docs/tasks/hosts-that-reboot-themselves.md', 'utf8');
+      assert.ok(page.includes(`--fleet-lock 0.0.0.0:${port.targetPort}`));
+    } finally {
+      await controlPlane.kubectl(['delete', '-f', manifest]);
+    }
   });
 });
