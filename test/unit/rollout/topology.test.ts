@@ -57,6 +57,13 @@ describe('A budget by zone', () => {
     assert.equal(zonesOf(zoned(nodes, { maxUnavailable: '50%' })), '--aabb');
   });
 
+  it('is not spent on a node that is unavailable already: below a foreign cordon it goes, and nobody beside it', () => {
+    const snapshot = zoned({ ...of('a', 3, WAITING), ...of('b', 1, WAITING) }, { maxUnavailable: 1 });
+    const cordoned = snapshot.nodes.map((node) => (node.name === 'a1' ? { ...node, cordoned: true } : node));
+    const granted = newSlots(snapshot, plan({ ...snapshot, nodes: cordoned }, NOW));
+    assert.deepEqual(granted.toSorted(), ['a1', 'b0']);
+  });
+
   it('counts what is unavailable already, whoever broke it, and says where there is no room', () => {
     const nodes = { ...of('a', 2, WAITING), ...of('b', 2, WAITING), a9: DONE };
     const snapshot = zoned(nodes, { maxUnavailable: 1 }, ['a9']);
