@@ -237,8 +237,11 @@ async function* exactly(size: number, bytes: AsyncIterable<Buffer>, close: () =>
 
 // The page cache makes synchronous reads the fast ones; the consumer's awaits keep the event loop turning.
 async function* read(fd: number, start: number, scratch?: Buffer): AsyncGenerator<Buffer> {
+  const end = fstatSync(fd).size;
   for (let position = start; ;) {
-    const chunk = scratch ?? Buffer.allocUnsafe(READ_CHUNK_BYTES);
+    // Most files are small, and a buffer of full size for each waits long to be collected. One byte more shows the end.
+    const left = Math.max(end - position, 0) + 1;
+    const chunk = scratch ?? Buffer.allocUnsafe(Math.min(left, READ_CHUNK_BYTES));
     const count = readSync(fd, chunk, 0, chunk.length, position);
     if (count === 0) return;
     yield chunk.subarray(0, count);
