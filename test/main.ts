@@ -21,6 +21,8 @@ interface Tier {
   readonly needsMachine: boolean;
   /** Fails below the thresholds of .c8rc.json, which hold for the rooms that unit tests alone can cover. */
   readonly measuresCoverage?: true;
+  /** Left out with `--quick`. */
+  readonly slow?: true;
 }
 
 const TIERS: readonly Tier[] = [
@@ -34,23 +36,36 @@ const TIERS: readonly Tier[] = [
   },
   { name: 'cluster', standsOn: 'a real Kubernetes control plane', timeoutMs: 300_000, needsMachine: true },
   { name: 'faults', standsOn: 'the whole system, killed at many moments', timeoutMs: 900_000, needsMachine: true },
+  {
+    name: 'vm',
+    standsOn: 'a virtual machine that boots what treeline install wrote',
+    timeoutMs: 900_000,
+    needsMachine: true,
+    slow: true,
+  },
 ];
 
-const HELP = `npm test -- [--only TIER[,TIER…]] [--grep TEXT]
+const HELP = `npm test -- [--only TIER[,TIER…]] [--quick] [--grep TEXT]
 
-Runs all tests. Tiers, in order:
+Runs all tests, with --quick all but those of tier vm. Tiers, in order:
 ${TIERS.map((tier) => `  ${tier.name.padEnd(8)} ${tier.standsOn}`).join('\n')}
 `;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { only: { type: 'string' }, grep: { type: 'string' }, help: { type: 'boolean' } },
+    options: {
+      only: { type: 'string' },
+      quick: { type: 'boolean' },
+      grep: { type: 'string' },
+      help: { type: 'boolean' },
+    },
   });
   if (values.help === true) {
     process.stdout.write(HELP);
     return 0;
   }
-  const wanted = values.only?.split(',') ?? TIERS.map((tier) => tier.name);
+  const usual = TIERS.filter((tier) => values.quick !== true || tier.slow !== true).map((tier) => tier.name);
+  const wanted = values.only?.split(',') ?? usual;
   const unknown = wanted.filter((name) => !TIERS.some((tier) => tier.name === name));
   if (unknown.length > 0) {
     process.stderr.write(`npm test: no tier called ${unknown.join(', ')}\n${HELP}`);

@@ -23,10 +23,10 @@ export { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
 /**
  * `cluster`: tests on the control plane. `interop`: tests against the host's ostree, a registry and the peer. `faults`:
- * both. `demo`: what `npm run demo` needs. `bench`: what the benchmarks need.
+ * both. `vm`: a virtual machine. `demo`: what `npm run demo` needs. `bench`: what the benchmarks need.
  */
-export type Tier = 'cluster' | 'interop' | 'faults' | 'demo' | 'bench';
-export const TIERS: readonly Tier[] = ['cluster', 'interop', 'faults', 'demo', 'bench'];
+export type Tier = 'cluster' | 'interop' | 'faults' | 'vm' | 'demo' | 'bench';
+export const TIERS: readonly Tier[] = ['cluster', 'interop', 'faults', 'vm', 'demo', 'bench'];
 
 interface TieredPackage extends DebianPackage {
   readonly tiers: readonly Tier[];
@@ -36,17 +36,17 @@ const PACKAGES: readonly TieredPackage[] = [
   {
     name: 'ostree',
     reason: "the host's own tool deploys and checks the nodes' repositories",
-    tiers: ['interop', 'faults', 'demo', 'bench'],
+    tiers: ['interop', 'faults', 'vm', 'demo', 'bench'],
   },
   {
     name: 'docker-registry',
     reason: 'a real OCI registry, started on loopback only while tests or the demo run',
-    tiers: ['cluster', 'interop', 'faults', 'demo', 'bench'],
+    tiers: ['cluster', 'interop', 'faults', 'vm', 'demo', 'bench'],
   },
   {
     name: 'mmdebstrap',
     reason: 'it makes the operating system that the images hold',
-    tiers: ['demo', 'bench'],
+    tiers: ['vm', 'demo', 'bench'],
   },
   { name: 'skopeo', reason: 'a judge of the images that Treeline writes', tiers: ['interop', 'bench'] },
   { name: 'podman', reason: 'a reader of containers-storage where there is no skopeo', tiers: ['interop'] },
@@ -76,16 +76,17 @@ const PACKAGES: readonly TieredPackage[] = [
     tiers: ['interop'],
   },
   { name: 'pacman-package-manager', reason: 'the same for the packages of Arch', tiers: ['interop'] },
-  { name: 'fdisk', reason: 'treeline install divides disks with it', tiers: ['interop'] },
+  { name: 'qemu-system-x86', reason: 'it is the machine that boots what was installed', tiers: ['vm'] },
+  { name: 'fdisk', reason: 'treeline install divides disks with it', tiers: ['interop', 'vm'] },
   {
     name: 'extlinux',
     reason: 'the boot loader that treeline install puts on disks',
-    tiers: ['interop'],
+    tiers: ['interop', 'vm'],
   },
   {
     name: 'syslinux-common',
     reason: 'it has the boot code that treeline install puts on disks',
-    tiers: ['interop'],
+    tiers: ['interop', 'vm'],
   },
   { name: 'attr', reason: 'it sets and reads the extended attributes that imports must keep', tiers: ['interop'] },
 ];
@@ -100,7 +101,7 @@ export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promi
     PACKAGES.filter((one) => one.tiers.some((tier) => wanted.has(tier))),
     say,
   );
-  if (wanted.has('cluster') || wanted.has('faults') || wanted.has('demo')) {
+  if (wanted.has('cluster') || wanted.has('faults') || wanted.has('vm') || wanted.has('demo')) {
     await ensureControlPlane(say);
   }
   if (wanted.has('interop')) await ensureSelinuxPolicy(say);
