@@ -31,7 +31,13 @@ import type { ChunkingRequest } from '../chunking.ts';
 import type { Output } from '../output.ts';
 import type { Dependency } from './provenance.ts';
 import { plainContext } from './build-context.ts';
-import { type BuilderName, buildContainerImage, type BuildRequest, writeContainerfile } from './container-builder.ts';
+import {
+  type BuilderName,
+  buildContainerImage,
+  type BuildRequest,
+  requireBuilder,
+  writeContainerfile,
+} from './container-builder.ts';
 import { type PreviousImage, writeImage } from './write-image.ts';
 
 export type ComposeSource =
@@ -133,6 +139,7 @@ async function prepare(
   if (source.kind === 'rootfs') return { tree: { kind: 'directory', path: source.path }, parameters: { rootfs: true } };
   if (source.kind === 'image') return await importImage(request, repository, source.image, context);
   const { containerfile } = source;
+  requireBuilder(request.builder, context.environment);
   const base = source.base === undefined ? undefined : await pinned(source.base, request, context.signal);
   const built = await buildContainerImage(
     request.builder,

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { isInstalled } from '../../registry/index.ts';
 import { CliError } from '../errors.ts';
 
 export const BUILDERS = ['buildah', 'podman'] as const;
@@ -106,12 +107,21 @@ async function runBuilder(builder: BuilderName, parameters: readonly string[], r
     throw new CliError('BuildFailed', `\`${builder} ${parameters[0]}\` ended with ${status}: ${last.join(' ')}`);
   } catch (cause) {
     if (!(cause instanceof Error) || !('code' in cause) || cause.code !== 'ENOENT') throw cause;
-    throw new CliError(
-      'BuilderMissing',
-      `A Containerfile is built by buildah or podman, and ${builder} is not installed: install one (\`apt install buildah\`, \`dnf install buildah\`), or compose from a directory with --rootfs.`,
-      { cause },
-    );
+    throw missing(builder, cause);
   } finally {
     signal.removeEventListener('abort', kill);
   }
+}
+
+/** Before anything is fetched for a build. Throws CliError `BuilderMissing`. */
+export function requireBuilder(builder: BuilderName, environment: NodeJS.ProcessEnv): void {
+  if (!isInstalled(builder, environment)) throw missing(builder);
+}
+
+function missing(builder: BuilderName, cause?: unknown): CliError {
+  return new CliError(
+    'BuilderMissing',
+    `A Containerfile is built by buildah or podman, and ${builder} is not installed: install one (\`apt install buildah\`, \`dnf install buildah\`), or compose from a directory with --rootfs.`,
+    { cause },
+  );
 }
