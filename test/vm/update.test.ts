@@ -89,6 +89,60 @@ describe('a machine that treeline install wrote', function () {
       return status_?.rollout?.phase === 'Updated' && status_;
     });
     assert.deepEqual([rollout.host?.booted?.digest, rollout.host?.bootID], [digest2, bootID]);
+    // Not at once: it takes no lock, and calls it corruption when the agent's clean-up deletes what it has listed.
+    await bench.eventually('the repository is whole', async () => {
+      const { status: failed } = await bench.machine.tryRun('ostree fsck --quiet');
+      return failed === 0;
+    });
+  });
+
+  /** Rolls `version` out with a host that goes back by itself, waits until it has, and returns what it says of that. */
+  async function goesBackFrom(version: string, digest: string, hostRollback: object) {
+    const boots = bench.machine.boots.length;
+    await bench.applyImage({
+      ...spec(bench, version, 1),
+      rollout: { maxUnavailable: 1, onFailure: 'RollBack' },
+      health: { hostRollback },
+    });
+    await bench.machine.waitForBoot(boots + 2, 900_000);
+    assert.equal((await running()).version, '2');
+    const quarantined = await bench.eventually(`version ${version} is quarantined`, async () => {
+      const { status } = await bench.osImage();
+      return status?.quarantinedDigests?.some((entry) => entry.digest === digest) === true && status;
+    });
+    assert.equal(quarantined.target?.digest, digest2, 'the fleet is to run what it ran before');
+    const host = await bench.eventually('the host says why', async () => {
+      const found = (await bench.nodeOS())?.status?.host;
+      return found?.bootID === bench.machine.boots.at(-1) && found;
+    });
+    assert.equal(host.booted?.digest, digest2);
+    assert.equal(host.fallback?.digest, digest);
+    assert.equal(await bench.machine.run('cat /etc/edited-by-hand /var/lib/kept'), 'kept\nkept');
+    return host.fallback;
+  }
+
+  it('goes back by itself when a unit of the new version fails, and the version is given to nobody any more', async () => {
+    const digest = await publishNextVersion(bench.registry, '2', '3', [
+      {
+        path: 'usr/lib/systemd/system/testbed-health.service',
+        content: '[Service]\nType=oneshot\nExecStart=/bin/false\n',
+      },
+      {
+        path: 'usr/lib/systemd/system/multi-user.target.d/testbed-health.conf',
+        content: '[Unit]\nWants=testbed-health.service\n',
+      },
+    ]);
+    const fallback = await goesBackFrom('3', digest, { deadlineSeconds: 3600, units: ['testbed-health.service'] });
+    assert.equal(fallback?.reason, 'UnitFailed');
+    assert.match(fallback.message, /testbed-health\.service had failed/);
+  });
+
+  it('goes back by itself when its agent does not run in the new version', async () => {
+    const digest = await publishNextVersion(bench.registry, '2', '4', [
+      { path: 'usr/bin/treeline', content: '#!/bin/sh\nexit 1\n', mode: 0o755 },
+    ]);
+    const fallback = await goesBackFrom('4', digest, { deadlineSeconds: 90 });
+    assert.equal(fallback?.reason, 'DeadlinePassed');
   });
 });
 
