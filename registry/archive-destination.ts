@@ -12,7 +12,7 @@ import { syncDirectory, writeError } from './durable-file.ts';
 import { RegistryError } from './errors.ts';
 import type { ImageDestination } from './image-source.ts';
 import { blobPath, type LayoutName } from './layout-content.ts';
-import { once } from './layout-destination.ts';
+import { once } from './once.ts';
 import { LAYOUT_FILE, manifestBlob, withImage } from './layout-index.ts';
 import { Mutex } from './mutex.ts';
 import type { Descriptor, ImageManifest } from './oci.ts';

@@ -6,9 +6,10 @@
 import { digestOf } from './digest.ts';
 import { openRegistryDestination } from './destination.ts';
 import { parseIndex, parseJsonObject } from './document.ts';
-import { RegistryError } from './errors.ts';
 import { type Descriptor, type ImageIndex, MEDIA_TYPE } from './oci.ts';
+import { once } from './once.ts';
 import type { RegistryOptions } from './options.ts';
+import { orMissing } from './or-missing.ts';
 import { formatRegistryName, type RegistryName } from './registry-name.ts';
 import { openContentStore } from './source.ts';
 
@@ -76,15 +77,7 @@ async function readIndex(
   signal: AbortSignal | undefined,
 ): Promise<readonly Descriptor[]> {
   await using store = openContentStore({ transport: 'registry', name }, registry);
-  try {
-    const { bytes } = await store.top(signal);
-    return parseIndex(parseJsonObject(bytes, 'InvalidManifest', `The referrers at ${name}`), name).manifests;
-  } catch (error) {
-    if (error instanceof RegistryError && error.code === 'NotFound') return [];
-    throw error;
-  }
-}
-
-async function* once(bytes: Buffer): AsyncIterable<Buffer> {
-  yield await Promise.resolve(bytes);
+  const top = await orMissing(store.top(signal));
+  if (top === undefined) return [];
+  return parseIndex(parseJsonObject(top.bytes, 'InvalidManifest', `The referrers at ${name}`), name).manifests;
 }

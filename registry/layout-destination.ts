@@ -11,6 +11,7 @@ import { DirectoryFiles } from './layout-files.ts';
 import { LAYOUT_FILE, manifestBlob, withImage } from './layout-index.ts';
 import { Mutex } from './mutex.ts';
 import type { Descriptor, ImageIndex, ImageManifest } from './oci.ts';
+import { once } from './once.ts';
 import { BlobVerifier } from './verification.ts';
 
 export class LayoutDestination implements ImageDestination {
@@ -89,9 +90,4 @@ export class LayoutDestination implements ImageDestination {
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }
-}
-
-/** A single piece, as a stream. */
-export async function* once(bytes: Buffer): AsyncIterable<Buffer> {
-  yield await Promise.resolve(bytes);
 }

@@ -80,6 +80,16 @@ export class RegistryClient implements AsyncDisposable {
     }
   }
 
+  /** Whether the repository has the blob. */
+  hasBlob(digest: string, signal: AbortSignal | undefined): Promise<boolean> {
+    return this.retrying(async () => {
+      const request = { method: 'HEAD', target: `blobs/${digest}`, expect: [200, 404], missing: '', signal } as const;
+      const answer = await this.attempt(request);
+      await drain(answer);
+      return answer.status === 200;
+    }, signal);
+  }
+
   /** Repeats `operation` on what may pass by itself, as the retry policy says. */
   retrying<T>(operation: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     return withRetries(operation, this.retry, this.clock, signal);

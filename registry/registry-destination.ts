@@ -28,17 +28,7 @@ export class RegistryDestination implements ImageDestination {
   }
 
   hasBlob(descriptor: Descriptor, signal?: AbortSignal): Promise<boolean> {
-    return this.#client.retrying(async () => {
-      const answer = await this.#client.attempt({
-        method: 'HEAD',
-        target: `blobs/${descriptor.digest}`,
-        expect: [200, 404],
-        missing: '',
-        signal,
-      });
-      await drain(answer);
-      return answer.status === 200;
-    }, signal);
+    return this.#client.hasBlob(descriptor.digest, signal);
   }
 
   async putBlob(descriptor: Descriptor, content: () => AsyncIterable<Buffer>, signal?: AbortSignal): Promise<void> {

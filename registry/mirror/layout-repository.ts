@@ -8,7 +8,7 @@ import { digestOf, isDigest } from '../digest.ts';
 import { RegistryError } from '../errors.ts';
 import type { BlobReadOptions } from '../image-source.ts';
 import { blobPath, REF_NAME } from '../layout-content.ts';
-import { once } from '../layout-destination.ts';
+import { once } from '../once.ts';
 import type { Descriptor } from '../oci.ts';
 import { readStoredBlob } from '../stored-blob.ts';
 import { verifyDocument } from '../verification.ts';

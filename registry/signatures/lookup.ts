@@ -9,6 +9,7 @@ import { parseIndex, parseJsonObject, parseManifest } from '../document.ts';
 import { RegistryError } from '../errors.ts';
 import { type Descriptor, type ImageIndex, MEDIA_TYPE } from '../oci.ts';
 import type { RegistryOptions } from '../options.ts';
+import { orMissing } from '../or-missing.ts';
 import { pullSources } from '../pull-sources.ts';
 import { RegistryClient } from '../registry-client.ts';
 import { formatRegistryName, type RegistryName } from '../registry-name.ts';
@@ -230,15 +231,6 @@ function signatureEntries(index: ImageIndex): readonly Descriptor[] {
 
 function openStore(name: RegistryName, options: RegistryOptions): ContentStore {
   return openContentStore({ transport: 'registry', name: formatRegistryName(name) }, options);
-}
-
-async function orMissing<T>(promise: Promise<T>): Promise<T | undefined> {
-  try {
-    return await promise;
-  } catch (error) {
-    if (error instanceof RegistryError && error.code === 'NotFound') return undefined;
-    throw error;
-  }
 }
 
 function tooLong(name: RegistryName, digest: string): RegistryError {

@@ -9,7 +9,9 @@ import { documentKind } from '../media-type.ts';
 import { parseIndex, parseJsonObject, parseManifest } from '../document.ts';
 import { RegistryError } from '../errors.ts';
 import { type Descriptor, type ImageManifest, MEDIA_TYPE } from '../oci.ts';
+import { once } from '../once.ts';
 import type { RegistryOptions } from '../options.ts';
+import { orMissing } from '../or-missing.ts';
 import { formatRegistryName, type RegistryName } from '../registry-name.ts';
 import { openContentStore } from '../source.ts';
 import { ANNOTATION } from './attached-signature.ts';
@@ -99,13 +101,9 @@ async function existingSignatures(
   signal: AbortSignal | undefined,
 ): Promise<readonly Descriptor[]> {
   await using store = openContentStore({ transport: 'registry', name }, registry);
-  try {
-    const { bytes } = await store.top(signal);
-    return parseManifest(parseJsonObject(bytes, 'InvalidManifest', `The signatures at ${name}`), name).layers;
-  } catch (error) {
-    if (error instanceof RegistryError && error.code === 'NotFound') return [];
-    throw error;
-  }
+  const top = await orMissing(store.top(signal));
+  if (top === undefined) return [];
+  return parseManifest(parseJsonObject(top.bytes, 'InvalidManifest', `The signatures at ${name}`), name).layers;
 }
 
 /** Whether a layer with this very payload carries a signature of this key. */
@@ -116,8 +114,4 @@ function isOurs(layer: Descriptor, key: SigningKey, payload: Buffer): boolean {
 
 function describe(bytes: Buffer, mediaType: string): Descriptor {
   return { mediaType, digest: digestOf(bytes), size: bytes.length };
-}
-
-async function* once(bytes: Buffer): AsyncIterable<Buffer> {
-  yield await Promise.resolve(bytes);
 }
