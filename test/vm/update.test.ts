@@ -106,11 +106,12 @@ describe('a machine that treeline install wrote', function () {
     });
     await bench.machine.waitForBoot(boots + 2, 900_000);
     assert.equal((await running()).version, '2');
-    const quarantined = await bench.eventually(`version ${version} is quarantined`, async () => {
+    // Quarantined in one write, and sent back in the next.
+    await bench.eventually(`version ${version} is quarantined, and the fleet to run what it ran before`, async () => {
       const { status } = await bench.osImage();
-      return status?.quarantinedDigests?.some((entry) => entry.digest === digest) === true && status;
+      const quarantined = status?.quarantinedDigests?.some((entry) => entry.digest === digest) === true;
+      return quarantined && status?.target?.digest === digest2;
     });
-    assert.equal(quarantined.target?.digest, digest2, 'the fleet is to run what it ran before');
     const host = await bench.eventually('the host says why', async () => {
       const found = (await bench.nodeOS())?.status?.host;
       return found?.bootID === bench.machine.boots.at(-1) && found;
