@@ -7,7 +7,7 @@ import type { RegistryOptions } from '../registry/index.ts';
 import { failureOf } from './failure.ts';
 import { createHost, type HostKind, hostTool } from './host/create-host.ts';
 import { hasOwnMounts, makeWritable } from './host/writable.ts';
-import { dropUnusedImages, imageFactsReader, imagePuller } from './image-store.ts';
+import { dropUnusedImages, imageCommitReader, imageFactsReader, imagePuller } from './image-store.ts';
 import { connectionFromKubeconfig, connectionInCluster } from './kube/connection.ts';
 import { KubeClient } from './kube/kube-client.ts';
 import { watchNodeOS } from './kube/node-os-watch.ts';
@@ -50,12 +50,16 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     ? connectionInCluster(process.env)
     : connectionFromKubeconfig(options.kubeconfig));
   await using client = new KubeClient(connection);
-  const host = createHost(options.host, { ...options, readImageFacts: imageFactsReader(sysroot) });
+  const host = createHost(options.host, {
+    ...options,
+    readImageFacts: imageFactsReader(sysroot),
+    imageCommitOf: imageCommitReader(sysroot),
+  });
   const tool = hostTool(options.host, sysroot);
   const prepare = async () => {
     // A pod has mounts of its own, and so has a unit with PrivateMounts=; else this would change everybody's.
     const own = sysroot !== '/' || (await hasOwnMounts());
-    if (options.host === 'ostree-admin' && own) await makeWritable(sysroot);
+    if (options.host !== 'sandbox' && own) await makeWritable(sysroot);
   };
   const loop = new OrderLoop({
     host,

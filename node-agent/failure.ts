@@ -50,6 +50,7 @@ const FAULTS_OF_THE_IMAGE: ReadonlySet<string> = new Set([
   'NotOstreeImage',
   'InvalidImage',
   'NotBootable',
+  'UnsupportedRoot',
   'WrongArchitecture',
   'InvalidLayer',
   'InvalidPolicy',

@@ -1,6 +1,7 @@
 /** The agent's use of the rooms below it: pulls an ordered image into the host's repository, and reads back what is there. */
 import type { HostStatus, Order } from '../api/index.ts';
 import {
+  imageCommitOf,
   lockSysroot,
   pruneImages,
   pullImage,
@@ -36,9 +37,15 @@ export function imageFactsReader(sysroot: string): ReadImageFacts {
   };
 }
 
+/** Finds the commit of the image in what is deployed, where packages are layered on it. */
+export function imageCommitReader(sysroot: string): (checksum: string) => string {
+  return (checksum) => imageCommitOf(Repository.open(repositoryPath(sysroot)), checksum);
+}
+
 function readFacts(sysroot: string, checksum: string): ImageFacts | undefined {
   try {
-    const image = readStoredImage(Repository.open(repositoryPath(sysroot)), checksum);
+    const repository = Repository.open(repositoryPath(sysroot));
+    const image = readStoredImage(repository, imageCommitOf(repository, checksum));
     const version = imageVersion(image.config);
     const created = imageCreated(image.config)?.slice(0, CREATED_CHARACTERS);
     return {

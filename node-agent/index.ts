@@ -3,7 +3,7 @@
  * other command should have to load: the command that starts it imports `agent.ts`.
  */
 export { commandRunner } from './host/command.ts';
-export { createHost, type HostKind } from './host/create-host.ts';
+export { createHost, HOST_KINDS, type HostKind } from './host/create-host.ts';
 export { describeDeployment } from './host/deployments.ts';
 export type { Host } from './host/host.ts';
 export { ociArchitecture } from './host/machine.ts';

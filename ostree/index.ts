@@ -19,6 +19,7 @@ export { examine, type Examination } from './fsck/examination.ts';
 export { repair } from './fsck/repair.ts';
 export { ImportError } from './import/errors.ts';
 export { setGuardRef } from './import/guard-ref.ts';
+export { imageCommitOf } from './import/layered-packages.ts';
 export type { ImportProgress } from './import/import-progress.ts';
 export type { PullLimits } from './import/limited-source.ts';
 export { TransferLimit } from './import/transfer-limit.ts';

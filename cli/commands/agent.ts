@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { DEFAULT_NAMESPACE } from '../../api/index.ts';
 import { runAgent } from '../../node-agent/agent.ts';
-import type { HostKind } from '../../node-agent/index.ts';
+import { HOST_KINDS, type HostKind } from '../../node-agent/index.ts';
 import { defineCommand } from '../command.ts';
 import { CliError, EXIT } from '../errors.ts';
 import { LIMIT_FLAGS, limitOptions } from '../limit-flags.ts';
@@ -36,7 +36,8 @@ export const agent = defineCommand({
       type: 'string',
       value: 'KIND',
       default: 'ostree-admin',
-      description: '`ostree-admin` for a booted host, `sandbox` for an unbooted sysroot that plays one.',
+      description:
+        'What deploys on the host: its `ostree admin`, or `bootc` or `rpm-ostree` where one of these owns it; `sandbox` for an unbooted sysroot that plays a host.',
     },
     sysroot: {
       type: 'string',
@@ -95,8 +96,9 @@ export const agent = defineCommand({
 });
 
 function hostKind(text: string): HostKind {
-  if (text === 'ostree-admin' || text === 'sandbox') return text;
-  throw new CliError('Usage', `--host takes ostree-admin or sandbox, not ${text}.`);
+  const kind = HOST_KINDS.find((one) => one === text);
+  if (kind === undefined) throw new CliError('Usage', `--host takes ${HOST_KINDS.join(', ')}, not ${text}.`);
+  return kind;
 }
 
 function defaultSysroot(environment: NodeJS.ProcessEnv): string {

@@ -31,7 +31,7 @@ export function commandRunner(prefix: readonly string[] = []): CommandRunner {
           new AgentError(
             'CommandFailed',
             cause.code === 'ENOENT'
-              ? `${program} is not installed on this host; install it (Debian package: ostree).`
+              ? `${program} is not installed on this host; install it${program === 'ostree' ? ' (Debian package: ostree)' : ''}.`
               : `${shown} could not be started: ${cause.message}`,
             { cause },
           ),

@@ -1,13 +1,17 @@
 /** Chooses the kind of host; everything else sees only the `Host` interface. */
 import { join } from 'node:path';
+import { BootcDeployer } from './bootc-deployer.ts';
+import { commandRunner } from './command.ts';
 import type { ReadImageFacts } from './deployments.ts';
 import type { Host } from './host.ts';
-import { commandRunner } from './command.ts';
 import { hostRunner, OstreeAdminHost } from './ostree-admin.ts';
 import { OstreeTool } from './ostree-tool.ts';
+import { RpmOstreeDeployer } from './rpm-ostree-deployer.ts';
 import { SandboxHost } from './sandbox.ts';
 
-export type HostKind = 'ostree-admin' | 'sandbox';
+/** Booted hosts by the tool that deploys on them, and the sandbox. */
+export const HOST_KINDS = ['ostree-admin', 'bootc', 'rpm-ostree', 'sandbox'] as const;
+export type HostKind = (typeof HOST_KINDS)[number];
 
 export interface CreateHostOptions {
   /** `/`, the host's root as a pod sees it, or for a sandbox the sysroot on disk. */
@@ -15,17 +19,27 @@ export interface CreateHostOptions {
   /** Sandbox only: the directory that plays `/run`; by default `run/treeline` in the sysroot. */
   readonly runDirectory?: string;
   readonly readImageFacts: ReadImageFacts;
+  /** rpm-ostree only: finds the commit of the image in a deployment's, on which packages may be layered. */
+  readonly imageCommitOf?: (checksum: string) => string;
   readonly agentVersion?: string;
 }
 
 /** The `ostree` that a host is managed with. */
 export function hostTool(kind: HostKind, sysroot: string): OstreeTool {
-  return kind === 'ostree-admin' ? new OstreeTool(hostRunner(sysroot)) : new OstreeTool(commandRunner(), sysroot);
+  return kind === 'sandbox' ? new OstreeTool(commandRunner(), sysroot) : new OstreeTool(hostRunner(sysroot));
 }
 
 /** Touches nothing yet. */
 export function createHost(kind: HostKind, options: CreateHostOptions): Host {
-  const { runDirectory, ...common } = options;
-  if (kind === 'ostree-admin') return new OstreeAdminHost(common);
-  return new SandboxHost({ ...common, runDirectory: runDirectory ?? join(options.sysroot, 'run/treeline') });
+  const { runDirectory, imageCommitOf = (checksum) => checksum, ...common } = options;
+  switch (kind) {
+    case 'ostree-admin':
+      return new OstreeAdminHost(common);
+    case 'bootc':
+      return new OstreeAdminHost({ ...common, deployer: (run, tool) => new BootcDeployer(run, tool) });
+    case 'rpm-ostree':
+      return new OstreeAdminHost({ ...common, deployer: (run) => new RpmOstreeDeployer(run, imageCommitOf) });
+    case 'sandbox':
+      return new SandboxHost({ ...common, runDirectory: runDirectory ?? join(options.sysroot, 'run/treeline') });
+  }
 }

@@ -1,20 +1,21 @@
 /**
- * A host that has been booted from an OSTree deployment. Everything about deployments is asked of its own
- * `ostree admin`; the lock that keeps a staged deployment from booting is libostree's.
+ * A host that has been booted from an OSTree deployment. What is deployed is asked of its own `ostree admin`; a deployer
+ * changes it; the lock that keeps a staged deployment from booting is libostree's.
  */
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HostRollback, HostStatus } from '../../api/index.ts';
 import { AgentError } from '../errors.ts';
-import { readIfPresent, writeAtomically } from './atomic-file.ts';
+import { readIfPresent } from './atomic-file.ts';
 import { type CommandRunner, commandRunner } from './command.ts';
-import { describeDeployment, type ListedDeployment, originPath, type ReadImageFacts } from './deployments.ts';
+import type { Deployer } from './deployer.ts';
+import { describeDeployment, type ListedDeployment, type ReadImageFacts } from './deployments.ts';
 import type { Host, StageRequest } from './host.ts';
 import { installGuard } from './host-guard.ts';
-import { argumentsOf, changedArguments } from './kernel-arguments.ts';
 import { freeBytes, ociArchitecture } from './machine.ts';
-import { formatOrigin } from './origin-file.ts';
-import { OstreeTool } from './ostree-tool.ts';
+import { OstreeDeployer } from './ostree-deployer.ts';
+import { OstreeTool, repositoryPath } from './ostree-tool.ts';
 import { describeFallback, readFallback, readTrial, removeTrial, type Trial, writeTrial } from './trial.ts';
 
 export interface OstreeAdminHostOptions {
@@ -24,10 +25,12 @@ export interface OstreeAdminHostOptions {
   readonly agentVersion?: string;
   /** For tests; by default the host's own tools. */
   readonly run?: CommandRunner;
+  /** By default `ostree admin` deploys. */
+  readonly deployer?: (run: CommandRunner, tool: OstreeTool) => Deployer;
 }
 
-/** Where our origin files wait for `ostree admin`; a tmpfs, as everything about a staged deployment is. */
-const RUN_DIRECTORY = 'run/treeline';
+/** Where bootc's other backend keeps what it has instead of an OSTree repository. */
+const COMPOSEFS_STORE = 'sysroot/composefs';
 const STAGED_FILE = 'run/ostree/staged-deployment';
 /** The lock of libostree before 2023.8; later ones still honour it. */
 const LOCK_FILE = 'run/ostree/staged-deployment-locked';
@@ -45,6 +48,7 @@ export class OstreeAdminHost implements Host {
   readonly sysroot: string;
   readonly #run: CommandRunner;
   readonly #tool: OstreeTool;
+  readonly #deployer: Deployer;
   readonly #options: OstreeAdminHostOptions;
 
   constructor(options: OstreeAdminHostOptions) {
@@ -52,6 +56,8 @@ export class OstreeAdminHost implements Host {
     this.#options = options;
     this.#run = options.run ?? hostRunner(options.sysroot);
     this.#tool = new OstreeTool(this.#run);
+    this.#deployer =
+      options.deployer?.(this.#run, this.#tool) ?? new OstreeDeployer(options.sysroot, this.#run, this.#tool);
   }
 
   async status(signal?: AbortSignal): Promise<HostStatus> {
@@ -76,19 +82,7 @@ export class OstreeAdminHost implements Host {
   async stage(request: StageRequest, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     const { booted, staged } = await this.#deployments();
-    if (staged?.checksum !== request.checksum) {
-      await mkdir(this.#path(RUN_DIRECTORY), { recursive: true, mode: 0o700 });
-      await writeAtomically(this.#path(`${RUN_DIRECTORY}/origin`), formatOrigin(request.origin));
-      const { kernelArguments: change } = request;
-      const present = change && (await argumentsOf(booted, this.sysroot, { run: this.#run, root: '' }));
-      await this.#tool.deploy({
-        checksum: request.checksum,
-        stateroot: booted.stateroot,
-        originFile: `/${RUN_DIRECTORY}/origin`,
-        stage: true,
-        ...(present && { kernelArguments: changedArguments(present, change) }),
-      });
-    }
+    if (staged?.checksum !== request.checksum) await this.#deployer.stage(request, { booted, staged });
     await this.lock();
   }
 
@@ -96,7 +90,7 @@ export class OstreeAdminHost implements Host {
     signal?.throwIfAborted();
     const listed = await this.#tool.list();
     const index = listed.findIndex((deployment) => deployment.staged);
-    if (index >= 0) await this.#tool.undeploy(index);
+    if (index >= 0) await this.#deployer.discard(index);
   }
 
   async lock(signal?: AbortSignal): Promise<void> {
@@ -131,12 +125,7 @@ export class OstreeAdminHost implements Host {
     const index = (await this.#tool.list()).findIndex(
       (listed) => listed.checksum === rollback.checksum && listed.serial === rollback.serial,
     );
-    if (await this.#tool.canSetDefault()) return this.#tool.setDefault(index);
-    await this.#tool.deploy({
-      checksum: rollback.checksum,
-      stateroot: rollback.stateroot,
-      originFile: originPath('/', rollback),
-    });
+    await this.#deployer.rollBack(rollback, index);
   }
 
   async arm(policy: HostRollback | undefined, signal?: AbortSignal): Promise<void> {
@@ -167,6 +156,12 @@ export class OstreeAdminHost implements Host {
     staged: ListedDeployment | undefined;
     rollback: ListedDeployment | undefined;
   }> {
+    if (existsSync(this.#path(COMPOSEFS_STORE)) && !existsSync(repositoryPath(this.sysroot))) {
+      throw new AgentError(
+        'HostUnsupported',
+        `${this.sysroot} is kept by bootc's composefs backend, which has no OSTree repository; install the host with the ostree backend.`,
+      );
+    }
     const listed = await this.#tool.list();
     const at = listed.findIndex((deployment) => deployment.booted);
     const booted = listed[at];

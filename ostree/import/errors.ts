@@ -32,6 +32,8 @@ export type ImportErrorCode =
   | 'InvalidImage'
   /** The image does not say that it can be booted. Choose a bootable image. */
   | 'NotBootable'
+  /** The image's initramfs wants files signed or sealed in a way that an import cannot give. Have it built otherwise. */
+  | 'UnsupportedRoot'
   /** The image is for another CPU. Choose the right platform. */
   | 'WrongArchitecture'
   /** A layer's content is not what its format or its checksums promise. Have the image built again. */

@@ -38,19 +38,40 @@ export function retainsVar(versionOutput: string): boolean {
   );
 }
 
-/** Whether the base commit's root may hold toplevels other than usr, etc and var. */
-export async function allowsNonUsr(repository: Repository, baseCommit: string): Promise<boolean> {
-  const tree = TreeDirectory.load(repository, repository.readCommit(baseCommit));
-  for (const path of PREPARE_ROOT_PATHS) {
+/** How the initramfs of an image is to make the root directory. ostree-prepare-root(1) */
+export interface RootSettings {
+  /** What is written to the root directory is gone with the next boot. */
+  readonly transient: boolean;
+  /** `[composefs] enabled`, as it stands there. */
+  readonly composefs?: string;
+}
+
+/** The settings in the tree of `commit`, by the first of `paths` that there is; undefined when there is none. */
+export async function rootSettings(
+  repository: Repository,
+  commit: string,
+  paths: readonly string[] = PREPARE_ROOT_PATHS,
+): Promise<RootSettings | undefined> {
+  const tree = TreeDirectory.load(repository, repository.readCommit(commit));
+  for (const path of paths) {
     const checksum = tree.lookup(path);
     if (typeof checksum !== 'string') continue;
     using file = repository.openFile(checksum);
-    if (file.size > MAX_CONFIG_BYTES) return false;
+    if (file.size > MAX_CONFIG_BYTES) return undefined;
     const pieces: Buffer[] = [];
     for await (const piece of file.content()) pieces.push(piece);
     const config = parseKeyFile(Buffer.concat(pieces).toString());
     const composefs = config.get('composefs')?.get('enabled');
-    return keyFileBoolean(config, 'root', 'transient', false) || COMPOSEFS_ENABLED.has(composefs ?? '');
+    return {
+      transient: keyFileBoolean(config, 'root', 'transient', false),
+      ...(composefs !== undefined && { composefs }),
+    };
   }
-  return false;
+  return undefined;
+}
+
+/** Whether the base commit's root may hold toplevels other than usr, etc and var. */
+export async function allowsNonUsr(repository: Repository, baseCommit: string): Promise<boolean> {
+  const settings = await rootSettings(repository, baseCommit);
+  return settings !== undefined && (settings.transient || COMPOSEFS_ENABLED.has(settings.composefs ?? ''));
 }

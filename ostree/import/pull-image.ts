@@ -31,6 +31,7 @@ import { dropGuard, guardPull } from './pull-guard.ts';
 import { hasAmpleSpace, requireSpace } from './space-need.ts';
 import { imageRef } from './store-refs.ts';
 import { findImage, type StoredImage } from './stored-image.ts';
+import { requireSupportedRoot } from './supported-root.ts';
 
 /** Another pull may be at work for long; then it is the one that collects. */
 const COLLECTION_PATIENCE_MS = 5000;
@@ -95,7 +96,12 @@ export interface PulledImage {
  *   when it cannot be fetched, the signal's reason when aborted. Whatever was imported before stays and is reused.
  */
 export async function pullImage(unlimited: PullOptions): Promise<PulledImage> {
-  const options = { ...unlimited, source: limitSource(unlimited.source, unlimited.limits) };
+  const pulled = await findOrFetch({ ...unlimited, source: limitSource(unlimited.source, unlimited.limits) });
+  if (unlimited.requireBootable === true) await requireSupportedRoot(unlimited.repository, pulled.mergeCommit);
+  return pulled;
+}
+
+async function findOrFetch(options: PullOptions): Promise<PulledImage> {
   const { repository, reference, source, platform, signal } = options;
   requireVerifiable(options);
   const progress = new ProgressCounter(options.onProgress);

@@ -60,6 +60,22 @@ describe('an image that cannot be imported is refused in one sentence, and leave
     assert.deepEqual(staged, []);
   }
 
+  for (const enabled of ['signed', 'verity']) {
+    it(`when its initramfs wants a composefs that is ${enabled}, which no import can give: that host would not come back`, async () => {
+      const settings = `[composefs]\nenabled = ${enabled}\n`;
+      const system = await makeSystem(await makeFolder(), [['usr/lib/ostree/prepare-root.conf', settings]]);
+      const layout = await encapsulate(system, join(system, '..'), false);
+      const path = join(folder, `repo-${count++}`);
+      await assert.rejects(pull(path, layout, { requireBootable: true }), {
+        code: 'UnsupportedRoot',
+        message: new RegExp(`enabled = ${enabled} .*Build the image with enabled = yes`),
+      });
+      // Who wants to look at it may.
+      assert.equal((await pull(path, layout)).alreadyPresent, true);
+      await rm(join(system, '..'), { recursive: true });
+    });
+  }
+
   it('when it is in the format of 2021', async () => {
     const layout = await variant(async (path) => {
       const { manifest, config } = await readLayout(path);
