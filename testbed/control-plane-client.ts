@@ -8,6 +8,8 @@ export interface ApiCall {
   readonly path: string;
   /** Bearer token; absent: the administrator's. An empty string sends none. */
   readonly token?: string;
+  /** Impersonates this user, who is in this group and in no other than system:authenticated. */
+  readonly as?: { readonly user: string; readonly group: string };
   /** Sent as JSON. */
   readonly body?: unknown;
   /** Default `application/json`, for PATCH `application/merge-patch+json`. */
@@ -64,6 +66,7 @@ export class ApiClient implements AsyncDisposable {
       headers: {
         accept: 'application/json',
         ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+        ...(call.as && { 'impersonate-user': call.as.user, 'impersonate-group': call.as.group }),
         ...(call.body === undefined
           ? {}
           : {

@@ -41,7 +41,7 @@ export class ControlPlane implements AsyncDisposable {
   /** `https://127.0.0.1:PORT` */
   readonly url: string;
   readonly adminToken: string;
-  /** Path of a kubeconfig for a member of system:masters. */
+  /** Path of a kubeconfig for a member of system:masters and treeline:break-glass. */
   readonly adminKubeconfig: string;
   readonly #etcd: ServerProcess;
   readonly #apiServer: ServerProcess;
@@ -241,7 +241,8 @@ async function prepare(binaries: Binaries): Promise<Layout> {
   const [etcdPort = 0, etcdPeerPort = 0, apiPort = 0] = await freePorts(3);
   const tokens = { admin: randomUUID(), controllerManager: randomUUID(), scheduler: randomUUID() };
   const users = [
-    `${tokens.admin},admin,admin,system:masters`,
+    // Tests make and change NodeOSes as no person should.
+    `${tokens.admin},admin,admin,"system:masters,treeline:break-glass"`,
     `${tokens.controllerManager},system:kube-controller-manager,controller-manager`,
     `${tokens.scheduler},system:kube-scheduler,scheduler`,
   ];
