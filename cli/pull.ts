@@ -1,4 +1,5 @@
 /** One pull into a repository with its progress shown, as several commands need it. */
+import { statSync } from 'node:fs';
 import { ociArchitecture } from '../node-agent/index.ts';
 import {
   pullImage,
@@ -27,6 +28,18 @@ export interface PullRequest {
   readonly quiet?: boolean;
 }
 
+/** What this machine demands of every image, whoever asks for it. */
+const HOST_FLOOR = '/etc/treeline/signature-policy.yaml';
+
+/** What cannot be looked at may be there, and is then refused by name. */
+function hasHostFloor(): boolean {
+  try {
+    return statSync(HOST_FLOOR, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
+  }
+}
+
 /** Keeps the pulled commit from other tools' clean-up while `use` deploys it. */
 const GUARD = 'cli';
 
@@ -45,11 +58,13 @@ export async function pull(request: PullRequest, output: Output, signal: AbortSi
     reference: request.reference,
     platform: { os: 'linux', architecture: request.architecture ?? ociArchitecture() },
     requireBootable: request.requireBootable,
-    ...(request.reference.signature.kind === 'container-policy' && {
+    ...((hasHostFloor() || request.reference.signature.kind === 'container-policy') && {
       // Loaded only then: most pulls need no signature.
       verify: async (digest: string) => {
-        const { requireSigned } = await import('./signed-reference.ts');
-        await requireSigned(request, digest, output, signal);
+        const { requireHostFloor, requireSigned } = await import('./signed-reference.ts');
+        await requireHostFloor(HOST_FLOOR, request, digest, output, signal);
+        if (request.reference.signature.kind === 'container-policy')
+          await requireSigned(request, digest, output, signal);
       },
     }),
     ...(remote && { remote }),

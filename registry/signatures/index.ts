@@ -3,6 +3,7 @@ export { requireAccepted } from './containers/accepted-image.ts';
 export { readHostRules } from './containers/host-rules.ts';
 export { ENVELOPE_MEDIA_TYPE, signEnvelope } from './envelope.ts';
 export { NotThisSignature, SignatureError, type SignatureErrorCode } from './errors.ts';
+export { requireFloor } from './floor.ts';
 export { type GpgKeyring, readGpgKeys, verifyGpgDetached } from './gpg.ts';
 export { parseSignaturePolicy, type SignaturePolicy, type SignaturePolicyText } from './policy.ts';
 export type { KeylessText } from './keyless.ts';
