@@ -7,6 +7,8 @@ import type { Action } from './rollout/action.ts';
 import type { Snapshot } from './rollout/snapshot.ts';
 
 export interface MetricSources {
+  /** Whether each admission policy that could be looked at is in force. */
+  readonly policiesInForce: () => ReadonlyMap<string, boolean>;
   readonly isLeader: () => boolean;
   readonly watches: readonly Pick<SteadyWatch<CachedObject>, 'path' | 'ageMs' | 'restarts'>[];
 }
@@ -62,6 +64,16 @@ export class Metrics {
       (watch) => watch.ageMs / 1000,
     );
     byResource('treeline_watch_failures', 'Watches that ended in an error since the start.', (watch) => watch.restarts);
+    void new Gauge({
+      name: 'treeline_admission_policy_in_force',
+      help: '1 while the admission policy is there, bound and refuses what it should; 0 while it is not.',
+      labelNames: ['policy'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [policy, inForce] of sources.policiesInForce()) this.set({ policy }, inForce ? 1 : 0);
+      },
+    });
     void new Gauge({
       name: 'treeline_leader',
       help: '1 while this replica leads.',

@@ -24,6 +24,8 @@ export interface OperatorOptions {
   readonly lifecycleConditions?: boolean;
   /** Where hosts that somebody else updates may ask to reboot (FleetLock); absent: nowhere. Port 0 lets the system choose. */
   readonly fleetLock?: { readonly address: string; readonly port: number };
+  /** False: nobody looks whether the admission policies of `manifests/` are in force. Default true. */
+  readonly admissionPolicies?: boolean;
   /** Makes images, as OSImageBuilds say; absent: nobody does. */
   readonly builds?: BuildOptions;
   readonly logger: Logger;

@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { readHostConfiguration, resolveTag } from '../registry/index.ts';
 import { readPolicyFile, SignatureError, type SignaturePolicyFile, verifyImage } from '../registry/signatures/index.ts';
 import { systemClock, type Clock } from './clock.ts';
+import { PolicyInspection } from './admission/policy-inspection.ts';
+import { policiesFor } from './admission/shipped-policies.ts';
 import { runBuilds } from './builds/run-builds.ts';
 import { Drainer } from './drain/drainer.ts';
 import { Rehearsals } from './drain/rehearsals.ts';
@@ -105,7 +107,15 @@ async function runOver(
   const assertLeading = () => {
     if (!isLeader()) throw new OperatorError('LeadershipLost', 'another replica leads, or may by now');
   };
-  const metrics = new Metrics({ isLeader, watches });
+  const policies = new PolicyInspection({
+    policies: options.admissionPolicies === false ? [] : policiesFor(options),
+    readPolicy: (name, signal) => api.getAdmissionPolicy(name, signal),
+    readBinding: (name, signal) => api.getAdmissionPolicyBinding(name, signal),
+    onChange: wake,
+    clock,
+    logger,
+  });
+  const metrics = new Metrics({ isLeader, watches, policiesInForce: () => policies.inForce });
   const recorder = new EventRecorder({ api, identity, clock, logger });
   const drainer = new Drainer({
     listPods: (node, signal) => api.listPodsOnNode(node, signal),
@@ -153,7 +163,8 @@ async function runOver(
   const memory = new PlanMemory();
   const locks = new RebootLocks({ nodes: fleet.nodes, isLeader, wake, clock });
   const loop = new PlanningLoop({
-    mayPlan: () => isLeader() && watches.every((watch) => watch.isCurrent),
+    // Slots hang on the policies: before the first look at them none is given.
+    mayPlan: () => isLeader() && policies.report() !== undefined && watches.every((watch) => watch.isCurrent),
     catchUp: async (signal) => {
       await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop(), alerts.stop()]);
       pullSecretRole.forget();
@@ -163,9 +174,11 @@ async function runOver(
       resolver.follow(fleet.images.values());
       drainer.retain(drainable(fleet));
       rehearsals.retain(rehearsable(fleet));
+      const admission = policies.report();
       const snapshot = takeSnapshot(fleet, resolver, drainer, rehearsals, checks, alerts);
       return {
         ...snapshot,
+        ...(admission && { admission }),
         ...(options.lifecycleConditions === true && { lifecycle: true }),
         ...(options.fleetLock && { rebootWishes: locks.wishes }),
       };
@@ -229,7 +242,7 @@ async function runOver(
   logger.info({ identity, namespace, ...(health && { health: health.url }) }, 'operator started');
   // Watches and election outlive the loop: the action under way needs them to its end.
   const rest = new AbortController();
-  const background = watches.map((watch) => watch.run(rest.signal));
+  const background = [...watches.map((watch) => watch.run(rest.signal)), policies.run(rest.signal)];
   if (election !== undefined) background.push(election.run(rest.signal));
   if (options.builds !== undefined) {
     const over = { connection, isLeader, plainHttpHosts: options.plainHttpHosts ?? [], clock, logger };

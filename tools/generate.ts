@@ -6,6 +6,9 @@ import { customResourceDefinition, NODE_OS_KIND, OS_IMAGE_BUILD_KIND, OS_IMAGE_K
 import { CLI_PAGE, withCommands } from './cli-reference.ts';
 import { NODE_OS_EXAMPLE, OS_IMAGE_BUILD_EXAMPLE, OS_IMAGE_EXAMPLE } from './reference-examples.ts';
 import { referencePage, type Definition } from './reference-page.ts';
+import { SHIPPED_POLICIES_FILE, shippedPolicies } from './shipped-policies.ts';
+
+const ROOT = join(import.meta.dirname, '..');
 
 const HEADER = '# Generated from api/ by `npm run generate`. Do not edit.\n';
 
@@ -26,15 +29,19 @@ export function generatedFiles(): Map<string, string> {
     );
     files.set(`docs/reference/${kind.singular}.md`, referencePage(definition as unknown as Definition, example));
   }
+  files.set(SHIPPED_POLICIES_FILE, shippedPolicies());
   return files;
 }
 
+function write(path: string, text: string): void {
+  const file = join(ROOT, path);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
+  process.stdout.write(`${path}\n`);
+}
+
 if (import.meta.main) {
-  const cliPage = await withCommands(readFileSync(join(import.meta.dirname, '..', CLI_PAGE), 'utf8'));
-  for (const [path, text] of [...generatedFiles(), [CLI_PAGE, cliPage] as const]) {
-    const file = join(import.meta.dirname, '..', path);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, text);
-    process.stdout.write(`${path}\n`);
-  }
+  for (const [path, text] of generatedFiles()) write(path, text);
+  // Last: the commands are loaded for it, which stand on files that were just written.
+  write(CLI_PAGE, await withCommands(readFileSync(join(ROOT, CLI_PAGE), 'utf8')));
 }

@@ -64,6 +64,11 @@ export const operator = defineCommand({
       value: 'IMAGE',
       description: 'The image of those Jobs, with treeline and buildah in it; by digest, so that it stays the same.',
     },
+    'no-admission-policies': {
+      type: 'boolean',
+      description:
+        'Do not look whether the admission policies of manifests/ are in force (docs/tasks/admission-policies.md). Only where something else keeps what they promise.',
+    },
     'no-leader-election': {
       type: 'boolean',
       description: 'Act without a Lease. Only where no second operator can run.',
@@ -100,6 +105,7 @@ export const operator = defineCommand({
         ...(fleetLock === undefined ? {} : { fleetLock }),
         ...(builds === undefined ? {} : { builds }),
         lifecycleConditions: flags['lifecycle-conditions'],
+        admissionPolicies: !flags['no-admission-policies'],
         leaderElection: !flags['no-leader-election'],
         logger,
         onReady: (started) => logger.info(started, 'operator ready'),

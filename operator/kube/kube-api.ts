@@ -18,6 +18,8 @@ export const NODES_PATH = '/api/v1/nodes';
 /** The API server requires events about cluster-scoped objects to be in this namespace. */
 const EVENTS_PATH = '/apis/events.k8s.io/v1/namespaces/default/events';
 
+const ADMISSION_PATH = '/apis/admissionregistration.k8s.io/v1';
+
 const MERGE_PATCH = 'application/merge-patch+json';
 const STRATEGIC_MERGE_PATCH = 'application/strategic-merge-patch+json';
 const MANAGER = { fieldManager: OPERATOR_FIELD_MANAGER };
@@ -151,6 +153,18 @@ export class KubeApi {
   async replaceRole(role: Role): Promise<void> {
     const path = item(this.#own('apis/rbac.authorization.k8s.io/v1', 'roles'), role.metadata.name);
     await this.#connection.call('PUT', path, { body: role, query: MANAGER });
+  }
+
+  async getAdmissionPolicy(name: string, signal: AbortSignal): Promise<object> {
+    return (await this.#connection.call('GET', item(`${ADMISSION_PATH}/validatingadmissionpolicies`, name), {
+      signal,
+    })) as object;
+  }
+
+  async getAdmissionPolicyBinding(name: string, signal: AbortSignal): Promise<object> {
+    return (await this.#connection.call('GET', item(`${ADMISSION_PATH}/validatingadmissionpolicybindings`, name), {
+      signal,
+    })) as object;
   }
 
   async createEvent(event: unknown): Promise<void> {

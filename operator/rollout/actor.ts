@@ -20,6 +20,7 @@ export type Actor =
 
 /** Who can make a blocker go away. */
 export const ACTOR_OF_BLOCKER: Readonly<Record<BlockerType, Actor>> = {
+  AdmissionPolicyMissing: 'Person',
   ImageNotVerified: 'Person',
   ImageNotResolved: 'Person',
   SelectorConflict: 'Person',

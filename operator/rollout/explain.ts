@@ -140,6 +140,7 @@ function holder({ node, os }: Member): readonly SlotHolder[] {
 
 /** Kinds that rest on answers which only the running operator has heard. */
 const HEARD: ReadonlySet<string> = new Set<BlockerType>([
+  'AdmissionPolicyMissing',
   'ImageNotResolved',
   'ImageNotVerified',
   'ControlPlaneUnavailable',

@@ -23,7 +23,7 @@ import { lockObstacle } from './slot-gates.ts';
 import type { Candidate } from './slot-gates.ts';
 import { candidatesOf, grantSlots } from './slot-grants.ts';
 import { grantPlaces } from './staging-grants.ts';
-import type { ImageSnapshot, Snapshot } from './snapshot.ts';
+import type { AdmissionSnapshot, ImageSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget } from './target.ts';
 import type { TargetChoice } from './target.ts';
 import type { Steps } from './steps.ts';
@@ -33,6 +33,8 @@ import { viewOf } from './viewing.ts';
 export interface ImageFleet {
   readonly image: ImageSnapshot;
   readonly choice: TargetChoice;
+  /** Whether what guards its NodeOSes is in force, where somebody has looked. */
+  readonly admission: AdmissionSnapshot | undefined;
   /** All nodes that the selector matches, also those left alone. */
   readonly members: readonly Member[];
   /** Those of `members` that are to run the target. */
@@ -111,11 +113,26 @@ export function surveyFleet(snapshot: Snapshot, now: Date, memory = new PlanMemo
     const { unstaged } = places;
     const { steps, growth } = ordering;
     const bounds = { budget, steps, growth };
+    const { admission } = snapshot;
     const locks = {
       granting: slots.granted.length > 0,
       lockObstacle: (member: Member) => lockObstacle(member, view),
     };
-    return { image, choice, members, ...bounds, halted, closed, heldBack, unstaged, unproven, looks, queue, ...locks };
+    return {
+      image,
+      choice,
+      admission,
+      members,
+      ...bounds,
+      halted,
+      closed,
+      heldBack,
+      unstaged,
+      unproven,
+      looks,
+      queue,
+      ...locks,
+    };
   });
   const final = (members: readonly Member[]) =>
     granted.size === 0 ? members : members.map((member) => granted.get(member.node.name) ?? member);

@@ -4,6 +4,7 @@
  */
 import { toTimestamp, withCondition } from '../../api/index.ts';
 import type { Blocker, Condition } from '../../api/index.ts';
+import { admissionDegraded } from './admission.ts';
 import type { ImageFleet } from './fleet.ts';
 import type { ProgressNow } from './progress.ts';
 import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
@@ -166,6 +167,8 @@ function paused({ image }: ImageFleet): Verdict {
 }
 
 function degraded(fleet: ImageFleet): Verdict {
+  const unguarded = admissionDegraded(fleet.admission);
+  if (unguarded !== undefined) return unguarded;
   const failed = fleet.members.filter(hasFailedForTarget);
   if (failed.length === 0) return no(Reason.NoFailures, 'No node has failed.');
   return yes(

@@ -119,6 +119,14 @@ function imageEvents(name: string, before: OSImageStatus | undefined, after: OSI
     if (judged.status === 'True') emit('Normal', 'ImageVerified', judged.message);
     if (judged.status === 'False') emit('Warning', 'ImageNotVerified', judged.message);
   }
+  const guarded = (status: OSImageStatus | undefined) =>
+    status?.conditions?.find(({ type }) => type === ImageCondition.Degraded);
+  const [guard, guardBefore] = [guarded(after), guarded(before)];
+  if (guard?.reason !== guardBefore?.reason) {
+    if (guard?.reason === Reason.AdmissionPolicyMissing) emit('Warning', 'AdmissionPolicyMissing', guard.message);
+    else if (guardBefore?.reason === Reason.AdmissionPolicyMissing)
+      emit('Normal', 'AdmissionPolicyRestored', 'The admission policies that Treeline ships are in force again.');
+  }
   const { step } = after;
   const changed = step?.digest !== before?.step?.digest || step?.name !== before?.step?.name;
   if (step?.name !== undefined && changed) {

@@ -55,6 +55,8 @@ export const Reason = {
   ResolutionPending: 'ResolutionPending',
   SelectorConflict: 'SelectorConflict',
   NoConflict: 'NoConflict',
+  AdmissionPolicyMissing: 'AdmissionPolicyMissing',
+  AdmissionPolicyUnknown: 'AdmissionPolicyUnknown',
   NodesFailed: 'NodesFailed',
   NoFailures: 'NoFailures',
   EvictionRefused: 'EvictionRefused',
@@ -88,6 +90,7 @@ export const Reason = {
 
 /** Kinds of obstacle, most important first: the order in which `status.blockers` lists them. */
 export const BLOCKER_TYPES = [
+  'AdmissionPolicyMissing',
   'ImageNotVerified',
   'ImageNotResolved',
   'SelectorConflict',
@@ -143,6 +146,8 @@ export type BlockerType = (typeof BLOCKER_TYPES)[number];
 /** Reasons of events. Each is emitted once, with the write that makes the transition. */
 export type EventReason =
   | 'TargetChanged'
+  | 'AdmissionPolicyMissing'
+  | 'AdmissionPolicyRestored'
   | 'ImageVerified'
   | 'ImageNotVerified'
   | 'RolloutComplete'

@@ -5,6 +5,7 @@ import { isUpdated } from './member.ts';
 import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { whoPauses } from './pause.ts';
+import type { BlockerType } from './reasons.ts';
 import { whyUnverified } from './verification.ts';
 
 /** How far a rollout is, in one word. */
@@ -30,14 +31,16 @@ export function rolloutState(fleet: ImageFleet): RolloutState {
   } else if (fleet.ruled.every(isUpdated)) {
     return choice.refused === undefined ? 'Complete' : 'RolledBack';
   }
-  if (fleet.halted || fleet.closed.some(({ type }) => type === 'ImageRefused' || type === 'DowngradeForbidden'))
-    return 'Halted';
+  if (fleet.halted || fleet.closed.some(({ type }) => HALTING.has(type))) return 'Halted';
   if (whoPauses(image.object) !== undefined) return 'Paused';
   const waits = waitsForStep(fleet);
   if (waits !== undefined) return waits;
   if (outOfTime(fleet) !== undefined) return 'OutOfTime';
   return choice.refused === undefined ? 'Moving' : 'RollingBack';
 }
+
+/** What closes a rollout until a person has done something. */
+const HALTING: ReadonlySet<BlockerType> = new Set(['AdmissionPolicyMissing', 'ImageRefused', 'DowngradeForbidden']);
 
 /** True while nodes are brought somewhere, forward or back. */
 export function isMoving(state: RolloutState): boolean {

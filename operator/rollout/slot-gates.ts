@@ -4,6 +4,7 @@
  * slot already are past all of these.
  */
 import type { NodeOS } from '../../api/index.ts';
+import { unguarded } from './admission.ts';
 import { withinBudget } from './budget.ts';
 import type { Budget } from './budget.ts';
 import { invalidCheck } from './checks.ts';
@@ -61,6 +62,7 @@ type NodeGate = (candidate: Candidate, view: GateView) => Obstacle | undefined;
 
 /** Gates that close for the whole OSImage, in the order in which people are told. */
 const FLEET_GATES: readonly FleetGate[] = [
+  unguarded,
   tooManyFailures,
   paused,
   imageRefused,

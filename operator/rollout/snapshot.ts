@@ -198,6 +198,14 @@ export interface AlertsSnapshot {
   readonly unreachable?: string;
 }
 
+/** Whether the admission policies that Treeline ships are in force. */
+export interface AdmissionSnapshot {
+  /** Those that are known not to be, each with what is wrong as a clause, and the manifest that puts it right. */
+  readonly deviating: readonly { readonly policy: string; readonly problem: string; readonly manifest: string }[];
+  /** Why it cannot be told of some. */
+  readonly unreadable?: string;
+}
+
 /**
  * Must show every write that the operator itself has made (to NodeOSes, Nodes and Leases): a slot or a cordon that the
  * caches have not seen yet would be given a second time to somebody else.
@@ -220,4 +228,6 @@ export interface Snapshot {
   readonly checks: ReadonlyMap<string, CheckSnapshot>;
   /** By name of the OSImage; absent for one that was not asked for, or whose answer is too old to be believed. */
   readonly alerts: ReadonlyMap<string, AlertsSnapshot>;
+  /** Absent where nobody looks. */
+  readonly admission?: AdmissionSnapshot;
 }
