@@ -2,7 +2,8 @@
 #
 # The agent needs the host's own `ostree`; none is in here. The DaemonSet shares the host's processes and mounts its root
 # at /host: files of the host's repository are written there, and the host's tools are run in the mount namespace of its
-# process 1 by the `nsenter` of this base. Build: docker build -t registry.treeline.dev/treeline:0.1.0 .
+# process 1 by the `nsenter` of this base. Its `unshare`, `setpriv`, `prlimit` and `pivot_root` confine what unpacks layers.
+# Build: docker build -t registry.treeline.dev/treeline:0.1.0 .
 
 FROM node:26.10.0-bookworm-slim AS build
 WORKDIR /src

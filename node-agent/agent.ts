@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { AGENT_FIELD_MANAGER, API_VERSION, type NodeOS } from '../api/index.ts';
-import { type IoPriority, type PullLimits, setIoPriority } from '../ostree/index.ts';
+import { type IoPriority, type PullLimits, setIoPriority, type Unpacking } from '../ostree/index.ts';
 import type { RegistryOptions } from '../registry/index.ts';
 import { failureOf } from './failure.ts';
 import { createHost, type HostKind, hostTool } from './host/create-host.ts';
@@ -29,6 +29,8 @@ export interface AgentOptions {
   readonly certificateAuthorityFile?: string;
   /** The host's signature policy; by default `/etc/treeline/signature-policy.yaml` of the host. */
   readonly signaturePolicyFile?: string;
+  /** Where layers are unpacked; `confined` by default. See {@link PullOptions} of ostree/. */
+  readonly unpack?: Unpacking;
   /** Of each pull. */
   readonly limits?: PullLimits;
   /** Of the whole process, and of the host's tools that it runs. */
@@ -67,6 +69,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       sysroot,
       registry: await registryOptions(options),
       environment: process.env,
+      unpack: options.unpack ?? 'confined',
       ...(options.limits !== undefined && { limits: options.limits }),
       ...(options.signaturePolicyFile !== undefined && { signaturePolicyFile: options.signaturePolicyFile }),
       readPullSecret: (name, cut) => readPullSecret(client, namespace, name, cut),

@@ -9,6 +9,7 @@ import {
   readStoredImage,
   Repository,
   setGuardRef,
+  type Unpacking,
 } from '../ostree/index.ts';
 import {
   type Credentials,
@@ -69,6 +70,8 @@ export interface ImagePullerOptions {
   readonly sysroot: string;
   readonly registry: RegistryOptions;
   readonly limits?: PullLimits;
+  /** Where layers are unpacked; in this process unless given. */
+  readonly unpack?: Unpacking;
   /** The host's signature policy; by default `/etc/treeline/signature-policy.yaml` of the host. */
   readonly signaturePolicyFile?: string;
   /** For proxies and the tools of other transports. */
@@ -122,6 +125,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       }),
       retainVar: await options.retainVar(),
       accept: ({ config }) => accept({ created: imageCreated(config), version: imageVersion(config) }),
+      ...(options.unpack !== undefined && { unpack: options.unpack }),
       limits: effectiveLimits(options.limits, limits),
       onProgress,
       onWarning: options.onWarning,

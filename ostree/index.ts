@@ -24,7 +24,7 @@ export type { ImportProgress } from './import/import-progress.ts';
 export type { PullLimits } from './import/limited-source.ts';
 export { TransferLimit } from './import/transfer-limit.ts';
 export { pruneLayers } from './import/layer-gc.ts';
-export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
+export { type PulledImage, pullImage, type PullOptions, type Unpacking } from './import/pull-image.ts';
 export { listImages, readStoredImage, requireImage } from './import/stored-image.ts';
 export { componentsOf } from './packages/components.ts';
 export {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { DEFAULT_NAMESPACE } from '../../api/index.ts';
 import { runAgent } from '../../node-agent/agent.ts';
 import { HOST_KINDS, type HostKind } from '../../node-agent/index.ts';
+import type { Unpacking } from '../../ostree/index.ts';
 import { defineCommand } from '../command.ts';
 import { CliError, EXIT } from '../errors.ts';
 import { LIMIT_FLAGS, limitOptions } from '../limit-flags.ts';
@@ -57,6 +58,13 @@ export const agent = defineCommand({
     },
     'certificate-authority': REGISTRY_FLAGS['certificate-authority'],
     'plain-http': REGISTRY_FLAGS['plain-http'],
+    unpack: {
+      type: 'string',
+      value: 'WHERE',
+      default: 'confined',
+      description:
+        '`confined`: layers are decompressed and their tar streams read in processes without privilege and without network (docs/security.md). `in-process`: by the agent itself, for machines on which such processes cannot be started.',
+    },
     ...LIMIT_FLAGS,
     ...LOG_FLAGS,
   },
@@ -84,6 +92,7 @@ export const agent = defineCommand({
           ? {}
           : { certificateAuthorityFile: flags['certificate-authority'] }),
         ...(flags['signature-policy'] === undefined ? {} : { signaturePolicyFile: flags['signature-policy'] }),
+        unpack: unpacking(flags.unpack),
         limits: limits.pull,
         ...(limits.ioPriority === undefined ? {} : { ioPriority: limits.ioPriority }),
         agentVersion: VERSION,
@@ -94,6 +103,11 @@ export const agent = defineCommand({
     return exit === 'Rebooting' ? EXIT.rebooting : EXIT.ok;
   },
 });
+
+function unpacking(text: string): Unpacking {
+  if (text === 'confined' || text === 'in-process') return text;
+  throw new CliError('Usage', `--unpack takes confined or in-process, not ${text}.`);
+}
 
 function hostKind(text: string): HostKind {
   const kind = HOST_KINDS.find((one) => one === text);

@@ -1,7 +1,8 @@
 /** Layer media types and what has to happen to the bytes before they are a tar stream. */
 import type { Transform, TransformOptions } from 'node:stream';
 import { createGunzip, createZstdDecompress, type ZlibOptions, type ZstdOptions } from 'node:zlib';
-import { MEDIA_TYPE } from '../../registry/index.ts';
+// Not the index: the process that unpacks needs nothing else of the room.
+import { MEDIA_TYPE } from '../../registry/oci.ts';
 import { ImportError } from './errors.ts';
 
 /** Output is produced in pieces of this size; zlib's default of 16 KiB costs half the speed. */

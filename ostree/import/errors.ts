@@ -47,7 +47,9 @@ export type ImportErrorCode =
   /** The reference asks for a signature check that cannot be made here, or does not cover the image. Name it without, knowingly. */
   | 'UnsupportedVerification'
   /** An import thread ended without an answer, for example for lack of memory. Try again. */
-  | 'ThreadFailed';
+  | 'ThreadFailed'
+  /** A process without privilege that unpacks layers could not be started, ended, or broke the rules. Try again. */
+  | 'UnpackerFailed';
 
 /** An image that cannot be imported. The message names the image or layer and says what to do next. */
 export class ImportError extends Error {

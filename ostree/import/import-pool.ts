@@ -8,7 +8,7 @@ import type { WriterHandle } from '../repository/object-writer.ts';
 import { ImportError } from './errors.ts';
 import type { ImportWorkerData } from './import-worker.ts';
 import type { LayerContent, LayerTask } from './layer-import.ts';
-import { type LayerBlob, openLayerTar } from './layer-tar.ts';
+import { IN_PROCESS, type LayerBlob, type LayerOpener } from './layer-tar.ts';
 import { PieceRing } from './piece-ring.ts';
 import { Writeback } from './writeback.ts';
 import { fromPortable, type Job, type JobResults, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
@@ -31,9 +31,12 @@ export class ImportPool implements AsyncDisposable {
   readonly #threads: readonly ImportThread[];
   readonly #rings: PieceRing[] = [];
   readonly #writeback: Writeback;
+  readonly #opener: LayerOpener;
   #lastId = 0;
 
-  constructor(repositoryPath: string, threads = usualThreads()) {
+  /** @param opener makes of layers what the threads read */
+  constructor(repositoryPath: string, threads = usualThreads(), opener = IN_PROCESS) {
+    this.#opener = opener;
     this.#writeback = new Writeback(repositoryPath);
     this.#threads = Array.from({ length: threads }, () => new ImportThread(repositoryPath));
   }
@@ -61,7 +64,15 @@ export class ImportPool implements AsyncDisposable {
     const ring = this.#rings.pop() ?? new PieceRing();
     const outcomes = threads.map((thread, index) =>
       thread.begin(
-        { kind: 'layer', id, handle, task, share: { index, of: threads.length }, ring: ring.memory },
+        {
+          kind: 'layer',
+          id,
+          handle,
+          task,
+          share: { index, of: threads.length },
+          format: this.#opener.format,
+          ring: ring.memory,
+        },
         (offset) => ring.taken(offset),
       ),
     );
@@ -74,7 +85,7 @@ export class ImportPool implements AsyncDisposable {
     const tell = (request: WorkerRequest): void => threads.forEach((thread) => thread.post(request));
     try {
       for await (const piece of ring.fill(
-        openLayerTar(blob, () => failed),
+        this.#opener.open(blob, () => failed),
         threads.length,
       )) {
         if (failed) continue;

@@ -32,10 +32,13 @@ class ImportServer {
   receive(request: WorkerRequest): void {
     switch (request.kind) {
       case 'layer': {
-        const { id, handle, task, share, ring } = request;
+        const { id, handle, task, share, format, ring } = request;
         this.#attempt(id, () => {
           const labels = this.#labelsFor(task);
-          this.#layers.set(id, { layer: new LayerImport(new ObjectWriter(handle), task, share, labels), ring });
+          this.#layers.set(id, {
+            layer: new LayerImport(new ObjectWriter(handle), task, { share, format, labels }),
+            ring,
+          });
         });
         break;
       }

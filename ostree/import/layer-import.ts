@@ -1,5 +1,5 @@
 /**
- * Imports one layer: pieces of a tar stream in, objects in a staging directory out. Nothing of it is part of the repository
+ * Imports one layer: pieces of a tar stream, or of its entries, in, objects in a staging directory out. Nothing of it is part of the repository
  * before its transaction is committed, which happens only after the blob's digest was verified.
  *
  * Source: ostree-rs-ext, container store: layer commits.
@@ -15,11 +15,13 @@ import { DerivedLayer, type DerivedTree } from './derived-layer.ts';
 import { DIRECTORY_MARKS_KEY } from './directory-marks.ts';
 import { ImportError, TarError } from './errors.ts';
 import type { Labeller } from './image-labels.ts';
+import type { LayerOpener } from './layer-tar.ts';
 import { IMPORTER_VERSION, IMPORTER_VERSION_KEY } from './merge-commit.ts';
 import { ObjectLayer, type ImportedCommit } from './object-layer.ts';
 import type { ObjectSink } from './object-sink.ts';
 import type { Share } from './share.ts';
 import { TarReader, type TarConsumer } from './tar-reader.ts';
+import { EntryReader } from './unpacker/entry-stream.ts';
 
 /** Which layer to import and as what. Plain data: it is sent to a worker thread. */
 export interface LayerTask {
@@ -46,19 +48,27 @@ export type LayerContent =
       readonly dropped: Readonly<Record<string, number>>;
     };
 
+interface LayerImportOptions {
+  readonly share: Share;
+  /** Of the stream. */
+  readonly format: LayerOpener['format'];
+  /** For a derived layer. */
+  readonly labels: Labeller | undefined;
+}
+
 /** One layer at work. Synchronous throughout: whoever calls owns the time. */
 export class LayerImport {
   readonly #task: LayerTask;
   readonly #sink: ObjectSink;
   readonly #consumer: { readonly layer: TarConsumer & { abort(): void }; readonly finish: () => LayerContent };
-  readonly #reader: TarReader;
+  readonly #reader: TarReader | EntryReader;
 
-  /** @param labels for a derived layer */
-  constructor(sink: ObjectSink, task: LayerTask, share: Share, labels?: Labeller) {
+  constructor(sink: ObjectSink, task: LayerTask, { share, format, labels }: LayerImportOptions) {
     this.#task = task;
     this.#sink = sink;
     this.#consumer = this.#begin(task, share, labels);
-    this.#reader = new TarReader(this.#consumer.layer);
+    const { layer } = this.#consumer;
+    this.#reader = format === 'tar' ? new TarReader(layer) : new EntryReader(layer);
   }
 
   /** @param piece valid only during the call. @throws {ImportError} `InvalidLayer`; OstreeError for what is refused on disk. */

@@ -25,13 +25,24 @@ export interface LayerBlob {
 }
 
 /**
- * Reads the tar stream: fills `target`, only the last time less of it, and returns how many bytes; 0 at the end. `target`
+ * Reads a stream that was made of a layer: fills `target`, only the last time less of it, and returns how many bytes; 0 at the end. `target`
  * must lie in memory that does not move.
  *
  * @throws {ImportError} `InvalidLayer` if the blob cannot be decompressed or is not what the diff-id says; whatever the
  *   blob's bytes throw
  */
-export type ReadTar = (target: Buffer) => Promise<number>;
+export type ReadLayer = (target: Buffer) => Promise<number>;
+
+/** What makes a stream of a layer's blob that an import thread can read. */
+export interface LayerOpener {
+  /** Whether that is the tar stream itself, or the entries that somebody else has read from it. */
+  readonly format: 'tar' | 'entries';
+  /** See `openLayerTar`. */
+  readonly open: (blob: LayerBlob, abandoned: () => boolean) => ReadLayer;
+}
+
+/** Unpacks in this process. */
+export const IN_PROCESS: LayerOpener = { format: 'tar', open: (blob, abandoned) => openLayerTar(blob, abandoned) };
 
 /**
  * Opens the tar stream. The blob is read to its end in any case: if it is corrupt, that is the news, whatever its content
@@ -43,7 +54,7 @@ export function openLayerTar(
   layer: LayerBlob,
   abandoned: () => boolean,
   createInflater: () => IsalInflater | undefined = createIsalInflater,
-): ReadTar {
+): ReadLayer {
   const bound = { exceeded: false };
   const stopped = (): boolean => bound.exceeded || abandoned();
   const inflater = layer.compression === 'gzip' ? createInflater() : undefined;
@@ -56,7 +67,7 @@ export function openLayerTar(
 }
 
 /** Ends a stream that goes on for longer than it may: a few kilobytes can be made to expand for days. */
-function bounding(read: ReadTar, digest: string, limit: number, bound: { exceeded: boolean }): ReadTar {
+function bounding(read: ReadLayer, digest: string, limit: number, bound: { exceeded: boolean }): ReadLayer {
   let total = 0;
   return async (target) => {
     const count = await read(target);
@@ -73,13 +84,17 @@ function bounding(read: ReadTar, digest: string, limit: number, bound: { exceede
 }
 
 /** The tar stream as chunks, each valid until the next is asked for; `openLayerTar` says what it throws. */
-export async function* readLayerTar(layer: LayerBlob): AsyncGenerator<Buffer> {
-  const read = openLayerTar(layer, () => false);
+export function readLayerTar(layer: LayerBlob): AsyncGenerator<Buffer> {
+  return chunksOf(openLayerTar(layer, () => false));
+}
+
+/** A stream as chunks, each valid until the next is asked for. */
+export async function* chunksOf(read: ReadLayer): AsyncGenerator<Buffer> {
   const memory = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   for (let count = await read(memory); count > 0; count = await read(memory)) yield memory.subarray(0, count);
 }
 
-function verifying(read: ReadTar, digest: string, expected: string, abandoned: () => boolean): ReadTar {
+function verifying(read: ReadLayer, digest: string, expected: string, abandoned: () => boolean): ReadLayer {
   const hash = createHash('sha256');
   return async (target) => {
     const count = await read(target);
@@ -102,7 +117,7 @@ function gunzipping(
   { digest }: LayerBlob,
   blob: AsyncIterator<Buffer>,
   abandoned: () => boolean,
-): ReadTar {
+): ReadLayer {
   let chunk: Buffer | undefined;
   let used = 0;
   /** Gives it as much of the blob as it has room for. */
@@ -172,7 +187,7 @@ function gunzipping(
 }
 
 /** A stream of chunks, each valid until the next is asked for, copied into targets. */
-function filling(chunks: AsyncIterable<Buffer>): ReadTar {
+function filling(chunks: AsyncIterable<Buffer>): ReadLayer {
   const iterator = chunks[Symbol.asyncIterator]();
   let chunk: Buffer | undefined;
   let used = 0;

@@ -2,7 +2,7 @@
  * Memory through which one layer's tar stream goes to the threads that import it: a fixed number of pieces, each filled
  * again only when every reader has taken it in.
  */
-import type { ReadTar } from './layer-tar.ts';
+import type { ReadLayer } from './layer-tar.ts';
 
 /** The stream goes over in pieces of this size: a message and two switches of threads for each. */
 const PIECE_BYTES = 1024 * 1024;
@@ -24,7 +24,7 @@ export class PieceRing {
   #roomMade: (() => void) | undefined;
 
   /** Fills pieces from a stream; each is to be read by `readers`, who call `taken`. To be used again, call it again. */
-  async *fill(read: ReadTar, readers: number): AsyncGenerator<Piece> {
+  async *fill(read: ReadLayer, readers: number): AsyncGenerator<Piece> {
     this.#gaveUp = false;
     this.#readers.clear();
     this.#free.splice(0, this.#free.length, ...Array.from({ length: PIECES }, (_, index) => index * PIECE_BYTES));

@@ -32,9 +32,12 @@ import { hasAmpleSpace, requireSpace } from './space-need.ts';
 import { imageRef } from './store-refs.ts';
 import { findImage, type StoredImage } from './stored-image.ts';
 import { requireSupportedRoot } from './supported-root.ts';
+import { Unpackers } from './unpacker/unpackers.ts';
 
 /** Another pull may be at work for long; then it is the one that collects. */
 const COLLECTION_PATIENCE_MS = 5000;
+
+export type Unpacking = 'in-process' | 'confined';
 
 export interface PullOptions {
   readonly repository: Repository;
@@ -66,6 +69,11 @@ export interface PullOptions {
   readonly accept?: (image: Pick<ResolvedImage, 'config'>) => void;
   /** How many threads import; one for every two CPUs, and at most four, unless given. */
   readonly threads?: number;
+  /**
+   * Where layers are decompressed and their tar streams read: `in-process`, by the process that writes the repository (the
+   * default), or `confined`, in processes without privilege, which only root can start.
+   */
+  readonly unpack?: Unpacking;
   /** So that a pull leaves something for others. */
   readonly limits?: PullLimits;
   readonly onProgress?: (progress: ImportProgress) => void;
@@ -134,7 +142,8 @@ async function fetchImage(
   requireCovered(options, layout);
   const { verify: verifyCommit } = options.remote ?? {};
   // They take longer to start than all that comes before they are needed.
-  await using threads = new ImportPool(repository.path, options.threads);
+  await using unpackers = options.unpack === 'confined' ? new Unpackers() : undefined;
+  await using threads = new ImportPool(repository.path, options.threads, unpackers);
   await foreseeSpace(options, resolved, layout);
   // From the look at what is there until it is ours, nobody may delete it.
   const claiming = await repository.lock('shared', { signal });

@@ -32,7 +32,7 @@ export interface TarConsumer {
 const MAX_PAX_BYTES = 1024 * 1024;
 const MAX_LONG_NAME_BYTES = 64 * 1024;
 /** Holes of all sparse files of an archive: zeros that are hashed and written although nobody sent them. */
-const MAX_HOLE_BYTES = 8 * 1024 ** 3;
+export const MAX_HOLE_BYTES = 8 * 1024 ** 3;
 /** Of GNU tar's old sparse header: its map of 4 entries, the mark that blocks with 21 more follow, the file's size. */
 const OLD_SPARSE = { map: 386, entries: 4, extended: 482, realSize: 483 } as const;
 const OLD_SPARSE_EXTENSION = { entries: 21, extended: 504 } as const;

@@ -1,11 +1,12 @@
 /**
- * What the pulling thread and an import thread say to each other. A layer's tar stream goes through a ring of shared
- * memory, so that it is written once, by the decompressor, and read where it lies by however many threads share the layer.
+ * What the pulling thread and an import thread say to each other. A layer's stream goes through a ring of shared
+ * memory, so that it is written once, and read where it lies by however many threads share the layer.
  */
 import { OstreeError, type OstreeErrorCode } from '../errors.ts';
 import type { WriterHandle } from '../repository/object-writer.ts';
 import { ImportError, type ImportErrorCode } from './errors.ts';
 import type { LayerContent, LayerTask } from './layer-import.ts';
+import type { LayerOpener } from './layer-tar.ts';
 import type { BaseProof, BaseTask, SurveyTask } from './base-commit.ts';
 import type { MergeResult, MergeTask } from './merge-image.ts';
 import type { Share } from './share.ts';
@@ -33,9 +34,10 @@ export type WorkerRequest =
       readonly handle: WriterHandle;
       readonly task: LayerTask;
       readonly share: Share;
+      readonly format: LayerOpener['format'];
       readonly ring: SharedArrayBuffer;
     }
-  /** The next piece of a layer's tar stream. */
+  /** The next piece of a layer's stream. */
   | { readonly kind: 'piece'; readonly id: number; readonly offset: number; readonly length: number }
   /** The layer is complete, and its digest is right. */
   | { readonly kind: 'end'; readonly id: number }

@@ -1,6 +1,6 @@
-/** Pulls one image in a process of its own, to be killed by a test: REPOSITORY LAYOUT. Says `pulling` when it starts. */
+/** Pulls one image in a process of its own, to be killed by a test: REPOSITORY LAYOUT [UNPACK]. Says `pulling` when it starts. */
 import { pull } from './import-fixture.ts';
 
-const [repository = '', layout = ''] = process.argv.slice(2);
+const [repository = '', layout = '', unpack] = process.argv.slice(2);
 process.stdout.write('pulling\n');
-await pull(repository, layout);
+await pull(repository, layout, unpack === 'confined' ? { unpack } : {});

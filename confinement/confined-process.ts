@@ -1,0 +1,59 @@
+/**
+ * Starts a module of ours in a process without privilege, which shares nothing with this one but three pipes: another
+ * user, no capabilities, no_new_privs, and mount, process, IPC, UTS and network namespaces of its own.
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import process from 'node:process';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { confinementScript, ENVIRONMENT, type SystemDirectory } from './confinement-script.ts';
+
+export type ConfinedProcess = ChildProcessByStdio<Writable, Readable, Readable>;
+
+/** Where programs and libraries lie; on most systems all but `usr` are links into it. */
+const SYSTEM_DIRECTORIES = ['usr', 'bin', 'sbin', 'lib', 'lib64'];
+/**
+ * The outer process dies with the thread that started it, and everybody in the new process namespace with that: nobody
+ * outlives us, however we end. prctl(2), PR_SET_PDEATHSIG; unshare(1), --kill-child
+ */
+const NAMESPACES =
+  'setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --uts --net --';
+
+/**
+ * Starts `entry`. That it could not be confined is said on its standard error and by its end: nothing of ours has run then.
+ *
+ * @param entry a module of this program; it must lie below a directory that has `node_modules`
+ */
+export function startConfined(entry: URL): ConfinedProcess {
+  const path = realpathSync(fileURLToPath(entry));
+  const code = codeRoot(path);
+  const script = confinementScript({
+    node: realpathSync(process.execPath),
+    code,
+    entry: relative(code, path),
+    system: systemDirectories(),
+  });
+  const [program = '', ...parameters] = NAMESPACES.split(' ');
+  return spawn(program, [...parameters, 'sh', '-c', script], {
+    cwd: '/',
+    env: ENVIRONMENT,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+}
+
+/** The directory in which imports of packages are looked up. */
+function codeRoot(path: string): string {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'node_modules')) || folder === dirname(folder)) return folder;
+  }
+}
+
+function systemDirectories(): readonly SystemDirectory[] {
+  return SYSTEM_DIRECTORIES.flatMap((name) => {
+    const found = lstatSync(`/${name}`, { throwIfNoEntry: false });
+    if (found === undefined) return [];
+    return found.isSymbolicLink() ? [{ name, linkTarget: readlinkSync(`/${name}`) }] : [{ name }];
+  });
+}
