@@ -1,11 +1,13 @@
 /** The planner with the executor that carries it out, over an API that refuses, loses answers, and tells late and twice. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { budgetOf } from '../../../operator/rollout/budget.ts';
+import { isUnavailable } from '../../../operator/rollout/budget.ts';
 import { isLook } from '../rollout/drain-stand-in.ts';
 import { somethingHappens } from '../rollout/people.ts';
 import { unfinished } from '../rollout/promises.ts';
-import { NO_FAULTS, World } from '../rollout/world.ts';
+import { NO_FAULTS } from '../rollout/rates.ts';
+import { heal } from '../rollout/healing.ts';
+import { World } from '../rollout/world.ts';
 import { SOUND, SimulatedApi } from './simulated-api.ts';
 import type { ApiRates } from './simulated-api.ts';
 import { SimulatedOperator } from './simulated-operator.ts';
@@ -73,7 +75,7 @@ describe('The operator, over an API that fails it', function () {
           assert.deepEqual([...api.wrongs, ...world.broken], []);
           world.advance(1 + Math.floor(world.random() * 20));
         }
-        world.heal();
+        heal(world);
         // What checks read is not simulated here.
         world.edit('fleet', (spec) => ({ ...spec, health: { ...spec.health, checks: [] } }));
         api.rates = SOUND;
@@ -90,9 +92,7 @@ describe('The operator, over an API that fails it', function () {
 
 /** Nodes that are away by our doing: the truth of the cluster, not what the operator believes. */
 function away(world: World): number {
-  const image = world.imageSnapshot(world.images.get('fleet') ?? assert.fail('no OSImage'));
-  const { nodes } = world.snapshot();
-  return budgetOf(image.object, nodes, world.nodeOSes).unavailable.size;
+  return world.snapshot().nodes.filter((node) => isUnavailable(node, world.nodeOSes.get(node.name))).length;
 }
 
 async function settle(world: World, operator: SimulatedOperator, api: SimulatedApi): Promise<void> {

@@ -19,7 +19,8 @@ import { trimNode } from '../../../operator/kube/objects.ts';
 import type { Pod, Taint } from '../../../operator/kube/objects.ts';
 import type { Fleet } from '../../../operator/fleet.ts';
 import type { NodeOSStatusPart } from '../../../operator/rollout/action.ts';
-import type { World, WorldNode } from '../rollout/world.ts';
+import type { World } from '../rollout/world.ts';
+import type { WorldNode } from '../rollout/world-node.ts';
 
 export interface ApiRates {
   /** A call is not carried out: the API server is busy. */

@@ -7,7 +7,8 @@ import { downgradeRefusal } from '../../../node-agent/downgrade.ts';
 import { nextStep } from '../../../node-agent/next-step.ts';
 import { sameContent } from '../../../operator/rollout/same-content.ts';
 import { versionOf } from './fixtures.ts';
-import type { World, WorldNode } from './world.ts';
+import type { World } from './world.ts';
+import type { WorldNode } from './world-node.ts';
 
 /** One turn of the agent on `node`, and of the machine below it. */
 export function agentTurn(world: World, node: WorldNode): void {

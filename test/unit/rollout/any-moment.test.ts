@@ -6,8 +6,9 @@ import type { Phase } from '../../../api/index.ts';
 import { unplannedReboot } from './agent-stand-in.ts';
 import { heldByUs } from './lease-stand-in.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
-import { NO_FAULTS, World } from './world.ts';
-import type { WorldNode } from './world.ts';
+import { NO_FAULTS } from './rates.ts';
+import { World } from './world.ts';
+import type { WorldNode } from './world-node.ts';
 
 const LABELS = { pool: 'fleet' };
 const NODE = 'node-0';

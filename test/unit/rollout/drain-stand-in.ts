@@ -1,7 +1,8 @@
 /** The drainer of the simulated world, and what the marks of a Node come to there. */
 import type { Action, NodeMarks } from '../../../operator/rollout/action.ts';
 import type { DrainOrder } from '../../../operator/rollout/snapshot.ts';
-import type { World, WorldNode } from './world.ts';
+import type { World } from './world.ts';
+import type { WorldNode } from './world-node.ts';
 
 /** One round over the pods of a node: some leave, or a disruption budget refuses all of them. */
 export function drainTurn(world: World, name: string, how: DrainOrder): void {

@@ -10,7 +10,8 @@ import { CALENDARS, calendarOf } from './calendars.ts';
 import { isLook } from './drain-stand-in.ts';
 import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf } from './fixtures.ts';
 import { somethingHappens } from './people.ts';
-import { NO_FAULTS, World } from './world.ts';
+import { NO_FAULTS } from './rates.ts';
+import { World } from './world.ts';
 
 /** A Node as the API serves it, with what the planner looks at. */
 function rawNode(node: NodeSnapshot): object {

@@ -4,7 +4,8 @@ import type { OSImageStatus } from '../../../api/index.ts';
 import { failureThreshold } from '../../../operator/rollout/failure-threshold.ts';
 import { ARCHITECTURES, digestOf, imageOf, manifestOf } from './fixtures.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
-import { NO_FAULTS, World } from './world.ts';
+import { NO_FAULTS } from './rates.ts';
+import { World } from './world.ts';
 
 interface Fleet {
   readonly seed?: number;

@@ -1,6 +1,7 @@
 /** The hook behind the gates of the simulated fleet: it answers each question anew, late, or with a no. */
 import type { Gate } from '../../../api/index.ts';
-import type { World, WorldNode } from './world.ts';
+import type { World } from './world.ts';
+import type { WorldNode } from './world-node.ts';
 
 /** Gates as people write them; each list is allowed by the API. */
 export const GATES: readonly (readonly Gate[])[] = [

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import type { ConditionSnapshot, NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
-import type { World, WorldNode } from './world.ts';
+import type { World } from './world.ts';
+import type { WorldNode } from './world-node.ts';
 
 const OURS = 'TreelineRollout';
 const TYPES = ['MaintenanceInProgress', 'DrainInProgress', 'Drained'];

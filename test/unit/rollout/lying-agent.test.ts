@@ -7,7 +7,9 @@ import * as fc from 'fast-check';
 import { nodeOSStatusSchema, type LastOrder, type NodeOSStatus } from '../../../api/index.ts';
 import { digestOf, manifestOf, versionOf } from './fixtures.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
-import { NO_FAULTS, World, type WorldNode } from './world.ts';
+import { NO_FAULTS } from './rates.ts';
+import { World } from './world.ts';
+import type { WorldNode } from './world-node.ts';
 
 const RUNS = Number(process.env['TREELINE_PROPERTY_RUNS'] ?? 100);
 const SEED = process.env['TREELINE_PROPERTY_SEED'];

@@ -9,7 +9,8 @@ import { GATES } from './hook-stand-in.ts';
 import { maintainByOthers } from './lease-stand-in.ts';
 import { STEP_KINDS, stepsOfKind } from './step-promises.ts';
 import { workByOthers } from './lifecycle-stand-in.ts';
-import type { World, WorldNode } from './world.ts';
+import type { World } from './world.ts';
+import type { WorldNode } from './world-node.ts';
 
 const VERSIONS = ['v2', 'v3', 'v4'];
 

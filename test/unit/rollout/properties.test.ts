@@ -13,8 +13,10 @@ import { GATES } from './hook-stand-in.ts';
 import { keepsItsPromises, unfinished } from './promises.ts';
 import { STEP_KINDS, stepsOfKind } from './step-promises.ts';
 import { somethingHappens } from './people.ts';
-import { NO_FAULTS, World } from './world.ts';
-import type { Rates } from './world.ts';
+import { NO_FAULTS } from './rates.ts';
+import { heal } from './healing.ts';
+import { World } from './world.ts';
+import type { Rates } from './rates.ts';
 
 /** Runs of each property; a failure prints the seed and the example, which reproduce it. */
 const RUNS = Number(process.env['TREELINE_PROPERTY_RUNS'] ?? 100);
@@ -163,7 +165,7 @@ describe('The rollout planner, over random fleets', function () {
           });
           world.advance(1 + Math.floor(world.random() * 20));
         }
-        world.heal();
+        heal(world);
         world.settle(keepsItsPromises, 1500);
         const status = world.images.get('fleet')?.status;
         const left = unfinished(world);
@@ -229,7 +231,7 @@ describe('The rollout planner, over random fleets', function () {
           world.act(remembersRightly, () => somethingHappens(world));
           world.advance(1 + Math.floor(world.random() * 20));
         }
-        world.heal();
+        heal(world);
         world.settle(remembersRightly, 40);
       }),
       { numRuns: RUNS, ...seeded },

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { mayReboot } from './calendars.ts';
-import type { World, WorldNode } from './world.ts';
+import type { World } from './world.ts';
+import type { WorldNode } from './world-node.ts';
 
 type Lock = Action & { readonly kind: 'Cordon'; readonly by: `fleet-lock:${string}` };
 

@@ -4,14 +4,13 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { NodeOS, NodeOSStatus, OSImage } from '../../../api/index.ts';
-import { CONTROL_PLANE_LABEL, toTimestamp } from '../../../api/index.ts';
+import { toTimestamp } from '../../../api/index.ts';
 import type { Action, Plan } from '../../../operator/rollout/action.ts';
 import { PlanMemory } from '../../../operator/rollout/plan-memory.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type {
   AlertsSnapshot,
   CheckSnapshot,
-  ConditionSnapshot,
   DrainSnapshot,
   DryRunSnapshot,
   ImageSnapshot,
@@ -20,101 +19,18 @@ import type {
   Snapshot,
 } from '../../../operator/rollout/snapshot.ts';
 import { agentTurn } from './agent-stand-in.ts';
-import { alertsTurn } from './alert-stand-in.ts';
-import { checkTurn } from './check-stand-in.ts';
+import { carryOut } from './api-stand-in.ts';
 import { hookTurn } from './hook-stand-in.ts';
-import { drainTurn, mark, tryTurn } from './drain-stand-in.ts';
-import { leasesSeen, leaseTurn, leaveLeasesAlone } from './lease-stand-in.ts';
-import { leaveNodesAlone, tellTurn } from './lifecycle-stand-in.ts';
+import { leasesSeen } from './lease-stand-in.ts';
 import type { WorldLease } from './lease-stand-in.ts';
-import { giveLocksBack, hostAsks } from './reboot-lock-stand-in.ts';
+import { hostAsks } from './reboot-lock-stand-in.ts';
+import { NO_FAULTS } from './rates.ts';
+import type { Rates } from './rates.ts';
 import { randomFrom } from './seeded-random.ts';
 import { imageOf, manifestOf, release } from './fixtures.ts';
 import type { ImageOptions } from './fixtures.ts';
-import { hasLabels } from './selection.ts';
-
-export interface Rates {
-  /** An action is not carried out, and neither is the rest of the plan: the operator was killed. */
-  readonly crash: number;
-  /** A single action fails. */
-  readonly lostAction: number;
-  /** Somebody else does something between the snapshot and the actions. */
-  readonly interleaving: number;
-  readonly stageFails: number;
-  readonly rollsBack: number;
-  /** The host takes longer than its deadline to come back. */
-  readonly slowBoot: number;
-  readonly agentAway: number;
-  readonly staleAgent: number;
-  readonly people: number;
-  /** A PodDisruptionBudget refuses the evictions of a round. */
-  readonly refusal: number;
-  /** The hook behind the gates does not answer a node's question, or says no. */
-  readonly hookAway: number;
-  /** A check is read and is not true, or cannot be read. */
-  readonly checkFails: number;
-  /** An alert fires, or the Prometheus does not answer. */
-  readonly alarm: number;
-}
-
-export const NO_FAULTS: Rates = {
-  crash: 0,
-  lostAction: 0,
-  interleaving: 0,
-  stageFails: 0,
-  rollsBack: 0,
-  slowBoot: 0,
-  agentAway: 0,
-  staleAgent: 0,
-  people: 0,
-  refusal: 0,
-  hookAway: 0,
-  checkFails: 0,
-  alarm: 0,
-};
-
-export interface Machine {
-  bootID: string;
-  booted: string;
-  staged?: { digest: string; locked: boolean };
-  /** What the agent last saw of its NodeOS. */
-  view?: NodeOS;
-  /** When the pull that is under way ends, and for which order. */
-  pull?: { readonly id: string; readonly end: number };
-  /** When the host that is on its way down is back. */
-  back?: number;
-  /** It went down for an order of ours. */
-  ordered?: boolean;
-  /** The digest that it was ordered to boot and did not come back on, for as long as that is the target. */
-  rejected?: string;
-  pods: number;
-}
-
-export interface WorldNode {
-  name: string;
-  uid: string;
-  labels: Record<string, string>;
-  cordoned: boolean;
-  cordonedBy?: string;
-  /** Wears the marks of a slot. */
-  marked: boolean;
-  /** Wears the taint of nodes that lack the target. */
-  outdated: boolean;
-  /** Wears the taint of nodes that have joined and are not on the target. */
-  gated: boolean;
-  ready: boolean;
-  /** Its API server is not Ready, where it has one. */
-  mute?: true;
-  architecture: string;
-  deleting: boolean;
-  /** The boot of which its kubelet has told the API. */
-  bootID: string;
-  /** Its conditions but Ready, which the hook sets. */
-  conditions: Record<string, ConditionSnapshot>;
-  /** Kept NotReady by somebody until then. */
-  brokenUntil?: number;
-  machine: Machine;
-}
+import { seenBy } from './world-node.ts';
+import type { WorldNode } from './world-node.ts';
 
 /** Longer than any window of the simulated calendars is closed. */
 const DAY_MS = 86_400_000;
@@ -282,98 +198,9 @@ export class World {
     return made;
   }
 
-  /** Carries out one action with the preconditions that `action.ts` demands; false when one was not met. */
+  /** Carries out one action; false when a precondition of it was not met. */
   execute(action: Action): boolean {
-    switch (action.kind) {
-      case 'CreateNodeOS': {
-        if (this.nodeOSes.has(action.node)) return false;
-        const metadata = { name: action.node, uid: this.unique('nos'), resourceVersion: this.unique('rv') };
-        this.nodeOSes.set(action.node, { metadata, spec: { imageName: action.imageName, nodeUID: action.nodeUID } });
-        return true;
-      }
-      case 'DeleteNodeOS':
-        return this.nodeOSes.get(action.name)?.metadata.uid === action.uid && this.nodeOSes.delete(action.name);
-      case 'WriteOrder':
-        // A boot whose approval was taken back counts for nothing, however it ends.
-        if (
-          action.spec.order?.goal !== 'Boot' &&
-          this.nodeOSes.get(action.name)?.status?.rollout?.rebootDeadline !== undefined
-        ) {
-          this.#forgive(action.name, undefined);
-        }
-        return this.#write(action.name, action.resourceVersion, (os) => ({ ...os, spec: action.spec }));
-      case 'WriteRollout':
-        this.#forgive(action.name, action.status.rollout.digest);
-        return this.#write(action.name, action.resourceVersion, (os) => ({
-          ...os,
-          status: { ...os.status, rollout: action.status.rollout, conditions: [...action.status.conditions] },
-        }));
-      case 'WriteImageStatus': {
-        const object = this.images.get(action.name);
-        if (object === undefined || object.metadata.resourceVersion !== action.resourceVersion) return false;
-        if (object.status?.target?.digest !== action.status.target?.digest) {
-          for (const name of this.nodes.keys()) this.#forgive(name, undefined);
-        }
-        const metadata = { ...object.metadata, resourceVersion: this.unique('rv') };
-        this.images.set(action.name, { ...object, status: action.status, metadata });
-        return true;
-      }
-      case 'Cordon': {
-        const node = this.nodes.get(action.node);
-        if (node === undefined || node.cordoned) return false;
-        node.cordoned = true;
-        node.cordonedBy = action.by;
-        mark(node, action.marks);
-        return true;
-      }
-      case 'Uncordon': {
-        const node = this.nodes.get(action.node);
-        if (node === undefined || node.cordonedBy !== action.by) return false;
-        node.cordoned = false;
-        delete node.cordonedBy;
-        mark(node, action.marks);
-        return true;
-      }
-      case 'Mark': {
-        const node = this.nodes.get(action.node);
-        if (node !== undefined) mark(node, action.marks);
-        return node !== undefined;
-      }
-      case 'TellLifecycle':
-        return tellTurn(this, action);
-      case 'TakeLease':
-      case 'GiveUpLease':
-        return leaseTurn(this, action);
-      case 'Drain':
-        drainTurn(this, action.node, action.how);
-        return true;
-      case 'DryRun':
-        tryTurn(this, action.node, action.how);
-        return true;
-      case 'Check':
-        checkTurn(this, action);
-        return true;
-      case 'Alerts':
-        alertsTurn(this, action);
-        return true;
-      case 'Emit':
-        this.events.push(`${action.regarding.name} ${action.reason}`);
-        return true;
-    }
-  }
-
-  /** Another target, or a node that is left alone and taken up again, starts over. */
-  #forgive(name: string, digest: string | undefined): void {
-    const machine = this.nodes.get(name)?.machine;
-    if (machine !== undefined && machine.rejected !== digest) delete machine.rejected;
-  }
-
-  #write(name: string, resourceVersion: string, change: (os: NodeOS) => NodeOS): boolean {
-    const os = this.nodeOSes.get(name);
-    if (os === undefined || os.metadata.resourceVersion !== resourceVersion) return false;
-    const changed = change(os);
-    this.nodeOSes.set(name, { ...changed, metadata: { ...changed.metadata, resourceVersion: this.unique('rv') } });
-    return true;
+    return carryOut(this, action);
   }
 
   /** Lets time pass: agents take their turns, pods come to schedulable nodes, what was broken for a while comes back. */
@@ -398,48 +225,6 @@ export class World {
     for (const name of this.alerts.keys()) if (this.chance(0.3)) this.alerts.delete(name);
     for (const key of this.checks.keys()) if (this.chance(0.3)) this.checks.delete(key);
     for (const name of this.drains.keys()) if (!this.nodes.has(name)) this.drains.delete(name);
-  }
-
-  /** Everything that was broken is whole again, and nothing breaks any more. */
-  heal(): void {
-    this.rates = NO_FAULTS;
-    this.registryDown = false;
-    this.badDigests.clear();
-    this.fatalDigests.clear();
-    leaveLeasesAlone(this);
-    leaveNodesAlone(this);
-    this.asking = false;
-    giveLocksBack(this);
-    for (const node of this.nodes.values()) {
-      node.brokenUntil = this.time;
-      delete node.mute;
-      delete node.labels['treeline.dev/exclude'];
-      delete node.labels['other'];
-      if (node.cordoned && node.cordonedBy === undefined) node.cordoned = false;
-    }
-    for (const name of this.images.keys()) {
-      this.edit(name, (spec) => ({
-        ...spec,
-        image: { ...spec.image, downgradePolicy: 'Allow' },
-        staging: stagingWithPlaces(spec.staging),
-        rollout: {
-          ...spec.rollout,
-          steps: this.#passable(spec.rollout.steps),
-          maxUnavailable:
-            Number.parseInt(String(spec.rollout.maxUnavailable), 10) === 0 ? 1 : spec.rollout.maxUnavailable,
-          paused: false,
-          pauseRequests: [],
-        },
-      }));
-    }
-  }
-
-  /** Nobody approves any more, and a step without a node would hold the fleet for ever. */
-  #passable(steps: OSImage['spec']['rollout']['steps']): OSImage['spec']['rollout']['steps'] {
-    const nodes = [...this.nodes.values()];
-    return steps
-      .filter(({ nodeSelector }) => nodes.some((node) => hasLabels(nodeSelector, node.labels)))
-      .map((step) => ({ ...step, approval: 'Automatic' }));
   }
 
   /** Runs on until nothing is left to do, jumping over idle time. Returns the rounds that it took. */
@@ -471,34 +256,4 @@ export class World {
   timestamp(): string {
     return toTimestamp(this.now);
   }
-}
-
-function stagingWithPlaces(staging: OSImage['spec']['staging']): OSImage['spec']['staging'] {
-  return Number.parseInt(String(staging.maxConcurrent), 10) === 0 ? { ...staging, maxConcurrent: 1 } : staging;
-}
-
-/** What the operator sees of a node; the machine below it only shows in what its agent reports. */
-function seenBy(node: WorldNode): NodeSnapshot {
-  const { name, uid, labels, cordoned, cordonedBy, marked, outdated, gated, ready, architecture, deleting, bootID } =
-    node;
-  const hasApiServer = labels[CONTROL_PLANE_LABEL] !== undefined;
-  const mark = cordonedBy === undefined ? {} : { cordonedBy };
-  return {
-    name,
-    uid,
-    labels: { ...labels },
-    cordoned,
-    ...mark,
-    marked,
-    outdated,
-    gated,
-    repels: [],
-    volumes: [],
-    ready,
-    ...(hasApiServer && { apiServerReady: node.mute === undefined }),
-    bootID,
-    conditions: { ...node.conditions },
-    architecture,
-    deleting,
-  };
 }
