@@ -41,6 +41,8 @@ const MAX_ROUNDS = 280;
 /** Longer than a bench, so that who soaks goes on soaking. */
 const SOAK_SECONDS = 50_000;
 const WARM_UP = 20;
+/** As many as `spec.staging.maxConcurrent` is by default. */
+const FETCHING = 10;
 const MB = 1e6;
 
 /** Where a rollout stands still, in its order. */
@@ -79,6 +81,10 @@ function measureFleet(nodes: number, how: How): readonly Result[] {
   settle(fleet, memory, { staged: 0, emptied: 0 });
   const results = [measure(fleet, memory, nodes, 'nothing to do', how)];
   fleet.rollOut('2');
+  fleet.letFetch(FETCHING);
+  settle(fleet, memory, { staged: 0, emptied: 0 });
+  results.push(measure(fleet, memory, nodes, 'awaiting places, 10 fetch', how));
+  fleet.letFetch('100%');
   for (const [stage, reach] of STAGES) {
     settle(fleet, memory, reach(nodes));
     results.push(measure(fleet, memory, nodes, stage, how));

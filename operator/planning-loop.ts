@@ -8,8 +8,8 @@ import { OperatorError, messageOf } from './errors.ts';
 import type { Plan } from './rollout/action.ts';
 import type { Snapshot } from './rollout/snapshot.ts';
 
-/** Changes that come together are planned together. */
-const COALESCE_MS = 50;
+/** Changes that come together are planned together. An agent's report waits for this, too. */
+const COALESCE_MS = 20;
 /** The loop turns at least this often, which is also its sign of life. */
 const HEARTBEAT_MS = 30_000;
 /** A planner or snapshot that throws is a bug; it must not become a busy loop. */

@@ -56,6 +56,13 @@ export class PlannedFleet {
     });
   }
 
+  /** Changes how many nodes may fetch at once. */
+  letFetch(maxConcurrent: number | string): void {
+    const image = this.#image();
+    const spec = { ...image.spec, staging: { ...image.spec.staging, maxConcurrent } };
+    this.#fleet.images.observe({ ...image, spec, metadata: this.#renewed(image) });
+  }
+
   snapshot(): Snapshot {
     const report = () => ({ podsLeft: this.#emptied-- > 0 ? 0 : 1, refusals: [] });
     const look = { report: () => new Map() };

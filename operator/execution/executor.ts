@@ -30,7 +30,7 @@ const SUBJECTS_AT_ONCE = 16;
  * After so long what is left of a plan waits for the next, which knows what has changed meanwhile: a node that has staged its
  * image should not wait for thousands that are only marked. Several times what a plan takes at 5,000 nodes.
  */
-const PLAN_MS = 300;
+const PLAN_MS = 150;
 const BACK_OFF = { initialMs: 100, maxMs: 30_000 };
 /** An agent that reports often makes a picture old again and again; that is no fault to back off from. */
 const STALE_MAX_MS = 1000;
@@ -69,7 +69,7 @@ export class Executor {
 
   /**
    * Tries every action of `plan` that is not waiting for its back-off, what somebody waits for first. Stops early, after the
-   * actions under way, when leadership is lost, `signal` aborts, or it has taken 300 ms: what is left is planned again at
+   * actions under way, when leadership is lost, `signal` aborts, or it has taken 150 ms: what is left is planned again at
    * once. Returns in how many milliseconds to plan again, if at all.
    */
   async execute(plan: Plan, signal: AbortSignal): Promise<number | undefined> {

@@ -3,18 +3,17 @@
  * stays the same stays the same to the letter and costs no write.
  */
 import { toTimestamp } from '../../api/index.ts';
-import type { Blocker } from '../../api/index.ts';
-import { isUnavailable } from './budget.ts';
+import type { Blocker, Phase } from '../../api/index.ts';
 import { downgradeObstacles } from './downgrade.ts';
 import { drainBlockers } from './drain-blockers.ts';
 import { failureBlockers } from './failure-blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { gateBlockers } from './gate-blockers.ts';
 import { leasesLost } from './maintenance-lease.ts';
-import { isUpdated, namesOf } from './member.ts';
+import { namesOf } from './member.ts';
 import { unverifiedObstacles, whyUnverified } from './verification.ts';
 import type { Member } from './member.ts';
-import { AGENT_PATIENCE_SECONDS, after, answer, holdsSlot, passed } from './node-view.ts';
+import { AGENT_PATIENCE_SECONDS, after, answer, passed } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { BLOCKER_TYPES } from './reasons.ts';
 import type { BlockerType } from './reasons.ts';
@@ -43,7 +42,7 @@ export function obstaclesOf(
   now: Date,
 ): { readonly obstacles: readonly Obstacle[]; readonly wakes: readonly Date[] } {
   const wakes: Date[] = [];
-  const complete = fleet.choice.image !== undefined && !fleet.choice.changed && fleet.ruled.every(isUpdated);
+  const complete = fleet.choice.image !== undefined && !fleet.choice.changed && fleet.census.outdated.length === 0;
   const obstacles = [
     ...unverifiedObstacles(fleet),
     ...imageObstacles(fleet),
@@ -53,15 +52,15 @@ export function obstaclesOf(
     ...(complete
       ? []
       : [
-          ...failureBlockers(fleet.ruled),
+          ...failureBlockers(fleet.census),
           ...fleet.closed,
           ...new Set([...fleet.heldBack, ...(fleet.steps?.obstacle ? [fleet.steps.obstacle] : [])]),
-          ...(fleet.closed.some(({ type }) => type === 'DowngradeForbidden') ? [] : downgradeObstacles(fleet.ruled)),
+          ...(fleet.closed.some(({ type }) => type === 'DowngradeForbidden') ? [] : downgradeObstacles(fleet.census)),
           // A freeze closes both, and is said once.
           ...fleet.unstaged.filter(({ message }) => !fleet.closed.some((one) => one.message === message)),
           ...drainBlockers(fleet, now),
           ...gateBlockers(fleet, now),
-          ...leasesLost(fleet.ruled),
+          ...leasesLost(fleet.census),
           ...fleet.unproven,
           ...silentAgents(fleet, now, wakes),
           ...budget(fleet),
@@ -88,7 +87,7 @@ export function blockerOf(obstacle: Obstacle, before: readonly Blocker[], now: D
   };
 }
 
-function imageObstacles({ image, choice, members }: ImageFleet): readonly Obstacle[] {
+function imageObstacles({ image, choice, census }: ImageFleet): readonly Obstacle[] {
   const { reference } = image.object.spec.image;
   const obstacles: Obstacle[] = [];
   if (image.resolution.state === 'Failed' && image.resolution.unverified !== true) {
@@ -103,8 +102,7 @@ function imageObstacles({ image, choice, members }: ImageFleet): readonly Obstac
     });
   }
   if (choice.image === undefined) return obstacles;
-  for (const { node, membership, target } of members) {
-    if (membership.kind !== 'Ruled' || target !== undefined) continue;
+  for (const { node } of census.targetless) {
     obstacles.push({
       type: 'PlatformMissing',
       node: node.name,
@@ -134,8 +132,8 @@ function tagMovedBack({ image, choice }: ImageFleet): readonly Obstacle[] {
   return [{ type: 'DowngradeForbidden', message }];
 }
 
-function conflicts({ members }: ImageFleet): readonly Obstacle[] {
-  return members.flatMap(({ node, membership }): Obstacle[] => {
+function conflicts({ census }: ImageFleet): readonly Obstacle[] {
+  return census.conflicting.flatMap(({ node, membership }): Obstacle[] => {
     if (membership.kind !== 'Conflict') return [];
     const names = membership.images
       .map(({ object }) => object.metadata.name)
@@ -146,15 +144,15 @@ function conflicts({ members }: ImageFleet): readonly Obstacle[] {
   });
 }
 
+/** Phases that may wait for a word of the agent. */
+const AWAITING_AGENT: readonly Phase[] = ['Pending', 'Staging', 'Rebooting', 'Failed'];
+
 function silentAgents(fleet: ImageFleet, now: Date, wakes: Date[]): readonly Obstacle[] {
-  return fleet.ruled.flatMap(({ node, os }): Obstacle[] => {
+  return AWAITING_AGENT.flatMap(fleet.census.inPhase).flatMap(({ node, os }): Obstacle[] => {
     const rollout = os?.status?.rollout;
     if (os === undefined || rollout === undefined) return [];
     const begun = rollout.stagingTime ?? rollout.nextAttemptTime ?? rollout.phaseTime;
-    const waits =
-      rollout.phase === 'Pending'
-        ? os.status?.host === undefined || unacknowledged(os)
-        : awaitsAnswer(rollout.phase) && unanswered(os);
+    const waits = rollout.phase === 'Pending' ? os.status?.host === undefined || unacknowledged(os) : unanswered(os);
     if (!waits) return [];
     const patience = after(begun, AGENT_PATIENCE_SECONDS);
     if (!passed(patience, now)) {
@@ -171,10 +169,6 @@ function unacknowledged(os: NonNullable<Member['os']>): boolean {
   return os.spec.order?.goal === 'Observe' && answer(os) === undefined;
 }
 
-function awaitsAnswer(phase: string): boolean {
-  return phase === 'Staging' || phase === 'Rebooting' || phase === 'Failed';
-}
-
 /** An order that asks for something, without an answer and without progress. */
 function unanswered(os: NonNullable<Member['os']>): boolean {
   const { order } = os.spec;
@@ -183,20 +177,19 @@ function unanswered(os: NonNullable<Member['os']>): boolean {
 }
 
 function budget(fleet: ImageFleet): readonly Obstacle[] {
-  const { budget, members, closed } = fleet;
+  const { budget, census, closed } = fleet;
   const obstacles: Obstacle[] = [];
-  for (const { node, os } of members) {
-    if (node.ready || os?.status?.rollout?.phase === 'Rebooting') continue;
+  for (const { node, os } of census.notReady) {
+    if (os?.status?.rollout?.phase === 'Rebooting') continue;
     const since = node.readySince;
     const message = `${node.name} is not Ready, which counts against maxUnavailable and keeps it from getting a slot; repair it, or take it out of the selector.`;
     obstacles.push({ type: 'NodeNotReady', node: node.name, message, ...(since && { since }) });
   }
-  const waiting = members.some(({ step }) => step?.awaitsSlot === true);
-  if (!waiting || fleet.halted || closed.length > 0) return obstacles;
+  if (census.awaitingSlot.length === 0 || fleet.halted || closed.length > 0) return obstacles;
   // With room in the budget, who waits is given a slot by this very plan.
   if (budget.unavailable.size < budget.max) return obstacles;
-  const others = members.filter(({ node, os }) => isUnavailable(node, os) && !(os !== undefined && holdsSlot(os)));
-  const holders = members.filter(({ os }) => os !== undefined && holdsSlot(os));
+  const { holders } = census;
+  const others = census.unavailable.filter(({ facts }) => !facts.holdsSlot);
   const parts = [
     ...(holders.length > 0 ? [`${namesOf(holders)} hold${holders.length === 1 ? 's' : ''} a slot`] : []),
     ...(others.length > 0

@@ -3,6 +3,7 @@
  * broke is capacity that the fleet does not have.
  */
 import type { OSImage } from '../../api/index.ts';
+import type { Census } from './census.ts';
 import { holdsSlot } from './node-view.ts';
 import type { SlotLimit } from './slots.ts';
 import type { NodeSnapshot } from './snapshot.ts';
@@ -30,13 +31,9 @@ export function isUnavailable(node: NodeSnapshot, os: NodeOS | undefined): boole
 }
 
 /** The budget of `image` over the nodes that it selects. */
-export function budgetOf(
-  image: OSImage,
-  selected: readonly NodeSnapshot[],
-  nodeOSes: ReadonlyMap<string, NodeOS>,
-): Budget {
-  const unavailable = selected.filter((node) => isUnavailable(node, nodeOSes.get(node.name))).map((node) => node.name);
-  return { max: countOf(image.spec.rollout.maxUnavailable, selected.length), unavailable: new Set(unavailable) };
+export function budgetOf(image: OSImage, { members, unavailable }: Census): Budget {
+  const max = countOf(image.spec.rollout.maxUnavailable, members.length);
+  return { max, unavailable: new Set(unavailable.map(({ node }) => node.name)) };
 }
 
 /**

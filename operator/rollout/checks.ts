@@ -5,9 +5,10 @@
 import { CHECK_TIMEOUT_SECONDS } from '../../api/index.ts';
 import type { HealthCheck, OSImage } from '../../api/index.ts';
 import { compileCheck, isAboutNode } from './check-expression.ts';
-import { isUpdated } from './member.ts';
+import { isUnderWay } from './census.ts';
+import type { Census } from './census.ts';
 import type { Member } from './member.ts';
-import { after, holdsSlot } from './node-view.ts';
+import { after } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { wentBackFrom } from './quarantine.ts';
 import { sameContent } from './same-content.ts';
@@ -56,8 +57,8 @@ export interface SlotChecks {
 }
 
 /** Judges the answers that are there. A check of AfterNode must be readable before: afterwards it would be too late. */
-export function checksBeforeSlot({ image, members, snapshot }: GateView): SlotChecks {
-  const begun = members.some((member) => isUpdated(member) || (member.os !== undefined && holdsSlot(member.os)));
+export function checksBeforeSlot({ image, census, snapshot }: GateView): SlotChecks {
+  const begun = isUnderWay(census);
   const asked = checksAsked(image.object).filter(
     (check) =>
       !(begun && check.when.every((moment) => moment === 'BeforeRollout')) && !('invalid' in compileCheck(check)),
@@ -87,23 +88,23 @@ export function invalidCheck({ image }: GateView): Obstacle | undefined {
 
 /** One obstacle for each check that is known not to be true and that a node which is back waits for. */
 export function checkBlockers(
-  members: readonly Member[],
+  census: Census,
   image: OSImage,
   answers: ReadonlyMap<string, CheckSnapshot>,
 ): readonly Obstacle[] {
   const checks = checksAsked(image).filter(({ when }) => when.includes('AfterNode'));
   if (checks.length === 0) return [];
-  return members.flatMap((member) => waitingBlockers(member, image.metadata.name, checks, answers));
+  return census.inPhase('Verifying').flatMap((member) => waitingBlockers(member, image.metadata.name, checks, answers));
 }
 
 function waitingBlockers(
-  { node, os, membership }: Member,
+  { node, os }: Member,
   image: string,
   checks: readonly HealthCheck[],
   answers: ReadonlyMap<string, CheckSnapshot>,
 ): readonly Obstacle[] {
-  const { phase, backTime } = os?.status?.rollout ?? {};
-  if (membership.kind !== 'Ruled' || phase !== 'Verifying' || backTime === undefined) return [];
+  const { backTime } = os?.status?.rollout ?? {};
+  if (backTime === undefined) return [];
   return checks.flatMap((check): Obstacle[] => {
     const answer = answerTo(answers, image, check, node.name, backTime);
     if (answer === undefined || answer.verdict === 'True') return [];

@@ -2,7 +2,7 @@
 import type { Gate } from '../../api/index.ts';
 import { closedGatesOf } from './gates.ts';
 import { namesOf } from './member.ts';
-import type { Member } from './member.ts';
+import type { Census } from './census.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 
@@ -17,15 +17,15 @@ export function conditionGate({ member }: Candidate, view: GateView): Obstacle |
   if (closed === undefined) return undefined;
   let obstacles = told.get(view);
   if (obstacles === undefined) {
-    obstacles = obstaclesOf(view.members, gates);
+    obstacles = obstaclesOf(view.census, gates);
     told.set(view, obstacles);
   }
   return obstacles.get(closed);
 }
 
-function obstaclesOf(members: readonly Member[], gates: readonly Gate[]): ReadonlyMap<Gate, Obstacle> {
+function obstaclesOf({ awaitingSlot }: Census, gates: readonly Gate[]): ReadonlyMap<Gate, Obstacle> {
   const waiting = Map.groupBy(
-    members.filter(({ step }) => step?.awaitsSlot === true),
+    awaitingSlot.map(({ member }) => member),
     ({ node }) => closedGatesOf({ gates, node }, 'BeforeSlot', undefined)[0],
   );
   const obstacles = new Map<Gate, Obstacle>();

@@ -5,6 +5,7 @@
 import { CONTROL_PLANE_LABEL } from '../../api/index.ts';
 import type { NodeOS } from '../../api/index.ts';
 import { isUnavailable } from './budget.ts';
+import type { Member } from './member.ts';
 import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
@@ -23,31 +24,26 @@ export function isControlPlane({ labels }: NodeSnapshot): boolean {
   return labels[CONTROL_PLANE_LABEL] !== undefined;
 }
 
-/** The control-plane nodes among `nodes` that are unavailable for any reason, or whose API server is not Ready. */
-export function controlPlaneAway(
-  nodes: readonly NodeSnapshot[],
-  nodeOSes: ReadonlyMap<string, NodeOS>,
-): readonly AwayNode[] {
-  return nodes.flatMap((node): AwayNode[] => {
-    if (!isControlPlane(node)) return [];
-    const os = nodeOSes.get(node.name);
-    return isUnavailable(node, os) || node.apiServerReady === false
-      ? [{ node, holds: os !== undefined && holdsSlot(os) }]
-      : [];
-  });
+/** The control-plane nodes among `members` that are unavailable for any reason, or whose API server is not Ready. */
+export function controlPlaneAway(members: readonly Member[]): readonly AwayNode[] {
+  return members
+    .filter(({ node, facts }) => facts.controlPlane && (facts.unavailable || node.apiServerReady === false))
+    .map(({ node, facts }) => ({ node, holds: facts.holdsSlot }));
 }
 
 /** A gate of slots: closed to a control-plane node while another one is away. */
 export function controlPlaneBusy(
-  { member: { node } }: Pick<Candidate, 'member'>,
+  { member: { node, facts } }: Pick<Candidate, 'member'>,
   { away }: GateView,
 ): Obstacle | undefined {
-  if (!isControlPlane(node)) return undefined;
+  if (!facts.controlPlane) return undefined;
   const others = away.filter((other) => other.node.name !== node.name);
   const rule = 'Control-plane nodes are updated one at a time, and only while all others are available';
   const broken = others.filter(({ holds }) => !holds);
   if (broken.length > 0) {
-    const mute = broken.filter(({ node: { ready, cordoned, deleting } }) => ready && !cordoned && !deleting);
+    const mute = broken
+      .map(({ node }) => node)
+      .filter(({ ready, cordoned, deleting }) => ready && !cordoned && !deleting);
     const message =
       mute.length === broken.length
         ? `${rule}: the API server on ${names(mute)} is not Ready; see to its pod first.`
@@ -70,12 +66,12 @@ export function oneOfControlPlane(): SlotLimit {
 }
 
 function namesOf(away: readonly AwayNode[]): string {
-  return `${names(away)} ${away.length === 1 ? 'is' : 'are'}`;
+  return `${names(away.map(({ node }) => node))} ${away.length === 1 ? 'is' : 'are'}`;
 }
 
-function names(away: readonly AwayNode[]): string {
-  return away
-    .map(({ node }) => node.name)
+function names(nodes: readonly NodeSnapshot[]): string {
+  return nodes
+    .map(({ name }) => name)
     .toSorted()
     .join(', ');
 }
@@ -93,18 +89,20 @@ export function whyNotReboot(
   const peers = nodes.filter((other) => other.uid !== node.uid && isControlPlane(other));
   const uids = new Set(peers.map(({ uid }) => uid));
   const known = new Map(nodeOSes.flatMap((one) => (uids.has(one.spec.nodeUID) ? [[one.metadata.name, one]] : [])));
-  const others = controlPlaneAway(peers, known).filter(
-    (other) => !(other.holds && waitsFor(other.node, known.get(other.node.name), os)),
-  );
+  const others = peers.filter((peer) => {
+    const its = known.get(peer.name);
+    const away = isUnavailable(peer, its) || peer.apiServerReady === false;
+    return away && !(its !== undefined && holdsSlot(its) && waitsFor(peer, its, os));
+  });
   if (others.length === 0) return undefined;
   return `Waits with its reboot: another control-plane node is away (${names(others)}); see to that first.`;
 }
 
 /** True when `other`, which holds a slot and is still up, lets the node of `os` go first. */
-function waitsFor(other: NodeSnapshot, its: NodeOS | undefined, os: NodeOS): boolean {
-  const rollout = its?.status?.rollout;
+function waitsFor(other: NodeSnapshot, its: NodeOS, os: NodeOS): boolean {
+  const rollout = its.status?.rollout;
   if (!other.ready || other.deleting || other.apiServerReady === false || rollout?.preBootID !== undefined)
     return false;
-  const key = (one: NodeOS | undefined) => `${one?.status?.rollout?.slotTime ?? ''} ${one?.metadata.name ?? ''}`;
+  const key = (one: NodeOS) => `${one.status?.rollout?.slotTime ?? ''} ${one.metadata.name}`;
   return key(its) > key(os);
 }

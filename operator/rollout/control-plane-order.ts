@@ -1,9 +1,6 @@
 /** `spec.rollout.order.controlPlane`: which of the two kinds of nodes has to wait until the other is done. */
-import { isControlPlane } from './control-plane-care.ts';
-import { whyNewer } from './downgrade.ts';
-import { hasFailedForTarget, isPassedOver, isUpdated, namesOf } from './member.ts';
+import { namesOf } from './member.ts';
 import type { Member } from './member.ts';
-import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import type { ImageSnapshot } from './snapshot.ts';
@@ -17,10 +14,10 @@ export interface WaitingRole {
 /** Says which of the nodes `members` of `image` wait for the others; undefined when none do. */
 export function waitingRole({ object }: ImageSnapshot, members: readonly Member[]): WaitingRole | undefined {
   const { controlPlane } = object.spec.rollout.order;
-  if (controlPlane === 'AsOthers' || !members.some(({ node }) => isControlPlane(node))) return undefined;
+  if (controlPlane === 'AsOthers' || !members.some(({ facts }) => facts.controlPlane)) return undefined;
   const first = controlPlane === 'First';
   const pending = members.filter(
-    (member) => isControlPlane(member.node) === first && isOutdated(member) && (first || canStillGo(member)),
+    (member) => member.facts.controlPlane === first && isOutdated(member) && (first || canStillGo(member)),
   );
   if (pending.length === 0) return undefined;
   const rule = `spec.rollout.order.controlPlane ${controlPlane}`;
@@ -31,18 +28,17 @@ export function waitingRole({ object }: ImageSnapshot, members: readonly Member[
 }
 
 /** A gate of slots: closed to the kind of nodes whose turn comes later. */
-export function outOfTurn({ member: { node } }: Candidate, { waits }: GateView): Obstacle | undefined {
-  return waits?.controlPlane === isControlPlane(node) ? waits.obstacle : undefined;
+export function outOfTurn({ member: { facts } }: Candidate, { waits }: GateView): Obstacle | undefined {
+  return waits?.controlPlane === facts.controlPlane ? waits.obstacle : undefined;
 }
 
 /** A node that runs something newer, and stays on it, is waited for by nobody. */
-function isOutdated(member: Member): boolean {
-  return member.membership.kind === 'Ruled' && !isUpdated(member) && whyNewer(member) === undefined;
+function isOutdated({ membership, facts }: Member): boolean {
+  return membership.kind === 'Ruled' && !facts.updated && facts.newer === undefined;
 }
 
 /** Among thousands of workers one is always broken: it must not keep the control plane on an old image for ever. */
-function canStillGo(member: Member): boolean {
-  const { node, os, target } = member;
-  if (hasFailedForTarget(member) || isPassedOver(member) || target === undefined) return false;
-  return (os !== undefined && holdsSlot(os)) || (node.ready && !node.deleting);
+function canStillGo({ node, target, facts }: Member): boolean {
+  if (facts.failure !== undefined || facts.phase === 'Blocked' || target === undefined) return false;
+  return facts.holdsSlot || (node.ready && !node.deleting);
 }

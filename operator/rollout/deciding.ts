@@ -6,8 +6,9 @@ import type { Membership } from './membership.ts';
 import { follow, hold } from './node-step.ts';
 import type { Step } from './node-view.ts';
 import { leave } from './phases/leaving.ts';
+import { factsOf } from './node-facts.ts';
 import { isNobodys } from './plan-memory.ts';
-import type { PlanMemory, Ruling } from './plan-memory.ts';
+import type { Kept, PlanMemory, Premises, Ruling } from './plan-memory.ts';
 import type { ImageSnapshot, NodeSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget, nodeTarget } from './target.ts';
 import type { NodeTarget, TargetChoice } from './target.ts';
@@ -57,14 +58,30 @@ export function decide(node: NodeSnapshot, os: NodeOS | undefined, membership: M
   const target = rule?.targetOn(node.architecture);
   const drain = snapshot.drains.get(node.name);
   const lease = standingOf(snapshot, node.name, now);
-  const member: Member = { node, membership, os, target, drain, lease };
-  if (os === undefined || os.metadata.deletionTimestamp !== undefined) return member;
-  if (rule === undefined || !isNobodys(lease)) return { ...member, step: stepOf(node, os, membership, rule, grounds) };
-  const premises = { node, os, ruling: rule.ruling, drain, alone: isAlone(node, os, snapshot) };
-  const recalled = grounds.memory.recall(premises, now);
-  // A literal without spreads, for each node in each plan.
-  if (recalled !== undefined) return { node, membership, os, target, drain, lease, step: recalled, recalled };
-  return { ...member, step: stepOf(node, os, membership, rule, grounds), premises };
+  let premises: Premises | undefined;
+  let kept: Kept | undefined;
+  let step: Step | undefined;
+  if (os !== undefined && os.metadata.deletionTimestamp === undefined) {
+    if (rule !== undefined && isNobodys(lease)) {
+      premises = { node, os, ruling: rule.ruling, drain, alone: isAlone(node, os, snapshot) };
+      kept = grounds.memory.recall(premises, now);
+    }
+    step = kept?.step ?? stepOf(node, os, membership, rule, grounds);
+  }
+  const facts = kept?.facts ?? factsOf(node, os, target, membership.kind === 'Ruled');
+  // A literal of one form, for each node in each plan.
+  return {
+    node,
+    membership,
+    os,
+    target,
+    drain,
+    lease,
+    facts,
+    step,
+    recalled: kept?.step,
+    premises: kept === undefined ? premises : undefined,
+  };
 }
 
 function stepOf(

@@ -4,7 +4,7 @@
  */
 import { whyOlder } from '../../api/index.ts';
 import type { OSImage, Release } from '../../api/index.ts';
-import type { Member } from './member.ts';
+import type { Census } from './census.ts';
 import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { GateView } from './slot-gates.ts';
@@ -33,25 +33,16 @@ export function nodeDowngrade({ os }: NodeView, target: NodeTarget): string | un
   return target.downgrade === 'Allow' ? undefined : olderThanBooted(os.status?.host?.booted, target);
 }
 
-/** What people are told of a node that runs something newer than its target. */
-export function downgradeObstacles(members: readonly Member[]): readonly Obstacle[] {
-  return members.flatMap((member): Obstacle[] => {
-    const older = whyNewer(member);
-    if (older === undefined) return [];
-    const { node } = member;
-    const message = `${node.name} runs a newer image than the target (${older}) and stays on it. ${REMEDY}`;
-    return [{ type: 'DowngradeForbidden', node: node.name, message }];
+/** What people are told of nodes that run something newer than their target. */
+export function downgradeObstacles({ newer }: Census): readonly Obstacle[] {
+  return newer.map(({ node, facts }) => {
+    const message = `${node.name} runs a newer image than the target (${facts.newer}) and stays on it. ${REMEDY}`;
+    return { type: 'DowngradeForbidden', node: node.name, message };
   });
 }
 
-/** What shows that the node runs something newer than its target, and so stays on it. */
-export function whyNewer({ os, target }: Member): string | undefined {
-  const booted = os?.status?.host?.booted;
-  if (target === undefined || target.downgrade === 'Allow' || booted?.digest === target.digest) return undefined;
-  return olderThanBooted(booted, target);
-}
-
-function olderThanBooted(
+/** What shows that `target` is older than what is `booted`. */
+export function olderThanBooted(
   booted: { readonly created?: string | undefined; readonly version?: string | undefined } | undefined,
   target: NodeTarget,
 ): string | undefined {

@@ -8,12 +8,13 @@ import type { Obstacle } from './obstacle.ts';
 
 /** Everything that the nodes of `fleet` which are being drained, or could not be, wait for. */
 export function drainBlockers(fleet: ImageFleet, now: Date): readonly Obstacle[] {
-  return fleet.members.flatMap((member): readonly Obstacle[] => {
-    if (member.membership.kind !== 'Ruled') return [];
-    const phase = member.os?.status?.rollout?.phase;
-    if (phase === 'Blocked') return passedOver(member);
-    return phase === 'Draining' ? [...overdue(member, fleet, now), ...podsInTheWay(member), ...spared(member)] : [];
-  });
+  const { census } = fleet;
+  return [
+    ...census.inPhase('Blocked').flatMap(passedOver),
+    ...census
+      .inPhase('Draining')
+      .flatMap((member) => [...overdue(member, fleet, now), ...podsInTheWay(member), ...spared(member)]),
+  ];
 }
 
 function podsInTheWay({ node, drain }: Member): readonly Obstacle[] {

@@ -1,5 +1,4 @@
 /** From `spec.drain` and the time to what the drainer is asked to do, and until when. */
-import { toTimestamp } from '../../api/index.ts';
 import type { DrainPolicy } from '../../api/index.ts';
 import { after, passed } from './node-view.ts';
 import type { NodeView } from './node-view.ts';
@@ -17,13 +16,14 @@ export interface DrainTimes {
 export function drainTimes(policy: DrainPolicy, start: string): DrainTimes {
   const evictFrom = after(start, policy.loadBalancerWaitSeconds);
   if (policy.timeoutSeconds === 0) return { evictFrom };
-  return { evictFrom, deadline: after(toTimestamp(evictFrom), policy.timeoutSeconds) };
+  return { evictFrom, deadline: new Date(evictFrom.getTime() + policy.timeoutSeconds * 1000) };
 }
 
 /** When the drain of `view` is overdue, if it is. */
 export function overdueSince(view: NodeView): Date | undefined {
   const rollout = view.os.status?.rollout;
-  if (rollout?.phase !== 'Draining' || rollout.drainStart === undefined) return undefined;
+  if (view.drainPolicy.timeoutSeconds === 0 || rollout?.phase !== 'Draining' || rollout.drainStart === undefined)
+    return undefined;
   const { deadline } = drainTimes(view.drainPolicy, rollout.drainStart);
   return deadline !== undefined && passed(deadline, view.now) ? deadline : undefined;
 }
@@ -33,7 +33,7 @@ export function drainOrder(view: NodeView): DrainOrder {
   const { drainPolicy: policy, alone } = view;
   const awaitPods = policy.waitForPodSelector && { awaitPods: policy.waitForPodSelector };
   if (alone && policy.policy === 'Evict' && policy.onlyNodePolicy === 'Reboot') return { mode: 'Await', ...awaitPods };
-  const overdue = overdueSince(view) !== undefined && policy.timeoutAction === 'Delete';
+  const overdue = policy.timeoutAction === 'Delete' && overdueSince(view) !== undefined;
   return {
     mode: policy.policy === 'None' ? 'Watch' : overdue ? 'Delete' : 'Evict',
     ...(policy.skipPodSelector && { skipPods: policy.skipPodSelector }),

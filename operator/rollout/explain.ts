@@ -8,9 +8,7 @@ import type { Actor } from './actor.ts';
 import { blockerOf, obstaclesOf } from './blockers.ts';
 import { surveyFleet } from './fleet.ts';
 import type { ImageFleet } from './fleet.ts';
-import { hasFailedForTarget, isUpdated } from './member.ts';
 import type { Member } from './member.ts';
-import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { BLOCKER_TYPES } from './reasons.ts';
 import type { BlockerType } from './reasons.ts';
@@ -81,10 +79,10 @@ export function explainNode(snapshot: Snapshot, name: string, now: Date): NodeEx
   const survey = surveyFleet(snapshot, now);
   const member = survey.members.find(({ node }) => node.name === name);
   if (member === undefined) return undefined;
-  const fleet = survey.images.find(({ members }) => members.some(({ node }) => node.name === name));
+  const fleet = survey.images.find(({ census }) => census.members.some(({ node }) => node.name === name));
   const { os, membership } = member;
   const rollout = os?.status?.rollout;
-  const updated = isUpdated(member);
+  const { updated } = member.facts;
   const blockers = fleet === undefined || updated ? [] : blockersFor(fleet, member, now);
   const actor = blockers[0]?.actor ?? (rollout === undefined ? 'Operator' : ACTOR_OF_PHASE[rollout.phase]);
   const position = fleet === undefined ? 0 : fleet.queue().indexOf(name) + 1;
@@ -114,19 +112,19 @@ function withoutRollout({ node, membership }: Member): string {
 
 function imageExplanation(fleet: ImageFleet, now: Date): ImageExplanation {
   const { metadata, status } = fleet.image.object;
-  const nodes = fleet.ruled;
+  const nodes = fleet.census.ruled;
   return {
     image: metadata.name,
     current: status?.observedGeneration === metadata.generation,
     ...(status?.target && { target: status.target }),
-    updated: nodes.filter(isUpdated).length,
+    updated: nodes.length - fleet.census.outdated.length,
     total: nodes.length,
     ...(status?.progress && { progress: status.progress }),
     ...(status?.step && { step: status.step }),
     ...(status?.nextWindow && { nextWindow: status.nextWindow }),
     maxUnavailable: fleet.budget.max,
     unavailable: fleet.budget.unavailable.size,
-    holders: fleet.members.flatMap(holder),
+    holders: fleet.census.holders.flatMap(holder),
     queue: fleet.queue(),
     blockers: allBlockers(fleet, now),
   };
@@ -134,7 +132,7 @@ function imageExplanation(fleet: ImageFleet, now: Date): ImageExplanation {
 
 function holder({ node, os }: Member): readonly SlotHolder[] {
   const { phase, slotTime } = os?.status?.rollout ?? {};
-  if (os === undefined || !holdsSlot(os) || phase === undefined || slotTime === undefined) return [];
+  if (phase === undefined || slotTime === undefined) return [];
   return [{ node: node.name, phase, since: slotTime }];
 }
 
@@ -184,13 +182,11 @@ function explanation(obstacle: Obstacle, written: readonly Blocker[], now: Date)
  * What holds this node back: first what is about itself, then what is about all. A node that holds a slot is past the
  * gates; one that waits is also held back by the others that have failed, once these are too many.
  */
-function blockersFor(fleet: ImageFleet, { node, os }: Member, now: Date): readonly Explanation[] {
+function blockersFor(fleet: ImageFleet, { node, facts }: Member, now: Date): readonly Explanation[] {
   const all = allBlockers(fleet, now);
   const own = all.filter((blocker) => blocker.node === node.name);
-  if (os !== undefined && holdsSlot(os)) return own;
-  const failed = new Set(
-    fleet.halted ? fleet.members.filter(hasFailedForTarget).map((member) => member.node.name) : [],
-  );
+  if (facts.holdsSlot) return own;
+  const failed = new Set(fleet.halted ? fleet.census.failures.map(({ member }) => member.node.name) : []);
   const others = all.filter(
     (blocker) => blocker.node === undefined || (failed.has(blocker.node) && blocker.node !== node.name),
   );

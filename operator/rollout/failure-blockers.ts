@@ -1,18 +1,16 @@
 /** What people are told of nodes that have failed for their target, or rest after a failed attempt. */
 import type { Fault } from '../../api/index.ts';
-import { failureOf } from './failure.ts';
-import type { Member } from './member.ts';
+import type { Census } from './census.ts';
 import type { Obstacle } from './obstacle.ts';
 
-/** One obstacle per failed node of `members`, with its own words and what to do. */
-export function failureBlockers(members: readonly Member[]): readonly Obstacle[] {
-  return members.flatMap((member): Obstacle[] => {
-    const { node, os } = member;
+/** One obstacle per failed node, with its own words and what to do. */
+export function failureBlockers({ failures, retrying }: Census): readonly Obstacle[] {
+  const failed = failures.map(({ member }) => member);
+  const resting = retrying.filter(({ facts }) => facts.failure === undefined);
+  return [...failed, ...resting].flatMap(({ node, os, facts }): Obstacle[] => {
     const rollout = os?.status?.rollout;
     if (os === undefined || rollout === undefined) return [];
-    const kind = failureOf(member);
-    // Most nodes have not failed, and every plan asks.
-    if (kind === undefined && rollout.nextAttemptTime === undefined) return [];
+    const kind = facts.failure;
     const base = { node: node.name, since: new Date(rollout.phaseTime) };
     const said = `${node.name}: ${rollout.message ?? ''}`;
     switch (kind) {

@@ -1,7 +1,7 @@
 /** How many failed nodes a rollout bears before it takes no further node: `spec.rollout.failureThreshold`. */
 import type { OSImage } from '../../api/index.ts';
 import { countOf } from './budget.ts';
-import { FAILURE_KINDS, failuresAmong } from './failure.ts';
+import { FAILURE_KINDS } from './failure.ts';
 import type { Failure } from './failure.ts';
 import { namesOf } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
@@ -20,10 +20,10 @@ export function failureThreshold(image: OSImage, selected: number): number {
 }
 
 /** A gate of slots: too many nodes have failed for the target. */
-export function tooManyFailures({ image, choice, members, halted }: GateView): Obstacle | undefined {
+export function tooManyFailures({ image, choice, census, halted }: GateView): Obstacle | undefined {
   if (!halted) return undefined;
-  const failures = failuresAmong(members);
-  const threshold = failureThreshold(image.object, members.length);
+  const { failures } = census;
+  const threshold = failureThreshold(image.object, census.members.length);
   const those = failures.length === 1 ? 'node has' : 'nodes have';
   const remedy = whyNoReturn(image.object, choice.target, failures, threshold) ?? '';
   const message = `${failures.length} ${those} failed (${failureSentence(failures)}), and ${threshold === 1 ? 'one is' : `${threshold} are`} as many as spec.rollout.failureThreshold bears, so no node gets a new slot. ${remedy}Roll out another image, or see what each failed node says.`;

@@ -5,12 +5,12 @@
 import type { NodeOS } from '../../api/index.ts';
 import { budgetOf } from './budget.ts';
 import type { Budget } from './budget.ts';
+import { censusOf } from './census.ts';
+import type { Census } from './census.ts';
 import { decide, rulesOf } from './deciding.ts';
 import { checkBlockers } from './checks.ts';
-import { controlPlaneAway, isControlPlane } from './control-plane-care.ts';
-import { isPassedOver } from './member.ts';
+import { controlPlaneAway } from './control-plane-care.ts';
 import type { Member } from './member.ts';
-import { failuresAmong } from './failure.ts';
 import { failureThreshold } from './failure-threshold.ts';
 import type { Growth } from './growth.ts';
 import { membershipsOf, rulingImages } from './membership.ts';
@@ -21,7 +21,7 @@ import { mayComeNow, orderingOf } from './ordering.ts';
 import { PlanMemory } from './plan-memory.ts';
 import { lockObstacle } from './slot-gates.ts';
 import type { Candidate } from './slot-gates.ts';
-import { candidatesOf, grantSlots } from './slot-grants.ts';
+import { grantSlots } from './slot-grants.ts';
 import { grantPlaces } from './staging-grants.ts';
 import type { AdmissionSnapshot, ImageSnapshot, Snapshot } from './snapshot.ts';
 import { chooseTarget } from './target.ts';
@@ -35,10 +35,7 @@ export interface ImageFleet {
   readonly choice: TargetChoice;
   /** Whether what guards its NodeOSes is in force, where somebody has looked. */
   readonly admission: AdmissionSnapshot | undefined;
-  /** All nodes that the selector matches, also those left alone. */
-  readonly members: readonly Member[];
-  /** Those of `members` that are to run the target. */
-  readonly ruled: readonly Member[];
+  readonly census: Census;
   readonly budget: Budget;
   /** True when too many nodes have failed for the target: no new slots until the target changes or nodes recover. */
   readonly halted: boolean;
@@ -86,30 +83,35 @@ export function surveyFleet(snapshot: Snapshot, now: Date, memory = new PlanMemo
     else orphans.push(os);
   }
   const membershipOf = membershipsOf(ruling);
-  const undecided = snapshot.nodes.map((node) => decide(node, nodeOSes.get(node.name), membershipOf(node), grounds));
+  const selected = new Map(ruling.map((image): [ImageSnapshot, Member[]] => [image, []]));
+  const undecided = snapshot.nodes.map((node) => {
+    const membership = membershipOf(node);
+    const member = decide(node, nodeOSes.get(node.name), membership, grounds);
+    for (const image of selecting(membership)) selected.get(image)?.push(member);
+    return member;
+  });
   const granted = new Map<string, Member>();
-  let away = controlPlaneAway(snapshot.nodes, nodeOSes);
+  let away = controlPlaneAway(undecided);
   const images = ruling.map((image) => {
     const choice = rules.get(image)?.choice ?? chooseTarget(image, now);
-    const members = undecided.filter((member) => selectedBy(member.membership, image));
-    const budget = budgetOf(
-      image.object,
-      members.map(({ node }) => node),
-      nodeOSes,
-    );
-    const halted = failuresAmong(members).length >= failureThreshold(image.object, members.length);
-    const ordering = orderingOf(image, choice, members, away, now);
+    const census = censusOf(selected.get(image) ?? []);
+    const budget = budgetOf(image.object, census);
+    const halted = census.failures.length >= failureThreshold(image.object, census.members.length);
+    const ordering = orderingOf(image, choice, census, away, now);
     // One that would not be asked now keeps nobody: else each would wait for the other.
-    const passedOver = members.filter((member) => isPassedOver(member) && mayComeNow(member, ordering));
-    const view = { image, choice, members, budget, halted, passedOver, ...ordering, snapshot, viewed, now };
+    const passedOver = census.inPhase('Blocked').filter((member) => mayComeNow(member, ordering));
+    const view = { image, choice, census, budget, halted, passedOver, ...ordering, snapshot, viewed, now };
     const slots = grantSlots(view);
     const places = grantPlaces(view, slots);
     for (const member of [...slots.granted, ...slots.tried, ...places.granted]) granted.set(member.node.name, member);
     // The next OSImage must know.
-    away = [...away, ...slots.granted.flatMap(({ node }) => (isControlPlane(node) ? [{ node, holds: true }] : []))];
+    away = [
+      ...away,
+      ...slots.granted.flatMap(({ node, facts }) => (facts.controlPlane ? [{ node, holds: true }] : [])),
+    ];
     const { closed, heldBack, looks } = slots;
-    const unproven = checkBlockers(members, image.object, snapshot.checks);
-    const queue = () => inTurn(candidatesOf(members).map(asking), ordering.turn).map(({ node }) => node.name);
+    const unproven = checkBlockers(census, image.object, snapshot.checks);
+    const queue = () => inTurn(census.awaitingSlot.map(asking), ordering.turn).map(({ node }) => node.name);
     const { unstaged } = places;
     const { steps, growth } = ordering;
     const bounds = { budget, steps, growth };
@@ -122,7 +124,7 @@ export function surveyFleet(snapshot: Snapshot, now: Date, memory = new PlanMemo
       image,
       choice,
       admission,
-      members,
+      census,
       ...bounds,
       halted,
       closed,
@@ -137,16 +139,15 @@ export function surveyFleet(snapshot: Snapshot, now: Date, memory = new PlanMemo
   const final = (members: readonly Member[]) =>
     granted.size === 0 ? members : members.map((member) => granted.get(member.node.name) ?? member);
   return {
-    images: images.map((fleet) => {
-      const members = final(fleet.members);
-      return { ...fleet, members, ruled: members.filter(({ membership }) => membership.kind === 'Ruled') };
-    }),
+    images: images.map((fleet) =>
+      granted.size === 0 ? fleet : { ...fleet, census: censusOf(final(fleet.census.members)) },
+    ),
     members: final(undecided),
     orphans,
   };
 }
 
-function selectedBy(membership: Membership, image: ImageSnapshot): boolean {
-  if (membership.kind === 'Unselected') return false;
-  return membership.kind === 'Conflict' ? membership.images.includes(image) : membership.image === image;
+function selecting(membership: Membership): readonly ImageSnapshot[] {
+  if (membership.kind === 'Unselected') return [];
+  return membership.kind === 'Conflict' ? membership.images : [membership.image];
 }

@@ -6,11 +6,11 @@ import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
 
 /** One obstacle for each closed gate of each node that holds a slot and waits for it. */
-export function gateBlockers({ members, image }: ImageFleet, now: Date): readonly Obstacle[] {
+export function gateBlockers({ census, image }: ImageFleet, now: Date): readonly Obstacle[] {
   const { gates } = image.object.spec.health;
   if (gates.length === 0) return [];
-  return members.flatMap((member) => {
-    const waiting = member.membership.kind === 'Ruled' ? waitsFor(member) : undefined;
+  return [...census.inPhase('AwaitingGate'), ...census.inPhase('Verifying')].flatMap((member) => {
+    const waiting = waitsFor(member);
     if (waiting === undefined) return [];
     const { when, asked } = waiting;
     return closedGatesOf({ gates, node: member.node }, when, asked).map((gate) => obstacle(member, gate, asked, now));

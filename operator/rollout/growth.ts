@@ -4,10 +4,8 @@
  */
 import type { OSImage, SlotGrowth } from '../../api/index.ts';
 import { countOf } from './budget.ts';
-import { failuresAmong } from './failure.ts';
-import { hasFailedForTarget, isUpdated } from './member.ts';
+import type { Census } from './census.ts';
 import type { Member } from './member.ts';
-import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import type { SlotLimit } from './slots.ts';
@@ -21,19 +19,16 @@ export interface Growth {
   readonly obstacle: Obstacle;
 }
 
-/** How many slots `image` grants over `members`, all nodes that it selects; undefined when that does not grow. */
-export function growthOf({ spec }: OSImage, members: readonly Member[]): Growth | undefined {
+/** How many slots `image` grants over the nodes that it selects; undefined when that does not grow. */
+export function growthOf({ spec }: OSImage, { members, failures, holders }: Census): Growth | undefined {
   const { growth } = spec.rollout;
   if (growth === undefined) return undefined;
   // What could not be staged says nothing about what runs.
-  const failures = failuresAmong(members).filter(({ kind }) => kind !== 'StagingFailed');
-  const failed = failures.map(({ member }) => phaseTime(member));
+  const failed = failures.filter(({ kind }) => kind !== 'StagingFailed').map(({ member }) => phaseTime(member));
   const last = failed.length === 0 ? -Infinity : Math.max(...failed);
-  const proved = members.filter((member) => isUpdated(member) && phaseTime(member) > last).length;
+  const proved = members.filter((member) => member.facts.updated && phaseTime(member) > last).length;
   const grown = grow(growth, members.length, proved);
-  const held = members.filter(
-    (member) => member.os !== undefined && holdsSlot(member.os) && !hasFailedForTarget(member),
-  ).length;
+  const held = holders.filter(({ facts }) => facts.failure === undefined).length;
   return { slots: grown.slots, held, obstacle: obstacleOf(grown) };
 }
 

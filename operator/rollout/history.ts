@@ -30,7 +30,7 @@ function current(fleet: ImageFleet, counts: Counts, before: Entry | undefined, n
   if (before?.outcome === 'Succeeded') return before;
   const { target } = fleet.choice;
   const state = rolloutState(fleet);
-  const succeeded = (state === 'Complete' || state === 'RolledBack') && fleet.ruled.length > 0;
+  const succeeded = (state === 'Complete' || state === 'RolledBack') && fleet.census.ruled.length > 0;
   return {
     digest: target?.digest ?? '',
     ...(target?.version !== undefined && { version: target.version }),

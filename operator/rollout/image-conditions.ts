@@ -7,7 +7,7 @@ import type { Blocker, Condition } from '../../api/index.ts';
 import { admissionDegraded } from './admission.ts';
 import type { ImageFleet } from './fleet.ts';
 import type { ProgressNow } from './progress.ts';
-import { hasFailedForTarget, isUpdated, namesOf } from './member.ts';
+import { namesOf } from './member.ts';
 import { whoPauses } from './pause.ts';
 import { ImageCondition, Reason } from './reasons.ts';
 import { outOfTime, rolloutState } from './rollout-state.ts';
@@ -55,14 +55,14 @@ export function imageConditions(
 
 /** "7 of 10 nodes run VERSION", and what the rest waits for. */
 export function rolloutSentence(fleet: ImageFleet, blockers: readonly Blocker[]): string {
-  const nodes = fleet.ruled;
-  const done = nodes.filter(isUpdated).length;
+  const nodes = fleet.census.ruled;
+  const done = nodes.length - fleet.census.outdated.length;
   const { target } = fleet.choice;
   const name = target?.version ?? target?.digest ?? fleet.image.object.spec.image.reference;
   const count = `${done} of ${nodes.length} node${nodes.length === 1 ? '' : 's'} run${nodes.length === 1 ? 's' : ''} ${name}`;
   const [first] = blockers;
   if (done === nodes.length && first === undefined) return `${count}.`;
-  const busy = nodes.filter(({ os }) => os?.status?.rollout?.slotTime !== undefined);
+  const busy = fleet.census.holders.filter(({ membership }) => membership.kind === 'Ruled');
   if (first !== undefined && !(first.type === 'BudgetSpent' && busy.length > 0)) return `${count}. ${first.message}`;
   return busy.length > 0 ? `${count}; ${namesOf(busy)} being updated.` : `${count}; the others fetch it.`;
 }
@@ -71,8 +71,8 @@ function ready(fleet: ImageFleet, state: State, blockers: readonly Blocker[]): V
   const sentence = rolloutSentence(fleet, blockers);
   switch (state) {
     case 'Complete':
-      if (fleet.members.length === 0) return yes(Reason.NoNodesSelected, 'The nodeSelector matches no node.');
-      if (fleet.ruled.length === 0) return yes(Reason.AllNodesExcluded, 'Every selected node is excluded.');
+      if (fleet.census.members.length === 0) return yes(Reason.NoNodesSelected, 'The nodeSelector matches no node.');
+      if (fleet.census.ruled.length === 0) return yes(Reason.AllNodesExcluded, 'Every selected node is excluded.');
       return yes(Reason.AllNodesUpdated, sentence);
     case 'Unresolved':
       if (fleet.choice.changed) return no(Reason.RollingOut, sentence);
@@ -169,7 +169,7 @@ function paused({ image }: ImageFleet): Verdict {
 function degraded(fleet: ImageFleet): Verdict {
   const unguarded = admissionDegraded(fleet.admission);
   if (unguarded !== undefined) return unguarded;
-  const failed = fleet.members.filter(hasFailedForTarget);
+  const failed = fleet.census.failures.map(({ member }) => member);
   if (failed.length === 0) return no(Reason.NoFailures, 'No node has failed.');
   return yes(
     Reason.NodesFailed,
@@ -182,7 +182,7 @@ function rollingBack(fleet: ImageFleet): Verdict {
   if (refused === undefined) return no(Reason.NotRollingBack, 'The fleet follows its spec.');
   const from = refused.version ?? refused.digest;
   const to = target?.version ?? target?.digest ?? 'nothing';
-  return fleet.ruled.every(isUpdated)
+  return fleet.census.outdated.length === 0
     ? no(Reason.RolledBack, `The fleet went back from ${from} to ${to}.`)
     : yes(Reason.DigestQuarantined, `The fleet goes back from ${from} to ${to}.`);
 }
@@ -196,8 +196,7 @@ function drainBlocked(blockers: readonly Blocker[]): Verdict {
     : yes(refused.type === 'DrainTimedOut' ? Reason.DrainTimedOut : Reason.EvictionRefused, refused.message);
 }
 
-function selectorConflict({ members }: ImageFleet): Verdict {
-  const conflicting = members.filter(({ membership }) => membership.kind === 'Conflict');
+function selectorConflict({ census: { conflicting } }: ImageFleet): Verdict {
   if (conflicting.length === 0) return no(Reason.NoConflict, 'No other OSImage selects these nodes.');
   return yes(
     Reason.SelectorConflict,

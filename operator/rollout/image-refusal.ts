@@ -3,7 +3,7 @@
  * all. Agents say so (`status.lastOrder.fault`). Once enough of them have, and nobody has staged it, the rollout is parked,
  * before a single node is cordoned for it.
  */
-import { bootedDigest, stagedDigest } from './node-view.ts';
+import type { Census } from './census.ts';
 import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
 
@@ -16,33 +16,17 @@ export interface ImageRefusal {
   readonly obstacle: Obstacle;
 }
 
-/** What of the image is refused, of all digests that it has for the architectures of `members`. */
-export function imageRefusals(members: readonly Member[]): readonly ImageRefusal[] {
-  const byDigest = new Map<string, Member[]>();
-  for (const member of members) {
-    const digest = member.target?.digest;
-    if (digest === undefined || !blamesImage(member)) continue;
-    const witnesses = byDigest.get(digest);
-    if (witnesses === undefined) byDigest.set(digest, [member]);
-    else witnesses.push(member);
-  }
+/** What of the image is refused, of all digests that it has for the architectures of the nodes. */
+export function imageRefusals({ members, blaming }: Census): readonly ImageRefusal[] {
+  const byDigest = Map.groupBy(blaming, ({ target }) => target?.digest);
   return [...byDigest].flatMap(([digest, witnesses]) => {
+    if (digest === undefined) return [];
     const those = members.filter(({ target }) => target?.digest === digest);
     // The only node of its architecture is one voice, too: the others have another digest, and go on.
     const enough = witnesses.length >= Math.min(WITNESSES, members.length);
-    if (!enough || those.some(({ os }) => os !== undefined && hasHad(os, digest))) return [];
+    if (!enough || those.some(({ facts }) => facts.hasImage)) return [];
     return [{ digest, obstacle: obstacleOf(digest, witnesses) }];
   });
-}
-
-/** True when the node's last attempt at its target failed for what the image is. */
-export function blamesImage({ os, target }: Member): boolean {
-  const rollout = os?.status?.rollout;
-  return rollout?.fault === 'Image' && rollout.digest === target?.digest;
-}
-
-function hasHad(os: NonNullable<Member['os']>, digest: string): boolean {
-  return stagedDigest(os) === digest || bootedDigest(os) === digest;
 }
 
 function obstacleOf(digest: string, witnesses: readonly Member[]): Obstacle {

@@ -6,8 +6,6 @@ import { blockersOf } from './blockers.ts';
 import type { ImageFleet } from './fleet.ts';
 import { historyOf } from './history.ts';
 import { imageConditions } from './image-conditions.ts';
-import { hasFailedForTarget, isUpdated } from './member.ts';
-import { holdsSlot } from './node-view.ts';
 import { quarantineStatus } from './quarantine-status.ts';
 import { ImageCondition, Reason } from './reasons.ts';
 import type { EventReason } from './reasons.ts';
@@ -37,7 +35,9 @@ function imageStatus(fleet: ImageFleet, now: Date): { status: OSImageStatus; wak
   const before = object.status;
   const { blockers, wakes } = blockersOf(fleet, before?.blockers ?? [], now);
   const arrived =
-    rolloutState(fleet) === 'Complete' && fleet.ruled.length > 0 && before?.current?.digest !== choice.target?.digest;
+    rolloutState(fleet) === 'Complete' &&
+    fleet.census.ruled.length > 0 &&
+    before?.current?.digest !== choice.target?.digest;
   const current = arrived ? choice.target : before?.current;
   const previous = arrived ? before?.current : before?.previous;
   const nodes = nodeCounts(fleet);
@@ -60,7 +60,7 @@ function imageStatus(fleet: ImageFleet, now: Date): { status: OSImageStatus; wak
     ...(blockers.length > 0 && { blockers: [...blockers] }),
     conditions: imageConditions(fleet, blockers, progress, now),
   };
-  const pace = secondsPerNode(fleet.members);
+  const pace = secondsPerNode(fleet.census.members);
   const more = [progress?.deadline, progress?.wake, pace && remainingTime(object, pace, now).wake];
   return { status, wakes: [...wakes, ...more.filter((wake) => wake instanceof Date)] };
 }
@@ -78,25 +78,20 @@ function shownWindow(image: OSImage, now: Date): OSImageStatus['nextWindow'] {
 }
 
 function nodeCounts(fleet: ImageFleet): NonNullable<OSImageStatus['nodes']> {
-  const { members, budget } = fleet;
-  const nodes = fleet.ruled;
-  const byPhase = new Map<string, number>();
-  for (const { os } of nodes) {
-    const phase = os?.status?.rollout?.phase ?? '';
-    byPhase.set(phase, (byPhase.get(phase) ?? 0) + 1);
-  }
-  const inPhase = (phase: Phase) => byPhase.get(phase) ?? 0;
-  const updated = nodes.filter(isUpdated).length;
+  const { census, budget } = fleet;
+  const { members, ruled, outdated, holders, failures } = census;
+  const inPhase = (phase: Phase) => census.inPhase(phase).length;
+  const updated = ruled.length - outdated.length;
   return {
     total: members.length,
     updated,
     staging: inPhase('Staging'),
     staged: inPhase('Staged') + inPhase('AwaitingSlot'),
-    updating: members.filter(({ os }) => os !== undefined && holdsSlot(os)).length,
+    updating: holders.length,
     unavailable: budget.unavailable.size,
     blocked: inPhase('Blocked'),
-    failed: nodes.filter(hasFailedForTarget).length,
-    excluded: members.length - nodes.length,
+    failed: failures.length,
+    excluded: members.length - ruled.length,
     updatedOfTotal: `${updated}/${members.length}`,
   };
 }

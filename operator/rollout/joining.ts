@@ -1,6 +1,6 @@
 /** Nodes that join a fleet which is done: they need not wait for a time at which the others may be disturbed. */
 import type { OSImage } from '../../api/index.ts';
-import { isUpdated } from './member.ts';
+import type { Census } from './census.ts';
 import type { Member } from './member.ts';
 import type { Obstacle } from './obstacle.ts';
 
@@ -22,8 +22,7 @@ export function closedToJoining(closed: readonly Obstacle[]): readonly Obstacle[
 }
 
 /** What of `closed` keeps anybody from anything: a closed window does not when only joining nodes are outdated. */
-export function closedToAny(closed: readonly Obstacle[], members: readonly Member[]): readonly Obstacle[] {
-  const outdated = members.filter((member) => member.membership.kind === 'Ruled' && !isUpdated(member));
+export function closedToAny(closed: readonly Obstacle[], { outdated }: Census): readonly Obstacle[] {
   return outdated.length > 0 && outdated.every(isJoining) ? closedToJoining(closed) : closed;
 }
 
@@ -38,5 +37,5 @@ export function isGated(member: Member): boolean | undefined {
   const { object } = membership.image;
   if (object.spec.newNodes !== 'Gate') return false;
   if (os === undefined) return node.gated || welcomesNewNodes(object);
-  return isJoining(member) || (node.gated && !isUpdated(member));
+  return isJoining(member) || (node.gated && !member.facts.updated);
 }

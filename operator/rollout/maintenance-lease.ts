@@ -6,8 +6,9 @@
 import { toTimestamp } from '../../api/index.ts';
 import type { NodeOS } from '../../api/index.ts';
 import type { Action } from './action.ts';
+import type { Census } from './census.ts';
 import type { Member } from './member.ts';
-import { after, holdsSlot, passed } from './node-view.ts';
+import { after, passed } from './node-view.ts';
 import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { isRebootLocked } from './reboot-lock-mark.ts';
@@ -62,10 +63,11 @@ export function heldByOthers({ member: { node, lease } }: Pick<Candidate, 'membe
 }
 
 /** Nodes in the middle of their slot that somebody else has taken: nothing more is done to them. */
-export function leasesLost(members: readonly Member[]): readonly Obstacle[] {
-  return members.flatMap(({ node, os, lease }): Obstacle[] => {
-    const busy = (node.cordonedBy !== undefined && !isRebootLocked(node)) || (os !== undefined && holdsSlot(os));
-    if (!busy || !isTheirs(lease)) return [];
+export function leasesLost({ ruled }: Census): readonly Obstacle[] {
+  return ruled.flatMap(({ node, lease, facts }): Obstacle[] => {
+    if (!isTheirs(lease)) return [];
+    const busy = (node.cordonedBy !== undefined && !isRebootLocked(node)) || facts.holdsSlot;
+    if (!busy) return [];
     const message = `${node.name} holds a slot and is being maintained by ${told(lease)}; Treeline goes on with it when that lease is given back or runs out.`;
     return [{ type: 'MaintenanceLeaseHeld', node: node.name, object: lease.lease.object, message, wake: lease.end }];
   });

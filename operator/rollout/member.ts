@@ -2,6 +2,7 @@
 import type { NodeOS } from '../../api/index.ts';
 import type { LeaseStanding } from './maintenance-lease.ts';
 import type { Membership } from './membership.ts';
+import type { NodeFacts } from './node-facts.ts';
 import type { Step } from './node-view.ts';
 import type { Premises } from './plan-memory.ts';
 import type { DrainSnapshot, NodeSnapshot } from './snapshot.ts';
@@ -14,6 +15,7 @@ export interface Member {
   /** The NodeOS of this very Node; absent until it has been created. */
   readonly os?: NodeOS | undefined;
   readonly target?: NodeTarget | undefined;
+  readonly facts: NodeFacts;
   readonly step?: Step | undefined;
   /** What the drainer last saw on the node. */
   readonly drain?: DrainSnapshot | undefined;
@@ -23,29 +25,6 @@ export interface Member {
   readonly recalled?: Step | undefined;
   /** What `step` rests on, where it was worked out anew and rests on nothing else. */
   readonly premises?: Premises | undefined;
-}
-
-/** True when the node runs the target, has soaked, and nothing of ours is left on it. */
-export function isUpdated({ os, target }: Member): boolean {
-  const rollout = os?.status?.rollout;
-  return (
-    rollout?.phase === 'Updated' &&
-    target !== undefined &&
-    rollout.digest === target.digest &&
-    os?.status?.host?.booted?.digest === target.digest &&
-    rollout.slotTime === undefined
-  );
-}
-
-/** True when the node has failed for the very target that it is to run now. */
-export function hasFailedForTarget({ membership, os, target }: Member): boolean {
-  const rollout = os?.status?.rollout;
-  return membership.kind === 'Ruled' && rollout?.phase === 'Failed' && rollout.digest === target?.digest;
-}
-
-/** True when the node was not empty in time and others go first. */
-export function isPassedOver({ membership, os }: Member): boolean {
-  return membership.kind === 'Ruled' && os?.status?.rollout?.phase === 'Blocked';
 }
 
 /** Names, at most five of them, for a sentence. */

@@ -7,10 +7,10 @@ import type { Action, NodeMarks } from './action.ts';
 import type { ImageFleet } from './fleet.ts';
 import { isGated } from './joining.ts';
 import { isTheirs, mayDisturb } from './maintenance-lease.ts';
-import { isUpdated } from './member.ts';
+import { isUnderWay } from './census.ts';
 import type { Member } from './member.ts';
 import { isRebootLocked } from './reboot-lock-mark.ts';
-import { bootedDigest, holdsSlot, ownsCordon } from './node-view.ts';
+import { holdsSlot, ownsCordon } from './node-view.ts';
 import type { NodeView, Step } from './node-view.ts';
 import type { NodeSnapshot } from './snapshot.ts';
 
@@ -54,14 +54,17 @@ export function forgottenCordons(members: readonly Member[], nodeOSes: readonly 
  * is tainted, so that the pods of a drained node go where they can stay. Last in a plan: nothing waits for these.
  */
 export function looseMarks(members: readonly Member[], fleets: readonly ImageFleet[]): readonly MarkAction[] {
-  const moving = new Set(fleets.filter(isUnderWay).map(({ image }) => image));
+  // A bad image that is never staged taints no node.
+  const moving = new Set(fleets.filter(({ census }) => isUnderWay(census)).map(({ image }) => image));
   const actions: MarkAction[] = [];
   for (const member of members) {
-    const { node, os, membership } = member;
+    const { node, membership, facts } = member;
     // What belongs to a slot or to a cordon of ours goes on and off with it.
-    if (node.deleting || node.cordonedBy !== undefined || (os !== undefined && holdsSlot(os))) continue;
+    if (node.deleting || node.cordonedBy !== undefined || facts.holdsSlot) continue;
     const underWay = membership.kind === 'Ruled' && moving.has(membership.image);
-    const [slot, taint, gate] = [withoutSlot(node), taintOf(member, underWay), gateOf(member)];
+    const slot = withoutSlot(node);
+    const taint = taintOf(member, underWay);
+    const gate = gateOf(member);
     if (slot === NONE && taint === NONE && gate === NONE) continue;
     actions.push({ kind: 'Mark', node: node.name, marks: { ...slot, ...taint, ...gate } });
     if (actions.length === TAINTS_AT_ONCE) break;
@@ -71,11 +74,6 @@ export function looseMarks(members: readonly Member[], fleets: readonly ImageFle
 
 /** Nothing to change, which is so for most nodes in most plans. */
 const NONE: NodeMarks = {};
-
-/** True from the first slot for the target on: a bad image that is never staged taints no node. */
-function isUnderWay({ members }: ImageFleet): boolean {
-  return members.some((member) => (member.os !== undefined && holdsSlot(member.os)) || isUpdated(member));
-}
 
 function gateOf(member: Member): NodeMarks {
   const gated = isGated(member);
@@ -90,16 +88,8 @@ function withoutSlot(node: NodeSnapshot): NodeMarks {
  * The change to the taint, if any. It is set only while the rollout is `underWay`, and then stays until the node has the
  * target or is left alone: over pauses, and over the moment in which a new target has no node yet.
  */
-function taintOf(member: Member, underWay = false): NodeMarks {
-  const wanted = lacksTarget(member);
-  const outdated = wanted === true ? member.node.outdated || underWay : wanted;
-  return outdated === undefined || outdated === member.node.outdated ? NONE : { outdated };
-}
-
-/** Undefined while it is not known what the node runs or is to run. */
-function lacksTarget({ membership, os, target }: Member): boolean | undefined {
-  if (membership.kind !== 'Ruled') return false;
-  const booted = os === undefined ? undefined : bootedDigest(os);
-  if (target === undefined || os?.status?.host === undefined) return undefined;
-  return booted !== target.digest;
+function taintOf({ node, facts }: Member, underWay = false): NodeMarks {
+  const wanted = facts.lacksTarget;
+  const outdated = wanted === true ? node.outdated || underWay : wanted;
+  return outdated === undefined || outdated === node.outdated ? NONE : { outdated };
 }

@@ -1,5 +1,5 @@
 /** What decides which nodes of one OSImage go now, and how many: everything of `spec.rollout` that is about order. */
-import { isControlPlane } from './control-plane-care.ts';
+import type { Census } from './census.ts';
 import type { AwayNode } from './control-plane-care.ts';
 import { waitingRole } from './control-plane-order.ts';
 import type { WaitingRole } from './control-plane-order.ts';
@@ -31,28 +31,29 @@ export interface Ordering {
 }
 
 /** True for a node whose turn may come as things are: no step and no place of the control plane keeps it from a slot. */
-export function mayComeNow({ node }: Member, { steps, waits }: Ordering): boolean {
-  return isTaken(steps, node) && waits?.controlPlane !== isControlPlane(node);
+export function mayComeNow({ node, facts }: Member, { steps, waits }: Ordering): boolean {
+  return isTaken(steps, node) && waits?.controlPlane !== facts.controlPlane;
 }
 
-/** Works it out for `image` over `members`, all nodes that it selects, while the `away` ones are missing in the control plane. */
+/** Works it out for `image` over the nodes that it selects, while the `away` ones are missing in the control plane. */
 export function orderingOf(
   image: ImageSnapshot,
   choice: TargetChoice,
-  members: readonly Member[],
+  census: Census,
   away: readonly AwayNode[],
   now: Date,
 ): Ordering {
   const { object } = image;
-  const topologies = topologiesOf(object, members);
-  const steps = stepsOf(image, choice, members, now);
-  const taken = members.filter(({ node }) => isTaken(steps, node));
+  const topologies = topologiesOf(object, census);
+  const steps = stepsOf(image, choice, census, now);
+  const { members } = census;
+  const taken = steps === undefined ? members : members.filter(({ node }) => isTaken(steps, node));
   return {
     turn: turnOf(object, choice.target?.digest ?? '', topologies),
     away,
     waits: waitingRole(image, taken),
     steps,
-    growth: growthOf(object, members),
+    growth: growthOf(object, census),
     topologies,
   };
 }

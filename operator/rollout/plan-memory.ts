@@ -6,6 +6,7 @@ import type { NodeOS, Phase } from '../../api/index.ts';
 import { isControlPlane } from './control-plane-care.ts';
 import { welcomesNewNodes } from './joining.ts';
 import type { LeaseStanding } from './maintenance-lease.ts';
+import type { NodeFacts } from './node-facts.ts';
 import { holdsSlot } from './node-view.ts';
 import type { Step } from './node-view.ts';
 import type { DrainSnapshot, ImageSnapshot, NodeSnapshot } from './snapshot.ts';
@@ -29,9 +30,14 @@ export interface Premises {
   readonly alone: boolean;
 }
 
-interface Kept extends Premises {
+/** What was decided about a node, and what is known of it, on the same premises. */
+export interface Kept {
   readonly step: Step;
-  readonly since: Date;
+  readonly facts: NodeFacts;
+  readonly premises: Premises;
+  /** Milliseconds, from and until which it holds. */
+  readonly from: number;
+  readonly until: number;
 }
 
 /** Phases that say by which time they may differ. A drain is looked at again and again. */
@@ -70,18 +76,22 @@ export class PlanMemory {
   }
 
   /** What was decided on the same premises, if `now` changes nothing about it. */
-  recall({ node, os, ruling, drain, alone }: Premises, now: Date): Step | undefined {
+  recall({ node, os, ruling, drain, alone }: Premises, now: Date): Kept | undefined {
     const kept = this.#kept.get(os);
-    if (kept === undefined || kept.node !== node || kept.ruling !== ruling) return undefined;
-    if (kept.drain !== drain || kept.alone !== alone) return undefined;
-    const { since, step } = kept;
+    if (kept === undefined) return undefined;
+    const { premises, from, until } = kept;
+    if (premises.node !== node || premises.ruling !== ruling) return undefined;
+    if (premises.drain !== drain || premises.alone !== alone) return undefined;
+    const time = now.getTime();
     // A clock that was set back is no reason to believe in anything.
-    return since <= now && (step.wake === undefined || now < step.wake) ? step : undefined;
+    return from <= time && time < until ? kept : undefined;
   }
 
   /** Remembers `step`, which asks for nothing at `now`, if it rests on `premises` alone. */
-  keep(premises: Premises, step: Step, now: Date): void {
-    if (mayBeKept(premises)) this.#kept.set(premises.os, { ...premises, step, since: now });
+  keep(premises: Premises, step: Step, facts: NodeFacts, now: Date): void {
+    if (!mayBeKept(premises)) return;
+    const until = step.wake?.getTime() ?? Infinity;
+    this.#kept.set(premises.os, { step, facts, premises, from: now.getTime(), until });
   }
 }
 

@@ -27,16 +27,18 @@ export function plan(snapshot: Snapshot, now: Date, memory = new PlanMemory()): 
     .map((os) => ({ kind: 'DeleteNodeOS', name: os.metadata.name, uid: os.metadata.uid }));
   actions.push(...forgottenCordons(fleet.members, snapshot.nodeOSes));
   const wakes: Date[] = [];
+  let soonest = Infinity;
   const orphaned = new Set(fleet.orphans.map((os) => os.metadata.name));
   for (const member of fleet.members) {
     // The NodeOS of the node's predecessor has the same name: first it goes, then a new one is made.
     if (member.os === undefined && orphaned.has(member.node.name)) continue;
-    const { node, os, membership, step, recalled, premises } = member;
-    if (step?.wake !== undefined) wakes.push(step.wake);
+    const { node, os, membership, step, recalled, premises, facts } = member;
+    const wake = step?.wake?.getTime();
+    if (wake !== undefined && wake > now.getTime() && wake < soonest) soonest = wake;
     if (step !== undefined && step === recalled) continue;
     const own = nodeActions(member, os && viewOf(node, os, membership, snapshot, now));
     actions.push(...own);
-    if (own.length === 0 && step !== undefined && premises !== undefined) memory.keep(premises, step, now);
+    if (own.length === 0 && step !== undefined && premises !== undefined) memory.keep(premises, step, facts, now);
   }
   const leases = leaseActions(fleet.members, snapshot, now);
   actions.push(...leases.actions, ...lifecycleActions(fleet.members, snapshot));
@@ -53,10 +55,10 @@ export function plan(snapshot: Snapshot, now: Date, memory = new PlanMemory()): 
   actions.push(...(locks?.actions ?? []));
   const written = new Set(locks?.actions.map(({ node }) => node));
   actions.push(...looseMarks(fleet.members, fleet.images).filter(({ node }) => !written.has(node)));
-  const later = wakes.map((wake) => wake.getTime()).filter((time) => time > now.getTime());
+  for (const wake of wakes) if (wake > now && wake.getTime() < soonest) soonest = wake.getTime();
   return {
     actions,
     ...(locks && { lockRefusals: locks.refusals }),
-    ...(later.length > 0 && { nextTime: new Date(Math.min(...later)) }),
+    ...(soonest < Infinity && { nextTime: new Date(soonest) }),
   };
 }

@@ -1,12 +1,11 @@
 /** How far a rollout has come, when it last moved, and when it will be done. */
 import { toTimestamp } from '../../api/index.ts';
-import type { Gate, HealthCheck, OSImageStatus } from '../../api/index.ts';
+import type { Gate, HealthCheck, OSImageStatus, Phase } from '../../api/index.ts';
 import { checkDeadline } from './checks.ts';
 import type { ImageFleet } from './fleet.ts';
 import { gateDeadline } from './gates.ts';
 import { broughtToStandstill, isMoving, rolloutState } from './rollout-state.ts';
-import { isUpdated } from './member.ts';
-import { after, holdsSlot } from './node-view.ts';
+import { after } from './node-view.ts';
 import { ImageCondition, Reason } from './reasons.ts';
 import { estimatedEnd } from './time/estimate.ts';
 import { secondsPerNode } from './time/pace.ts';
@@ -30,15 +29,15 @@ export function progressOf(fleet: ImageFleet, counts: Counts, now: Date): Progre
   const before = fleet.image.object.status;
   const state = rolloutState(fleet);
   const lastProgressTime = lastProgress(fleet, before, counts, isMoving(state), now);
-  const pace = secondsPerNode(fleet.members);
+  const pace = secondsPerNode(fleet.census.members);
   const end =
     pace !== undefined && (isMoving(state) || state === 'OutOfTime')
       ? estimate(fleet, pace, lastProgressTime, now)
       : undefined;
-  const nodes = fleet.ruled;
-  const done = nodes.filter(isUpdated).length;
+  const { ruled, outdated } = fleet.census;
+  const done = ruled.length - outdated.length;
   const progress: Progress = {
-    percent: nodes.length === 0 ? 100 : Math.floor((100 * done) / nodes.length),
+    percent: ruled.length === 0 ? 100 : Math.floor((100 * done) / ruled.length),
     lastProgressTime,
     ...(pace !== undefined && { secondsPerNode: pace }),
     ...(end && { estimatedCompletionTime: toTimestamp(end) }),
@@ -69,10 +68,12 @@ function forward(before: Counts, counts: Counts): boolean {
   return counts.updated > before.updated || counts.updating > before.updating || holding(counts) > holding(before);
 }
 
+const TIMED: readonly Phase[] = ['Soaking', 'Rebooting', 'AwaitingGate', 'Verifying'];
+
 /** A soak, a boot, a gate and a check have ends of their own, which may be later. */
 function deadlineOf(fleet: ImageFleet, lastProgressTime: string): Date {
   const { rollout, health } = fleet.image.object.spec;
-  const ends = fleet.ruled.flatMap(({ os }): number[] => {
+  const ends = TIMED.flatMap(fleet.census.inPhase).flatMap(({ os }): number[] => {
     const { phase, healthySince, rebootDeadline, gateTime, backTime } = os?.status?.rollout ?? {};
     if (phase === 'Soaking' && healthySince !== undefined) return [+after(healthySince, health.minReadySeconds)];
     if (phase === 'Rebooting' && rebootDeadline !== undefined) return [Date.parse(rebootDeadline)];
@@ -96,10 +97,10 @@ function checkEnds(checks: readonly HealthCheck[], backTime: string | undefined)
 }
 
 function estimate(fleet: ImageFleet, pace: number, lastProgressTime: string, now: Date): Date | undefined {
-  const { members, budget, growth, image } = fleet;
-  const remaining = fleet.ruled.filter((member) => !isUpdated(member)).length;
-  const slots = members.flatMap(({ os }) => {
-    const slotTime = os !== undefined && holdsSlot(os) ? os.status?.rollout?.slotTime : undefined;
+  const { census, budget, growth, image } = fleet;
+  const remaining = census.outdated.length;
+  const slots = census.holders.flatMap(({ os }) => {
+    const slotTime = os?.status?.rollout?.slotTime;
     return slotTime === undefined ? [] : [Date.parse(slotTime)];
   });
   const others = budget.unavailable.size - slots.length;

@@ -1,7 +1,7 @@
 /** When a digest enters quarantine and when it leaves: what `status.quarantinedDigests` of an OSImage is to be. */
 import { toTimestamp } from '../../api/index.ts';
 import type { OSImageStatus, QuarantinedDigest } from '../../api/index.ts';
-import { FAILURE_KINDS, blamesDigest, failuresAmong } from './failure.ts';
+import { FAILURE_KINDS, blamesDigest } from './failure.ts';
 import { failureSentence, failureThreshold } from './failure-threshold.ts';
 import type { ImageFleet } from './fleet.ts';
 import { quarantineOf, releaseBefore } from './quarantine.ts';
@@ -28,11 +28,11 @@ export function quarantineStatus(
 
 /** The target, when enough nodes have failed on it and there is something to go back to. */
 function toQuarantine(fleet: ImageFleet, now: Date): QuarantinedDigest | undefined {
-  const { image, choice, members } = fleet;
+  const { image, choice, census } = fleet;
   const { target } = choice;
   if (image.object.spec.rollout.onFailure === 'Halt' || target === undefined || choice.changed) return undefined;
-  const against = failuresAmong(members).filter(blamesDigest);
-  if (against.length < failureThreshold(image.object, members.length)) return undefined;
+  const against = census.failures.filter(blamesDigest);
+  if (against.length < failureThreshold(image.object, census.members.length)) return undefined;
   if (releaseBefore(image.object, target) === undefined || quarantineOf(image.object, target.digest) !== undefined)
     return undefined;
   const count = (kind: string) => against.filter((failure) => failure.kind === kind).length;

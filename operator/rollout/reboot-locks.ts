@@ -61,7 +61,7 @@ export function decideLocks(fleet: Fleet, wishes: ReadonlyMap<string, RebootWish
 
 function whyNot(member: Member, { group }: RebootWish, images: readonly ImageFleet[]): string | undefined {
   const { node, os } = member;
-  const selecting = images.filter(({ members }) => members.some((one) => one.node.name === node.name));
+  const selecting = images.filter(({ census }) => census.members.some((one) => one.node.name === node.name));
   const [image] = selecting.filter((one) => group === 'default' || one.image.object.metadata.name === group);
   if (image === undefined) {
     const names = selecting.map((one) => one.image.object.metadata.name).join(', ');

@@ -3,7 +3,7 @@ import { LOOKAHEAD, isUntried, wouldBeForced } from './rehearsal.ts';
 import { slotLimits } from './slot-gates.ts';
 import type { Candidate, GateView, Passed } from './slot-gates.ts';
 import { grants } from './slots.ts';
-import { asking, inTurn } from './turn.ts';
+import { asking, firstInTurn } from './turn.ts';
 
 export interface Rehearsed {
   /** They get a slot now. */
@@ -36,10 +36,6 @@ export function rehearse({ through, refused }: Passed, view: GateView): Rehearse
 
 function nextInTurn(able: readonly Candidate[], names: ReadonlySet<string>, { turn }: GateView): readonly Candidate[] {
   const rest = able.filter(({ member }) => !names.has(member.node.name));
-  const next = new Set(
-    inTurn(rest.map(asking), turn)
-      .slice(0, LOOKAHEAD)
-      .map(({ node }) => node.name),
-  );
+  const next = new Set(firstInTurn(rest.map(asking), turn, LOOKAHEAD).map(({ node }) => node.name));
   return rest.filter(({ member }) => next.has(member.node.name));
 }

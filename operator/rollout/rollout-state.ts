@@ -1,8 +1,6 @@
 /** How far a rollout is, in one word: what its conditions, its progress and its history are all made from. */
 import type { NodeOS } from '../../api/index.ts';
 import type { ImageFleet } from './fleet.ts';
-import { isUpdated } from './member.ts';
-import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { whoPauses } from './pause.ts';
 import type { BlockerType } from './reasons.ts';
@@ -24,11 +22,10 @@ export type RolloutState =
 
 /** Says how far `fleet` is; the first that applies, in the order in which a person would want to know. */
 export function rolloutState(fleet: ImageFleet): RolloutState {
-  const { choice, members, image } = fleet;
+  const { choice, census, image } = fleet;
   if (choice.image === undefined) return whyUnverified(fleet) === undefined ? 'Unresolved' : 'Halted';
-  if (members.some(({ membership }) => membership.kind === 'Conflict')) {
-    if (fleet.ruled.every(isUpdated)) return 'Conflict';
-  } else if (fleet.ruled.every(isUpdated)) {
+  if (census.outdated.length === 0) {
+    if (census.conflicting.length > 0) return 'Conflict';
     return choice.refused === undefined ? 'Complete' : 'RolledBack';
   }
   if (fleet.halted || fleet.closed.some(({ type }) => HALTING.has(type))) return 'Halted';
@@ -48,8 +45,8 @@ export function isMoving(state: RolloutState): boolean {
 }
 
 /** What a step waits for that only time or a person brings, if nobody holds a slot meanwhile. */
-function waitsForStep({ steps, members }: ImageFleet): 'StepSoaking' | 'StepAwaitingApproval' | undefined {
-  if (members.some(({ os }) => os !== undefined && holdsSlot(os))) return undefined;
+function waitsForStep({ steps, census }: ImageFleet): 'StepSoaking' | 'StepAwaitingApproval' | undefined {
+  if (census.holders.length > 0) return undefined;
   switch (steps?.status.state) {
     case 'Soaking':
       return 'StepSoaking';
@@ -63,11 +60,11 @@ function waitsForStep({ steps, members }: ImageFleet): 'StepSoaking' | 'StepAwai
 const TIMES = ['InvalidWindow', 'Frozen', 'WindowClosed', 'WindowTooShort'] as const;
 
 /** What time forbids, if that is why nothing moves: no slot may be granted, or nobody has anything else left to do than to begin to fetch. */
-export function outOfTime({ closed, unstaged, members }: ImageFleet): (typeof TIMES)[number] | undefined {
+export function outOfTime({ closed, unstaged, census }: ImageFleet): (typeof TIMES)[number] | undefined {
   const timely = (obstacles: readonly Obstacle[]) => TIMES.find((time) => obstacles.some(({ type }) => type === time));
-  const busy = members.some(
-    ({ os, step }) => step?.awaitsSlot === true || (os !== undefined && (holdsSlot(os) || isStaging(os))),
-  );
+  const { awaitingSlot, holders, members } = census;
+  const busy =
+    awaitingSlot.length > 0 || holders.length > 0 || members.some(({ os }) => os !== undefined && isStaging(os));
   return timely(closed) ?? (busy ? undefined : timely(unstaged));
 }
 

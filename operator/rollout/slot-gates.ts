@@ -7,6 +7,7 @@ import type { NodeOS } from '../../api/index.ts';
 import { unguarded } from './admission.ts';
 import { withinBudget } from './budget.ts';
 import type { Budget } from './budget.ts';
+import type { Census } from './census.ts';
 import { invalidCheck } from './checks.ts';
 import { conditionGate } from './condition-gate.ts';
 import { controlPlaneBusy, oneOfControlPlane } from './control-plane-care.ts';
@@ -39,11 +40,11 @@ import { mayRebootNow } from './time/time-gates.ts';
 export interface GateView extends Ordering {
   readonly image: ImageSnapshot;
   readonly choice: TargetChoice;
-  readonly members: readonly Member[];
+  readonly census: Census;
   readonly budget: Budget;
   /** True when as many nodes have failed for the target as `spec.rollout.failureThreshold` says. */
   readonly halted: boolean;
-  /** Those of `members` that were passed over: counted once, not by the gate of each candidate. */
+  /** Nodes that were passed over, and would be asked now. */
   readonly passedOver: readonly Member[];
   readonly snapshot: Snapshot;
   /** A candidate as its phase sees it. */
@@ -159,16 +160,16 @@ function paused({ image }: GateView): Obstacle | undefined {
   return { type: 'Paused', message: `The rollout is paused: ${who}. Nodes that hold a slot finish.` };
 }
 
-function imageRefused({ members }: GateView): Obstacle | undefined {
-  return imageRefusals(members)[0]?.obstacle;
+function imageRefused({ census }: GateView): Obstacle | undefined {
+  return imageRefusals(census)[0]?.obstacle;
 }
 
 function outOfTime({ image, now }: GateView): Obstacle | undefined {
   return mayRebootNow(image.object, now);
 }
 
-function windowTooShort({ image, members, now }: GateView): Obstacle | undefined {
-  const pace = secondsPerNode(members);
+function windowTooShort({ image, census, now }: GateView): Obstacle | undefined {
+  const pace = secondsPerNode(census.members);
   return pace === undefined ? undefined : remainingTime(image.object, pace, now).obstacle;
 }
 

@@ -8,7 +8,7 @@ import { grantSlot } from './phases/draining.ts';
 import { dryRunOrder } from './rehearsal.ts';
 import { rehearse } from './rehearsed-slots.ts';
 import { closedGates, passGates } from './slot-gates.ts';
-import type { Candidate, GateView } from './slot-gates.ts';
+import type { GateView } from './slot-gates.ts';
 
 export interface Granting {
   readonly granted: readonly Member[];
@@ -20,18 +20,11 @@ export interface Granting {
   readonly looks: readonly Look[];
 }
 
-/** The members that could take a slot in this moment. */
-export function candidatesOf(members: readonly Member[]): readonly Candidate[] {
-  return members.flatMap((member): Candidate[] =>
-    member.os !== undefined && member.step?.awaitsSlot === true ? [{ member, os: member.os }] : [],
-  );
-}
-
 /** Grants slots to those whom every gate lets through, as far as the limits go. */
 export function grantSlots(fleet: GateView): Granting {
-  const { choice, members, halted, viewed } = fleet;
-  const closed = closedToAny(closedGates(fleet), members);
-  const candidates = candidatesOf(members).filter(({ member }) => closed.length === 0 || isJoining(member));
+  const { choice, census, halted, viewed } = fleet;
+  const closed = closedToAny(closedGates(fleet), census);
+  const candidates = census.awaitingSlot.filter(({ member }) => closed.length === 0 || isJoining(member));
   if (closedToJoining(closed).length > 0 || halted || choice.target === undefined)
     return { granted: [], tried: [], closed, heldBack: [], looks: [] };
   const passed = passGates(candidates, fleet);

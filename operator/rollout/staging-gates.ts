@@ -15,7 +15,7 @@ const STAGING_GATES: readonly StagingGate[] = [fleetDowngrade, outOfTime, noPlac
 /** Every gate of staging that is closed to nodes that wait for a place; places are granted only when there is none. */
 export function closedToStaging(view: GateView): readonly Obstacle[] {
   // Nobody is kept from anything.
-  if (!view.members.some(({ step }) => step?.awaitsPlace === true)) return [];
+  if (view.census.awaitingPlace.length === 0) return [];
   return STAGING_GATES.map((gate) => gate(view)).filter((obstacle) => obstacle !== undefined);
 }
 

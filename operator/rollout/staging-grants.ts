@@ -1,16 +1,15 @@
 /** Gives staging places to the nodes of one OSImage that wait for one, and says what keeps it from doing so. */
 import { countOf } from './budget.ts';
-import { blamesImage, imageRefusals } from './image-refusal.ts';
+import type { Census } from './census.ts';
+import { imageRefusals } from './image-refusal.ts';
 import { closedToAny, closedToJoining, isJoining } from './joining.ts';
 import type { Member } from './member.ts';
 import type { Look } from './health-gate.ts';
-import { holdsSlot } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { grantPlace } from './phases/start.ts';
-import type { Candidate, GateView } from './slot-gates.ts';
+import type { GateView } from './slot-gates.ts';
 import { closedToStaging } from './staging-gates.ts';
 import { stagingPlaces } from './staging-places.ts';
-import { asking, inTurn } from './turn.ts';
 
 export interface PlacesGranted {
   readonly granted: readonly Member[];
@@ -28,27 +27,27 @@ export interface SlotsGranted {
 
 /** Grants places after `slots`: who comes next depends on who has got one. */
 export function grantPlaces(view: GateView, slots: SlotsGranted): PlacesGranted {
-  const { image, choice, members, viewed } = view;
-  const unstaged = closedToAny(closedToStaging(view), members);
-  const refused = new Set(imageRefusals(members).map(({ digest }) => digest));
-  const candidates = members.flatMap((member): Candidate[] => {
-    if (member.os === undefined || member.step?.awaitsPlace !== true) return [];
+  const { image, choice, census, viewed } = view;
+  const unstaged = closedToAny(closedToStaging(view), census);
+  const refused = new Set(imageRefusals(census).map(({ digest }) => digest));
+  const candidates = census.awaitingPlace.filter(({ member }) => {
     // Who has tried it tries again: a repaired image must be noticed by somebody.
-    if (refused.has(member.target?.digest ?? '') && !blamesImage(member)) return [];
-    return unstaged.length === 0 || isJoining(member) ? [{ member, os: member.os }] : [];
+    if (refused.has(member.target?.digest ?? '') && !member.facts.blamesImage) return false;
+    return unstaged.length === 0 || isJoining(member);
   });
   if (candidates.length === 0 || closedToJoining(unstaged).length > 0 || choice.target === undefined)
     return { granted: [], unstaged };
   const { mode, lookahead, maxConcurrent } = image.object.spec.staging;
   const byName = new Map(candidates.map((candidate) => [candidate.member.node.name, candidate]));
   const names = stagingPlaces({
-    candidates: inTurn(candidates.map(asking), view.turn).flatMap(({ node }) => byName.get(node.name) ?? []),
-    members,
-    max: countOf(maxConcurrent, members.length),
+    candidates,
+    turn: view.turn,
+    census,
+    max: countOf(maxConcurrent, census.members.length),
     ...(mode === 'AheadOfRollout' && {
       lookahead: {
         nodes: lookahead,
-        heldBack: new Set([...slots.heldBack.flatMap(({ node }) => node ?? []), ...witnesses(members, refused)]),
+        heldBack: new Set([...slots.heldBack.flatMap(({ node }) => node ?? []), ...witnesses(census, refused)]),
         stuck: isStuck(view, slots),
       },
     }),
@@ -63,16 +62,14 @@ export function grantPlaces(view: GateView, slots: SlotsGranted): PlacesGranted 
 }
 
 /** Nodes that try a refused image again. They never wait for a look-ahead, which no slot empties while it is refused. */
-function witnesses(members: readonly Member[], refused: ReadonlySet<string>): readonly string[] {
-  return members
-    .filter((member) => refused.has(member.target?.digest ?? '') && blamesImage(member))
-    .map(({ node }) => node.name);
+function witnesses({ blaming }: Census, refused: ReadonlySet<string>): readonly string[] {
+  return blaming.filter(({ target }) => refused.has(target?.digest ?? '')).map(({ node }) => node.name);
 }
 
-function isStuck({ members, budget, halted, steps }: GateView, { granted, closed, looks }: SlotsGranted): boolean {
+function isStuck({ census, budget, halted, steps }: GateView, { granted, closed, looks }: SlotsGranted): boolean {
   // With a step that takes no more nodes, those that hold the image are not stuck: they are what comes next.
   const taking = steps?.open?.some(({ room }) => room > 0) ?? true;
   // While checks or alerts are asked, somebody can go as soon as they are answered.
   const open = closed.length === 0 && looks.length === 0 && !halted && taking && budget.unavailable.size < budget.max;
-  return open && granted.length === 0 && !members.some(({ os }) => os !== undefined && holdsSlot(os));
+  return open && granted.length === 0 && census.holders.length === 0;
 }

@@ -2,16 +2,20 @@
  * Who may fetch the image. A place is durable in `stagingTime` before the order that uses it is written, and is free again
  * with the phase that follows, or when a failure rests.
  */
-import type { NodeOS } from '../../api/index.ts';
-import { holdsSlot, stagedDigest } from './node-view.ts';
+import type { Census } from './census.ts';
+import { stagedDigest } from './node-view.ts';
 import type { Member } from './member.ts';
 import type { Candidate } from './slot-gates.ts';
+import { asking, firstInTurn, inTurn } from './turn.ts';
+import type { Turn } from './turn.ts';
 
 export interface StagingRound {
-  /** Nodes that need the image and may begin now, in the order of slots. */
+  /** Nodes that need the image and may begin now. */
   readonly candidates: readonly Candidate[];
-  /** Every node that the OSImage selects. */
-  readonly members: readonly Member[];
+  /** The order of slots. */
+  readonly turn: Turn;
+  /** Of every node that the OSImage selects. */
+  readonly census: Census;
   /** How many may hold a place at once. */
   readonly max: number;
   /** Only with `AheadOfRollout`. */
@@ -27,36 +31,34 @@ export interface Lookahead {
   readonly stuck: boolean;
 }
 
-/** Names of the nodes that get a place now, in order. */
-export function stagingPlaces(round: StagingRound): readonly string[] {
-  const { candidates, members, max, lookahead } = round;
-  const holders = members.filter(({ os }) => os !== undefined && holdsPlace(os));
-  const next = lookahead === undefined ? candidates : nextOf(candidates, holders, members, lookahead);
-  let taken = holders.length;
-  return next.flatMap(({ member, os }) => {
-    // A node whose target changed under it keeps its place. One that is to lose it has it until that is written.
-    if (holdsPlace(os) ? taken > max : taken >= max) return [];
-    if (!holdsPlace(os)) taken += 1;
-    return [member.node.name];
-  });
+/** Names of the nodes that get a place now. */
+export function stagingPlaces({ candidates, turn, census, max, lookahead }: StagingRound): readonly string[] {
+  const taken = census.fetching.length;
+  const next = lookahead === undefined ? candidates : nextOf(inOrder(candidates, turn), census, lookahead);
+  // A node whose target changed under it keeps its place. One that is to lose it has it until that is written.
+  const kept = taken > max ? [] : next.filter(({ member }) => member.facts.holdsPlace);
+  const free = Math.max(0, max - taken);
+  const others = free === 0 ? [] : next.filter(({ member }) => !member.facts.holdsPlace);
+  return [...kept.map(({ member }) => member), ...firstInTurn(others.map(asking), turn, free)].map(
+    ({ node }) => node.name,
+  );
 }
 
 /** The candidates that come next. Those below a foreign cordon always do: a slot for them costs the fleet nothing. */
 function nextOf(
   candidates: readonly Candidate[],
-  holders: readonly Member[],
-  members: readonly Member[],
+  { members, fetching: holders }: Census,
   { nodes, heldBack, stuck }: Lookahead,
 ): readonly Candidate[] {
   const counts = ({ node }: Member): boolean => !node.cordoned && !heldBack.has(node.name);
   const ahead = stuck
     ? []
     : members.filter(
-        ({ os, target }) =>
+        ({ os, target, facts }) =>
           os !== undefined &&
           target !== undefined &&
-          !holdsSlot(os) &&
-          !holdsPlace(os) &&
+          !facts.holdsSlot &&
+          !facts.holdsPlace &&
           stagedDigest(os) === target.digest,
       );
   const waiting = new Set(candidates.map(({ member }) => member.node.name));
@@ -65,7 +67,7 @@ function nextOf(
   return candidates.filter(({ member }) => !counts(member) || free-- > 0);
 }
 
-/** True while the node may be fetching: from before its order is written until the phase that follows is. */
-export function holdsPlace(os: NodeOS): boolean {
-  return os.status?.rollout?.stagingTime !== undefined;
+function inOrder(candidates: readonly Candidate[], turn: Turn): readonly Candidate[] {
+  const byName = new Map(candidates.map((candidate) => [candidate.member.node.name, candidate]));
+  return inTurn(candidates.map(asking), turn).flatMap(({ node }) => byName.get(node.name) ?? []);
 }

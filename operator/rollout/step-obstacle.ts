@@ -1,7 +1,7 @@
 /** What nodes wait for that no open step of `spec.rollout.steps` lets go, as a sentence. */
 import type { OSImage, RolloutStep, StepStatus } from '../../api/index.ts';
 import { toTimestamp } from '../../api/index.ts';
-import { hasFailedForTarget, namesOf } from './member.ts';
+import { namesOf } from './member.ts';
 import type { Member } from './member.ts';
 import { selects } from './membership.ts';
 import { after } from './node-view.ts';
@@ -26,7 +26,7 @@ export function stepObstacle(
         const message = `${name} has no node that could be updated, so nothing goes on; correct its nodeSelector, label a node, or remove the step.`;
         return { type: 'StepEmpty', message };
       }
-      const failed = own.filter(hasFailedForTarget);
+      const failed = own.filter(({ facts }) => facts.failure !== undefined);
       const those =
         failed.length === 0
           ? ''

@@ -5,12 +5,10 @@
 import { toTimestamp } from '../../api/index.ts';
 import type { OSImage, RolloutStep, StepStatus } from '../../api/index.ts';
 import { countOf } from './budget.ts';
-import { whyNewer } from './downgrade.ts';
-import { failureOf } from './failure.ts';
-import { isUpdated } from './member.ts';
+import type { Census } from './census.ts';
 import type { Member } from './member.ts';
 import { selects } from './membership.ts';
-import { after, holdsSlot, passed } from './node-view.ts';
+import { after, passed } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import type { SlotLimit } from './slots.ts';
@@ -42,7 +40,7 @@ interface OpenStep {
 export function stepsOf(
   { object }: ImageSnapshot,
   choice: TargetChoice,
-  members: readonly Member[],
+  { ruled }: Census,
   now: Date,
 ): Steps | undefined {
   const { steps } = object.spec.rollout;
@@ -53,9 +51,7 @@ export function stepsOf(
   const durable = object.status?.step?.digest === digest ? object.status.step : undefined;
   // While it is not known what the target means, nobody can be told to run it.
   if (choice.image === undefined) return durable && { status: durable, open: [], begun: new Set() };
-  const nodes = members.filter(
-    (member) => member.membership.kind === 'Ruled' && member.target !== undefined && whyNewer(member) === undefined,
-  );
+  const nodes = ruled.filter(({ target, facts }) => target !== undefined && facts.newer === undefined);
   const begun = new Set(nodes.filter(hasBegun).map(({ node }) => node.name));
   const done = (durable?.passed ?? []).filter((name) => steps.some((step) => step.name === name));
   const status = statusOf(object, digest, nodes, { done, durable, now });
@@ -118,7 +114,7 @@ function judge(
   now: Date,
 ): Pick<StepStatus, 'state' | 'nodesUpdated' | 'nodesNeeded'> {
   const own = nodes.filter(({ node }) => isOf(step, node));
-  const nodesUpdated = own.filter((member) => isUpdated(member) && member.node.ready && !member.node.deleting).length;
+  const nodesUpdated = own.filter(({ node, facts }) => facts.updated && node.ready && !node.deleting).length;
   const needed = own.length === 0 ? 0 : countOf(step.successThreshold, sizeOf(step, own.length));
   const soaked = known !== undefined && known.state !== 'Updating';
   // A node that comes into the step while it soaks is updated with it, and does not begin the soak again.
@@ -157,12 +153,11 @@ function roomIn(step: RolloutStep, nodes: readonly Member[], begun: ReadonlySet<
 }
 
 /** True for a node that runs the target, is being brought there, or has failed on it: nobody else takes its place in a limit. */
-function hasBegun(member: Member): boolean {
-  const { os, target } = member;
+function hasBegun({ os, target, facts }: Member): boolean {
   const rollout = os?.status?.rollout;
-  if (os === undefined || rollout === undefined || rollout.digest !== target?.digest) return false;
-  if (holdsSlot(os) || rollout.restUntil !== undefined || isUpdated(member)) return true;
-  const failure = failureOf(member);
+  if (rollout === undefined || rollout.digest !== target?.digest) return false;
+  if (facts.holdsSlot || rollout.restUntil !== undefined || facts.updated) return true;
+  const { failure } = facts;
   return failure !== undefined && failure !== 'StagingFailed';
 }
 

@@ -4,9 +4,7 @@
  */
 import type { OSImage, TopologyBudget } from '../../api/index.ts';
 import { countOf, isUnavailable } from './budget.ts';
-import { isUpdated } from './member.ts';
-import type { Member } from './member.ts';
-import { holdsSlot } from './node-view.ts';
+import type { Census } from './census.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Candidate, GateView } from './slot-gates.ts';
 import type { SlotLimit } from './slots.ts';
@@ -38,18 +36,17 @@ export interface Topology {
 type Domains = ReadonlyMap<string, Domain>;
 
 /** Counts the domains of `image` over `members`, all nodes that it selects. */
-export function topologiesOf({ spec }: OSImage, members: readonly Member[]): readonly Topology[] {
+export function topologiesOf({ spec }: OSImage, { members }: Census): readonly Topology[] {
   return spec.rollout.topology.map((budget) => {
     const counts = new Map<string, { nodes: number; unavailable: number; slots: number; updated: number }>();
-    for (const member of members) {
-      const { node, os } = member;
+    for (const { node, facts } of members) {
       const value = domainOf(budget, node);
       const count = counts.get(value) ?? { nodes: 0, unavailable: 0, slots: 0, updated: 0 };
       counts.set(value, count);
       count.nodes += 1;
-      if (isUnavailable(node, os)) count.unavailable += 1;
-      if (os !== undefined && holdsSlot(os)) count.slots += 1;
-      if (isUpdated(member)) count.updated += 1;
+      if (facts.unavailable) count.unavailable += 1;
+      if (facts.holdsSlot) count.slots += 1;
+      if (facts.updated) count.updated += 1;
     }
     const domains: Domains = new Map(
       [...counts].map(([value, { nodes, unavailable, slots, updated }]) => [
@@ -101,13 +98,13 @@ export function domainRank({ budget, domains }: Topology): Rank {
 
 /** A gate of slots: the domain of the node has no room, or may not be begun yet. */
 export function noRoomInDomain(
-  { member: { node, os } }: Pick<Candidate, 'member'>,
+  { member: { node, facts } }: Pick<Candidate, 'member'>,
   { topologies }: GateView,
 ): Obstacle | undefined {
   for (const topology of topologies) {
     const { budget } = topology;
     const value = domainOf(budget, node);
-    if (!hasRoom(topology, value, isUnavailable(node, os), 0)) return topology.spent;
+    if (!hasRoom(topology, value, facts.unavailable, 0)) return topology.spent;
     if (!mayEnter(topology, value, 0)) return topology.crowded;
   }
   return undefined;

@@ -17,7 +17,7 @@ export type Rank = (one: Asking) => number;
 
 /** How the nodes of one OSImage are put in order for one target, in one plan. */
 export interface Turn {
-  /** The ranks of a node, most important first; worked out once for each, however often a plan asks. */
+  /** The ranks of a node, most important first. */
   readonly keyOf: (one: Asking) => readonly number[];
 }
 
@@ -49,15 +49,7 @@ export function turnOf(image: OSImage, digest: string, topologies: readonly Topo
     }
   }
   ranks.push(({ node }) => chance(node, digest));
-  const keys = new Map<string, readonly number[]>();
-  const keyOf = (view: Asking): readonly number[] => {
-    const known = keys.get(view.node.uid);
-    if (known !== undefined) return known;
-    const key = ranks.map((rank) => rank(view));
-    keys.set(view.node.uid, key);
-    return key;
-  };
-  return { keyOf };
+  return { keyOf: (view) => ranks.map((rank) => rank(view)) };
 }
 
 /** What the turn of a candidate depends on. */
@@ -77,10 +69,37 @@ function chance(node: NodeSnapshot, digest: string): number {
 }
 
 /** `candidates`, who comes first in front. */
-export function inTurn(candidates: readonly Asking[], { keyOf }: Turn): readonly Asking[] {
-  const keyed = candidates.map((view) => ({ view, key: keyOf(view) }));
-  keyed.sort((left, right) => compare(left.key, right.key) || (left.view.node.name < right.view.node.name ? -1 : 1));
-  return keyed.map(({ view }) => view);
+export function inTurn(candidates: readonly Asking[], turn: Turn): readonly Asking[] {
+  return firstInTurn(candidates, turn, candidates.length);
+}
+
+/** The `count` of `candidates` who come first, in front who comes first of all. Thousands need not be put in order for a few. */
+export function firstInTurn(candidates: readonly Asking[], { keyOf }: Turn, count: number): readonly Asking[] {
+  const first: Keyed[] = [];
+  // Sorted and cut whenever it is twice too long; from then on, who comes after the last of it need not be kept.
+  let last: Keyed | undefined;
+  const cut = () => {
+    first.sort(order);
+    first.length = Math.min(first.length, count);
+    last = first.length === count ? first.at(-1) : undefined;
+  };
+  for (const view of candidates) {
+    const keyed = { view, key: keyOf(view) };
+    if (last !== undefined && order(keyed, last) > 0) continue;
+    first.push(keyed);
+    if (first.length >= 2 * count) cut();
+  }
+  cut();
+  return first.map(({ view }) => view);
+}
+
+interface Keyed {
+  readonly view: Asking;
+  readonly key: readonly number[];
+}
+
+function order(left: Keyed, right: Keyed): number {
+  return compare(left.key, right.key) || (left.view.node.name < right.view.node.name ? -1 : 1);
 }
 
 function compare(left: readonly number[], right: readonly number[]): number {

@@ -8,8 +8,9 @@ import type { Member } from '../member.ts';
 export function secondsPerNode(members: readonly Member[]): number | undefined {
   let pace = paces.get(members);
   if (pace === undefined) {
-    const measured = members.map(({ os }) => os?.status?.rollout?.lastUpdateSeconds);
-    const sorted = Float64Array.from(measured.filter((seconds) => seconds !== undefined)).sort();
+    const measured: number[] = [];
+    for (const { facts } of members) if (facts.lastUpdateSeconds !== undefined) measured.push(facts.lastUpdateSeconds);
+    const sorted = new Float64Array(measured).sort();
     pace = { seconds: sorted[Math.floor((sorted.length - 1) / 2)] };
     paces.set(members, pace);
   }

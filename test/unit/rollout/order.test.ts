@@ -3,6 +3,7 @@ import { CONTROL_PLANE_LABEL, slotOrderSchema } from '../../../api/index.ts';
 import { stageOrder } from '../../../operator/rollout/order.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
 import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
+import { firstInTurn, inTurn, turnOf } from '../../../operator/rollout/turn.ts';
 import { newSlots } from './order-promises.ts';
 import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf, ourCordon, snapshotOf } from './fixtures.ts';
 import type { ImageOptions, NodeOSOptions } from './fixtures.ts';
@@ -206,5 +207,48 @@ describe('The order of slots', () => {
       action.kind === 'WriteRollout' && action.status.rollout.stagingTime !== undefined ? [action.name] : [],
     );
     assert.deepEqual(sent, ['b'], 'c is as old, and of the control plane, which comes last');
+  });
+
+  it('lets the control plane fetch first or last, too, as the spec says, and whoever comes as others', () => {
+    const names = ['c1', 'c2', 'c3', 'c4', 'w1', 'w2', 'w3', 'w4'];
+    const fetching = (controlPlane: string) => {
+      const image = { ...order({ controlPlane }), policy: { staging: { maxConcurrent: 4 } } };
+      const snapshot = fleetOf(Object.fromEntries(names.map((name) => [name, { rollout: {} }])), image);
+      return plan(snapshot, NOW).actions.flatMap((action) =>
+        action.kind === 'WriteRollout' && action.status.rollout.stagingTime !== undefined ? [action.name] : [],
+      );
+    };
+    assert.deepEqual(fetching('First').toSorted(), names.slice(0, 4));
+    assert.deepEqual(fetching('Last').toSorted(), names.slice(4));
+    assert.deepEqual(new Set(fetching('AsOthers').map((name) => name[0])).size, 2);
+  });
+
+  it('is the same for the first few as for all, however many there are', () => {
+    const { object } = imageOf({});
+    const views = Array.from({ length: 300 }, (_, index) => ({
+      node: nodeOf(`n${index}`),
+      os: nodeOSOf(`n${index}`, { rollout: { phase: 'AwaitingSlot', attempts: index % 3 } }),
+    }));
+    const turn = turnOf(object, manifestOf('v2'));
+    const all = inTurn(views, turn);
+    const [before = 0, ...attempts] = all.map(({ os }) => os.status?.rollout?.attempts ?? 0);
+    assert.ok(attempts.every((count, index) => count >= (attempts[index - 1] ?? before)));
+    assert.equal(new Set(all).size, views.length);
+    for (const count of [0, 1, 7, 150, 299, 300, 1000]) {
+      assert.deepEqual(firstInTurn(views, turn, count), all.slice(0, count));
+      assert.deepEqual(firstInTurn(views.toReversed(), turn, count), all.slice(0, count));
+    }
+  });
+
+  it('is kept where more get a slot at once than are put in order at once', () => {
+    const nodes = Object.fromEntries(Array.from({ length: 160 }, (_, index) => [`n${index}`, WAITING]));
+    const some = granted(fleetOf(nodes, { maxUnavailable: 120 }));
+    const more = granted(fleetOf(nodes, { maxUnavailable: 130 }));
+    assert.equal(some.length, 120);
+    assert.equal(more.length, 130);
+    assert.deepEqual(
+      some.filter((name) => !more.includes(name)),
+      [],
+    );
   });
 });

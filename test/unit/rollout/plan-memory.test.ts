@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { CONTROL_PLANE_LABEL } from '../../../api/index.ts';
 import { surveyFleet } from '../../../operator/rollout/fleet.ts';
+import { factsOf } from '../../../operator/rollout/node-facts.ts';
 import { PlanMemory } from '../../../operator/rollout/plan-memory.ts';
 import type { Premises } from '../../../operator/rollout/plan-memory.ts';
 import { chooseTarget } from '../../../operator/rollout/target.ts';
@@ -31,6 +32,10 @@ function stepFor({ os }: Premises, wake?: Date) {
   return { rollout, order: undefined, cordon: 'Leave', ...(wake && { wake }) } as const;
 }
 
+function factsFor({ node, os }: Premises) {
+  return factsOf(node, os, undefined, true);
+}
+
 describe('A plan after another one', () => {
   it('takes over what was decided about each node of a fleet that is done', () => {
     const world = new World(3);
@@ -48,9 +53,9 @@ describe('A plan after another one', () => {
     const memory = new PlanMemory();
     const before = premises(memory, UPDATED);
     const step = stepFor(before, LATER);
-    memory.keep(before, step, NOW);
-    assert.equal(memory.recall({ ...before }, NOW), step);
-    assert.equal(memory.recall(before, new Date(LATER.getTime() - 1)), step);
+    memory.keep(before, step, factsFor(before), NOW);
+    assert.equal(memory.recall({ ...before }, NOW)?.step, step);
+    assert.equal(memory.recall(before, new Date(LATER.getTime() - 1))?.step, step);
     assert.equal(memory.recall(before, LATER), undefined);
     assert.equal(memory.recall(before, new Date(NOW.getTime() - 1)), undefined);
     const changes: readonly Partial<Premises>[] = [
@@ -77,7 +82,7 @@ describe('A plan after another one', () => {
   it('decides anew about a node in a slot on which answers to checks or other control-plane nodes have a say', () => {
     const memory = new PlanMemory();
     const kept = (one: Premises) => {
-      memory.keep(one, stepFor(one), NOW);
+      memory.keep(one, stepFor(one), factsFor(one), NOW);
       return memory.recall(one, NOW) !== undefined;
     };
     const controlPlane = nodeOf('a', { labels: { [CONTROL_PLANE_LABEL]: '' } });

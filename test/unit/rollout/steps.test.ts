@@ -82,6 +82,19 @@ describe('A canary', () => {
     assert.deepEqual(updated(world, 'v3'), ['node-0', 'node-1'], "yesterday's approval is none for today's image");
   });
 
+  it('that is Manual soaks once, and goes on at once when it is approved after that', () => {
+    const world = worldOf([{ ...CANARY, approval: 'Manual', soakSeconds: 600 }]);
+    run(world, 1800);
+    assert.equal(stepOf(world).state, 'AwaitingApproval');
+    const since = stepOf(world).since;
+    run(world, 3600);
+    assert.equal(stepOf(world).state, 'AwaitingApproval');
+    assert.equal(stepOf(world).since, since);
+    approve(world, 'canary');
+    run(world, 30);
+    assert.equal(stepOf(world).state, 'Done');
+  });
+
   it('may be approved before it has succeeded, and goes on as soon as it has', () => {
     const world = worldOf([{ ...CANARY, approval: 'Manual', soakSeconds: 60 }]);
     approve(world, 'canary');
