@@ -3,23 +3,20 @@
  * repository keeps. Afterwards there is room again.
  */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ImportError, OstreeError } from '../../ostree/index.ts';
 import { copyDiskImage, makeDiskImage, mountDiskImage } from '../../testbed/disk-image.ts';
-import { LayoutRegistry } from '../../testbed/layout-registry.ts';
-import { MountNamespace } from '../../testbed/mount-namespace.ts';
+import type { LayoutRegistry } from '../../testbed/layout-registry.ts';
+import type { MountNamespace } from '../../testbed/mount-namespace.ts';
 import { runCommand } from '../../tools/setup/command.ts';
+import { FaultGround } from './fault-ground.ts';
 import {
   assertCompletes,
   assertSound,
   atMoment,
-  contentChecksum,
-  IMAGE,
   initialiseRepository,
-  makeFaultImage,
   momentsOf,
   pullFrom,
   SEED,
@@ -38,25 +35,18 @@ const RESERVE_MEGABYTES = 12;
 
 describe(`an import on a disk that is full (seed ${SEED})`, function () {
   this.timeout(TIMEOUT_MS);
-  let folder: string;
+  let ground: FaultGround;
   let namespace: MountNamespace;
   let registry: LayoutRegistry;
   let expected: string;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'treeline-faults-'));
-    namespace = await MountNamespace.create('2g');
-    registry = await LayoutRegistry.start({ layouts: { [IMAGE]: await makeFaultImage(folder) } });
-    const whole = join(folder, 'whole');
-    await initialiseRepository(whole);
-    const { mergeCommit } = await pullFrom(registry, whole);
-    expected = await contentChecksum(whole, mergeCommit);
+    ground = await FaultGround.prepare('2g');
+    ({ namespace, registry, expected } = ground);
   });
 
   after(async () => {
-    await registry?.[Symbol.asyncDispose]();
-    await namespace?.[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
+    await ground?.[Symbol.asyncDispose]();
   });
 
   for (const kind of ['ext4', 'xfs'] as const) {

@@ -3,22 +3,18 @@
  * well again, and mounted anew; that no reboot lay between is the harder case, because what was staged is then trusted.
  */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ImportError, OstreeError } from '../../ostree/index.ts';
 import { copyDiskImage, makeDiskImage, mountDiskImage } from '../../testbed/disk-image.ts';
 import { FaultDisk } from '../../testbed/fault-disk.ts';
-import { LayoutRegistry } from '../../testbed/layout-registry.ts';
-import { MountNamespace } from '../../testbed/mount-namespace.ts';
+import type { LayoutRegistry } from '../../testbed/layout-registry.ts';
+import type { MountNamespace } from '../../testbed/mount-namespace.ts';
+import { FaultGround } from './fault-ground.ts';
 import {
   assertCompletes,
   assertSound,
   atMoment,
-  contentChecksum,
-  IMAGE,
   initialiseRepository,
-  makeFaultImage,
   momentsOf,
   pullFrom,
   SEED,
@@ -30,25 +26,18 @@ const MOMENTS: Readonly<Record<'ext4' | 'xfs', number>> = { ext4: 24, xfs: 16 };
 
 describe(`an import whose disk fails (seed ${SEED})`, function () {
   this.timeout(TIMEOUT_MS);
-  let folder: string;
+  let ground: FaultGround;
   let namespace: MountNamespace;
   let registry: LayoutRegistry;
   let expected: string;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'treeline-faults-'));
-    namespace = await MountNamespace.create('2g');
-    registry = await LayoutRegistry.start({ layouts: { [IMAGE]: await makeFaultImage(folder) } });
-    const whole = join(folder, 'whole');
-    await initialiseRepository(whole);
-    const { mergeCommit } = await pullFrom(registry, whole);
-    expected = await contentChecksum(whole, mergeCommit);
+    ground = await FaultGround.prepare('2g');
+    ({ namespace, registry, expected } = ground);
   });
 
   after(async () => {
-    await registry?.[Symbol.asyncDispose]();
-    await namespace?.[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
+    await ground?.[Symbol.asyncDispose]();
   });
 
   for (const kind of ['ext4', 'xfs'] as const) {

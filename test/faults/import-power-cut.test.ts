@@ -3,8 +3,6 @@
  * disk is put together as it may have been at many moments of it, mounted, judged, and the import run again.
  */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -16,19 +14,16 @@ import {
 } from '../../testbed/disk-image.ts';
 import { CACHES, durableCount, survivors, writesBetween, type DiskEvent } from '../../testbed/disk-log.ts';
 import { FaultDisk } from '../../testbed/fault-disk.ts';
-import { LayoutRegistry } from '../../testbed/layout-registry.ts';
-import { MountNamespace } from '../../testbed/mount-namespace.ts';
+import type { LayoutRegistry } from '../../testbed/layout-registry.ts';
+import type { MountNamespace } from '../../testbed/mount-namespace.ts';
 import { TREELINE } from '../../testbed/treeline-command.ts';
+import { FaultGround } from './fault-ground.ts';
 import {
   assertCompletes,
   assertSound,
   atMoment,
-  contentChecksum,
-  IMAGE,
   initialiseRepository,
-  makeFaultImage,
   momentsOf,
-  pullFrom,
   referenceAt,
   SEED,
   TIMEOUT_MS,
@@ -51,29 +46,20 @@ interface Recording {
 
 describe(`an import in which the power goes (seed ${SEED})`, function () {
   this.timeout(TIMEOUT_MS);
-  let folder: string;
+  let ground: FaultGround;
   let namespace: MountNamespace;
   let registry: LayoutRegistry;
   let expected: string;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'treeline-faults-'));
-    namespace = await MountNamespace.create('3g');
+    ground = await FaultGround.prepare('3g');
+    ({ namespace, registry, expected } = ground);
     // Those who look at the cut disks do so after a reboot.
     await namespace.drawBootId();
-    registry = await LayoutRegistry.start({
-      layouts: { [IMAGE]: await makeFaultImage(folder) },
-    });
-    const whole = join(folder, 'whole');
-    await initialiseRepository(whole);
-    const { mergeCommit } = await pullFrom(registry, whole);
-    expected = await contentChecksum(whole, mergeCommit);
   });
 
   after(async () => {
-    await registry?.[Symbol.asyncDispose]();
-    await namespace?.[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
+    await ground?.[Symbol.asyncDispose]();
   });
 
   for (const kind of ['ext4', 'xfs', 'btrfs'] as const) {
