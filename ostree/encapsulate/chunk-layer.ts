@@ -3,6 +3,7 @@ import { S_IFMT } from '../objects/file-header.ts';
 import type { Repository } from '../repository/repository.ts';
 import { type TreeReference, TreeDirectory } from '../tree/tree-directory.ts';
 import type { CommitContent } from './commit-content.ts';
+import { gathered, scratchBuffer, type TarPiece } from './gathered.ts';
 import { containerPath, contentObject, repositorySkeleton } from './repository-entries.ts';
 import { encodeTarEntry, TAR_END } from './tar-entry.ts';
 
@@ -18,19 +19,29 @@ export interface ChunkLayerOptions {
   readonly onObject?: (() => void) | undefined;
 }
 
-/** Streams a layer with `objects`, each with its paths in `content`. */
-export async function* chunkLayer(
+/** Streams a layer with `objects`, each with its paths in `content`, in pieces that are valid until the next one. */
+export function chunkLayer(
   repository: Repository,
   objects: Iterable<string>,
   content: CommitContent,
   options: ChunkLayerOptions,
-): AsyncGenerator<Buffer> {
-  yield* repositorySkeleton();
+): AsyncIterable<Buffer> {
+  return gathered(layerPieces(repository, objects, content, options));
+}
+
+function* layerPieces(
+  repository: Repository,
+  objects: Iterable<string>,
+  content: CommitContent,
+  options: ChunkLayerOptions,
+): Generator<TarPiece> {
+  yield repositorySkeleton();
+  const scratch = scratchBuffer();
   const parents = options.formatVersion === 2 ? new ParentDirectories(repository, options.root) : undefined;
   for (const checksum of [...objects].sort()) {
     const paths = content.get(checksum) ?? [];
     if (parents !== undefined) for (const path of paths) yield* parents.before(path);
-    yield* contentObject(repository, checksum, paths);
+    yield* contentObject(repository, checksum, paths, scratch);
     options.onObject?.();
   }
   yield TAR_END;

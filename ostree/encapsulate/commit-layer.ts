@@ -8,6 +8,7 @@ import { decodeDirtree } from '../objects/dirtree.ts';
 import { S_IFMT } from '../objects/file-header.ts';
 import type { MetadataType } from '../objects/object-name.ts';
 import type { Repository } from '../repository/repository.ts';
+import { gathered, scratchBuffer, type TarPiece } from './gathered.ts';
 import {
   containerPath,
   contentObject,
@@ -38,18 +39,28 @@ export interface CommitLayerOptions {
   readonly onProgress?: ((progress: ObjectProgress) => void) | undefined;
 }
 
-/** Streams the layer of `checksum`. The same commit always gives the same bytes. Memory grows with the number of files only. */
-export async function* commitLayer(
+/**
+ * Streams the layer of `checksum`, in pieces that are valid until the next one. The same commit always gives the same bytes.
+ * Memory grows with the number of files only.
+ */
+export function commitLayer(
   repository: Repository,
   checksum: string,
   options: CommitLayerOptions = {},
-): AsyncGenerator<Buffer> {
-  const { elsewhere, onProgress = () => undefined } = options;
+): AsyncIterable<Buffer> {
+  return gathered(layerPieces(repository, checksum, options));
+}
+
+function* layerPieces(
+  repository: Repository,
+  checksum: string,
+  { elsewhere, onProgress = () => undefined }: CommitLayerOptions,
+): Generator<TarPiece> {
   const commit = repository.readCommit(checksum);
   const contents: Contents = { files: new Map(), written: new Set(), hasVarTmp: false };
   const { uid, gid, mode } = repository.readDirectoryMetadata(commit.dirmeta);
   yield encodeTarEntry({ type: 'directory', path: './', mode: mode & ~S_IFMT, uid, gid });
-  yield* repositorySkeleton();
+  yield repositorySkeleton();
   yield* metadataObject(repository, 'commit', checksum, contents);
   const detached = repository.readDetachedMetadataBytes(checksum);
   if (detached !== undefined) yield* smallFile(objectPath(checksum, 'commitmeta'), detached);
@@ -60,9 +71,10 @@ export async function* commitLayer(
   if (contents.sysroot !== undefined) yield* directoryContents(repository, contents.sysroot, undefined, contents);
   if (!contents.hasVarTmp) yield plainDirectory('var/tmp', 0o1777);
   const checksums = [...contents.files.keys()].filter((file) => elsewhere?.has(file) !== true).sort();
+  const scratch = scratchBuffer();
   for (const [index, file] of checksums.entries()) {
     onProgress({ objectsDone: index, objectsTotal: checksums.length });
-    yield* contentObject(repository, file, contents.files.get(file) ?? []);
+    yield* contentObject(repository, file, contents.files.get(file) ?? [], scratch);
   }
   onProgress({ objectsDone: checksums.length, objectsTotal: checksums.length });
   yield TAR_END;

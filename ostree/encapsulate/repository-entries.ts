@@ -8,6 +8,8 @@ import { isSymlink, S_IFMT } from '../objects/file-header.ts';
 import { looseObjectPath } from '../objects/object-name.ts';
 import { encodeXattrs } from '../objects/xattrs.ts';
 import type { Repository } from '../repository/repository.ts';
+import type { StoredFile } from '../repository/stored-file.ts';
+import type { TarPiece } from './gathered.ts';
 import { encodePaxXattrs, encodeTarEntry, tarPadding, type TarEntry } from './tar-entry.ts';
 
 const REPOSITORY = 'sysroot/ostree/repo';
@@ -25,8 +27,14 @@ const REPOSITORY_DIRECTORIES = [
 /** Container tools need no label of the build host; the deployment gets its own from the object. */
 export const SELINUX_XATTR = 'security.selinux';
 
-/** All directories of a repository, and its configuration. */
-export function* repositorySkeleton(): Generator<Buffer> {
+let skeleton: Buffer | undefined;
+
+/** All directories of a repository, and its configuration. Each layer begins with it. */
+export function repositorySkeleton(): Buffer {
+  return (skeleton ??= Buffer.concat([...skeletonEntries()]));
+}
+
+function* skeletonEntries(): Generator<Buffer> {
   for (const path of ['sysroot', 'sysroot/ostree', REPOSITORY, `${REPOSITORY}/objects`]) yield plainDirectory(path);
   for (let prefix = 0; prefix < 256; prefix++) {
     yield plainDirectory(`${REPOSITORY}/objects/${prefix.toString(16).padStart(2, '0')}`);
@@ -57,12 +65,16 @@ export function containerPath(path: string): string {
   return path === 'usr/etc' || path.startsWith('usr/etc/') ? path.slice('usr/'.length) : path;
 }
 
-/** A content object, verified for its length only, with its paths in the commit. */
-export async function* contentObject(
+/**
+ * A content object, verified for its length only, with its paths in the commit. Each piece is valid until the next one.
+ * @param scratch for content; what fits into it is read in one go
+ */
+export function* contentObject(
   repository: Repository,
   checksum: string,
   paths: readonly string[],
-): AsyncGenerator<Buffer> {
+  scratch: Buffer,
+): Generator<TarPiece> {
   using file = repository.openFile(checksum);
   const { header, size } = file;
   yield* smallFile(objectPath(checksum, 'file-xattrs-link'), encodeXattrs(header.xattrs));
@@ -73,11 +85,16 @@ export async function* contentObject(
     yield encodeTarEntry({ type: 'symlink', path: object, ...ownership, target: header.symlinkTarget });
   } else {
     yield encodeTarEntry({ type: 'file', path: object, ...ownership, size });
-    yield* file.content();
-    yield tarPadding(size);
+    yield* fileContent(file, scratch);
   }
   // Container builds write into empty files that were meant to be mounted over: those must not share one object.
   const alone = !isSymlink(header) && size === 0;
   const link: Pick<TarEntry, 'type' | 'target'> = alone ? { type: 'file' } : { type: 'hardlink', target: object };
   for (const path of paths) yield encodeTarEntry({ ...link, path: containerPath(path), ...ownership });
+}
+
+/** The content of a regular file, and what fills up its last block. */
+export function* fileContent(file: StoredFile, scratch: Buffer): Generator<TarPiece> {
+  yield file.size < scratch.length ? file.readAll(scratch) : file.content(scratch);
+  yield tarPadding(file.size);
 }

@@ -28,25 +28,25 @@ const NAME_BYTES = 100;
 const GNU_MAGIC = Buffer.from('ustar  \0', 'latin1');
 const POSIX_MAGIC = Buffer.from('ustar\x0000', 'latin1');
 const LONG_LINK = '././@LongLink';
+const ZEROS = Buffer.alloc(BLOCK_BYTES);
+const [DIGIT_ZERO, SPACE] = [0x30, 0x20];
 
 /** The header of an entry with all that has to stand before it. */
 export function encodeTarEntry(entry: TarEntry): Buffer {
   const name = Buffer.from(entry.path);
   const target = Buffer.from(entry.target ?? '');
-  const blocks: Buffer[] = [];
-  if (name.length > NAME_BYTES) blocks.push(longName('L', name));
-  if (target.length > NAME_BYTES) blocks.push(longName('K', target));
-  blocks.push(
-    header({
-      name,
-      target,
-      flag: TYPE_FLAGS[entry.type],
-      magic: GNU_MAGIC,
-      ownership: { mode: entry.mode, uid: entry.uid, gid: entry.gid },
-      size: entry.size ?? 0,
-    }),
-  );
-  return Buffer.concat(blocks);
+  const before: Buffer[] = [];
+  if (name.length > NAME_BYTES) before.push(longName('L', name));
+  if (target.length > NAME_BYTES) before.push(longName('K', target));
+  const block = header({
+    name,
+    target,
+    flag: TYPE_FLAGS[entry.type],
+    magic: GNU_MAGIC,
+    ownership: entry,
+    size: entry.size ?? 0,
+  });
+  return before.length === 0 ? block : Buffer.concat([...before, block]);
 }
 
 /** A PAX header by which the next entry gets extended attributes; empty if there are none. */
@@ -59,7 +59,7 @@ export function encodePaxXattrs(xattrs: readonly Xattr[]): Buffer {
 
 /** The zero bytes that fill up the last block of `size` bytes of content. */
 export function tarPadding(size: number): Buffer {
-  return Buffer.alloc((BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES);
+  return ZEROS.subarray(0, (BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES);
 }
 
 /** Two zero blocks. */
@@ -96,7 +96,8 @@ interface HeaderFields {
 }
 
 function header({ name, target, flag, magic, ownership, size }: HeaderFields): Buffer {
-  const block = Buffer.alloc(BLOCK_BYTES);
+  // From the pool: there are several for each file, and one that is allocated by itself costs more than it takes to fill it.
+  const block = Buffer.allocUnsafe(BLOCK_BYTES).fill(0);
   name.copy(block, 0, 0, NAME_BYTES);
   if (ownership !== undefined) {
     writeNumber(block, 100, 8, ownership.mode);
@@ -105,12 +106,13 @@ function header({ name, target, flag, magic, ownership, size }: HeaderFields): B
   }
   writeNumber(block, 124, 12, size);
   writeNumber(block, 136, 12, 0);
-  block.write(flag, 156, 'latin1');
+  block[156] = flag.charCodeAt(0);
   target.copy(block, 157, 0, NAME_BYTES);
   magic.copy(block, 257);
   // The checksum is taken with its own field full of spaces.
-  block.fill(' ', 148, 156);
-  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.fill(SPACE, 148, 156);
+  let sum = 0;
+  for (let at = 0; at < BLOCK_BYTES; at++) sum += block[at] ?? 0;
   writeNumber(block, 148, 8, sum);
   return block;
 }
@@ -119,7 +121,12 @@ function header({ name, target, flag, magic, ownership, size }: HeaderFields): B
 function writeNumber(block: Buffer, offset: number, width: number, value: number): void {
   const digits = width - 1;
   if (value < 8 ** digits) {
-    block.write(`${value.toString(8).padStart(digits, '0')}\0`, offset, 'latin1');
+    let left = value;
+    for (let at = offset + digits - 1; at >= offset; at--) {
+      block[at] = DIGIT_ZERO + (left % 8);
+      left = Math.floor(left / 8);
+    }
+    block[offset + digits] = 0;
     return;
   }
   block.fill(0, offset, offset + width);

@@ -7,8 +7,9 @@ import type { DirectoryMetadata } from '../objects/dirmeta.ts';
 import type { Xattr } from '../objects/xattrs.ts';
 import type { Repository } from '../repository/repository.ts';
 import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
-import { containerPath, SELINUX_XATTR } from './repository-entries.ts';
-import { encodePaxXattrs, encodeTarEntry, TAR_END, tarPadding } from './tar-entry.ts';
+import { gathered, scratchBuffer, type TarPiece } from './gathered.ts';
+import { containerPath, fileContent, SELINUX_XATTR } from './repository-entries.ts';
+import { encodePaxXattrs, encodeTarEntry, TAR_END } from './tar-entry.ts';
 
 export interface TreeLayerOptions {
   /** Whether to carry SELinux labels: not where an import computes them from the image's own policy. */
@@ -17,25 +18,34 @@ export interface TreeLayerOptions {
   readonly carries: (path: string, directory: DirectoryMetadata) => boolean;
 }
 
-/** Streams the layer. Paths of `carries` are those of the commit: `usr/etc`, not `etc`; of the root it is empty. */
-export async function* treeLayer(
+interface Writing {
+  readonly repository: Repository;
+  readonly options: TreeLayerOptions;
+  /** Where each file of which there is more than one was written first. */
+  readonly written: Map<string, string>;
+  readonly scratch: Buffer;
+}
+
+/**
+ * Streams the layer, in pieces that are valid until the next one. Paths of `carries` are those of the commit: `usr/etc`, not
+ * `etc`; of the root it is empty.
+ */
+export function treeLayer(
   repository: Repository,
   root: TreeReference,
   options: TreeLayerOptions,
-): AsyncGenerator<Buffer> {
-  /** Where each file of which there is more than one was written first. */
-  const written = new Map<string, string>();
-  yield* directory(repository, TreeDirectory.load(repository, root), '', options, written);
+): AsyncIterable<Buffer> {
+  const writing: Writing = { repository, options, written: new Map(), scratch: scratchBuffer() };
+  return gathered(layerPieces(TreeDirectory.load(repository, root), writing));
+}
+
+function* layerPieces(root: TreeDirectory, writing: Writing): Generator<TarPiece> {
+  yield* directory(root, '', writing);
   yield TAR_END;
 }
 
-async function* directory(
-  repository: Repository,
-  tree: TreeDirectory,
-  path: string,
-  options: TreeLayerOptions,
-  written: Map<string, string>,
-): AsyncGenerator<Buffer> {
+function* directory(tree: TreeDirectory, path: string, writing: Writing): Generator<TarPiece> {
+  const { repository, options } = writing;
   const metadata = repository.readDirectoryMetadata(tree.dirmeta);
   if (options.carries(path, metadata)) {
     const { uid, gid, mode, xattrs } = metadata;
@@ -44,19 +54,13 @@ async function* directory(
   }
   const prefix = path === '' ? '' : `${path}/`;
   for (const [name, checksum] of tree.files) {
-    yield* file(repository, checksum, containerPath(`${prefix}${name}`), options, written);
+    yield* file(checksum, containerPath(`${prefix}${name}`), writing);
   }
-  for (const [name, child] of tree.directories)
-    yield* directory(repository, child, `${prefix}${name}`, options, written);
+  for (const [name, child] of tree.directories) yield* directory(child, `${prefix}${name}`, writing);
 }
 
-async function* file(
-  repository: Repository,
-  checksum: string,
-  path: string,
-  options: TreeLayerOptions,
-  written: Map<string, string>,
-): AsyncGenerator<Buffer> {
+function* file(checksum: string, path: string, writing: Writing): Generator<TarPiece> {
+  const { repository, options, written, scratch } = writing;
   using stored = repository.openFile(checksum);
   const { header, size } = stored;
   const ownership = { mode: header.mode & ~S_IFMT, uid: header.uid, gid: header.gid };
@@ -73,8 +77,7 @@ async function* file(
   // Whiteouts are empty files, and must not become links.
   if (size > 0) written.set(checksum, path);
   yield encodeTarEntry({ type: 'file', path, ...ownership, size });
-  yield* stored.content();
-  yield tarPadding(size);
+  yield* fileContent(stored, scratch);
 }
 
 function carried(xattrs: readonly Xattr[], { labels }: TreeLayerOptions): readonly Xattr[] {

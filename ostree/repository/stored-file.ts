@@ -33,8 +33,11 @@ export interface StoredFile extends Disposable {
    * `scratch`, pieces may lie in there, valid until the next one: for those who read a great many files.
    */
   content(scratch?: Buffer): AsyncIterable<Buffer>;
-  /** The content, once, in one piece: for small files several times faster. Its length has been verified. */
-  readAll(): Buffer;
+  /**
+   * The content, once, in one piece: for small files several times faster. Its length has been verified. With `scratch` it may
+   * lie in there, if that is larger.
+   */
+  readAll(scratch?: Buffer): Buffer;
 }
 
 /** Opens a content object; dispose of the result. Throws MissingObject or CorruptObject. */
@@ -183,9 +186,9 @@ function stored(fd: number, header: FileHeader, size: number, { start, deflated 
     header,
     size,
     content: (scratch) => exactly(size, deflated ? inflate(read(take(), start)) : read(take(), start, scratch), close),
-    readAll: () => {
+    readAll: (scratch) => {
       try {
-        const bytes = readRest(take(), start, deflated ? undefined : size);
+        const bytes = readRest(take(), start, { expected: deflated ? undefined : size, scratch });
         const content = deflated ? inflateAll(bytes, size) : bytes;
         if (content.length !== size) throw wrongLength(size, content.length);
         return content;
@@ -197,9 +200,17 @@ function stored(fd: number, header: FileHeader, size: number, { start, deflated 
   };
 }
 
-/** What lies behind `start`. @param expected bytes, if it is known; one more is read to see whether there are more */
-function readRest(fd: number, start: number, expected: number | undefined): Buffer {
-  const bytes = Buffer.allocUnsafe((expected ?? Math.max(fstatSync(fd).size - start, 0)) + 1);
+interface Rest {
+  /** Bytes, if it is known; one more is read to see whether there are more. */
+  readonly expected: number | undefined;
+  readonly scratch: Buffer | undefined;
+}
+
+/** What lies behind `start`. */
+function readRest(fd: number, start: number, { expected, scratch }: Rest): Buffer {
+  const length = (expected ?? Math.max(fstatSync(fd).size - start, 0)) + 1;
+  const bytes =
+    scratch !== undefined && length <= scratch.length ? scratch.subarray(0, length) : Buffer.allocUnsafe(length);
   let filled = 0;
   for (let count = -1; count !== 0 && filled < bytes.length; filled += count) {
     count = readSync(fd, bytes, filled, bytes.length - filled, start + filled);

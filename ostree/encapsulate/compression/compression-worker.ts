@@ -1,6 +1,7 @@
 /** A thread that compresses pieces. */
 import { createHash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
+import { freeNow } from './free-now.ts';
 import type { DeflateJob, Frame, PieceJob, PieceReply, PieceResult, ZstdJob } from './piece-job.ts';
 import { type DeflatePiece, pinnedDeflate } from './pinned-deflate.ts';
 import { requirePinnedZstd, zstdFrame } from './pinned-zstd.ts';
@@ -14,8 +15,7 @@ async function perform(job: PieceJob): Promise<PieceResult> {
 
 function deflateJob({ bytes, dictionary, level }: DeflateJob, deflate: DeflatePiece): PieceResult {
   const output = deflate(asBuffer(bytes), level, dictionary && asBuffer(dictionary));
-  // Memory of its own, and no more of it than is needed: it is handed over.
-  return { compressed: new Uint8Array(output), bytes };
+  return { compressed: handedOver(output), bytes };
 }
 
 function zstdJob({ bytes, level, parts }: ZstdJob): PieceResult {
@@ -31,7 +31,16 @@ function zstdJob({ bytes, level, parts }: ZstdJob): PieceResult {
     outputs.push(output);
     frames.push({ length: output.length, contentDigest: createHash('sha256').update(part).digest('hex') });
   }
-  return { compressed: new Uint8Array(Buffer.concat(outputs)), bytes, frames };
+  const compressed = handedOver(Buffer.concat(outputs));
+  for (const output of outputs) freeNow(output);
+  return { compressed, bytes, frames };
+}
+
+/** The same in memory of its own, and no more of it than is needed. */
+function handedOver(output: Buffer): Uint8Array<ArrayBuffer> {
+  const compressed = new Uint8Array(output);
+  freeNow(output);
+  return compressed;
 }
 
 function asBuffer(bytes: Uint8Array<ArrayBuffer>): Buffer {

@@ -1,8 +1,10 @@
 /**
  * Parts of a stream that become a zstd frame each, compressed on all threads and given out in order. Small ones travel
- * together. Holds two MiB for each thread of the pool, however long the stream.
+ * together. Each piece that is given out is valid until the next one. Holds two MiB for each thread of the pool, however long
+ * the stream.
  */
 import type { CompressionPool } from './compression-pool.ts';
+import { freeNow } from './free-now.ts';
 import type { Frame, PieceResult } from './piece-job.ts';
 import { ZSTD_LEVEL } from './pinned-zstd.ts';
 
@@ -62,7 +64,7 @@ export class FrameQueue {
   /** Yields all that is left. */
   async *finish(): AsyncGenerator<Buffer> {
     yield* this.#dispatch();
-    for (const batch of this.#inFlight.splice(0)) yield await this.#finished(batch);
+    for (const batch of this.#inFlight.splice(0)) yield* this.#finished(batch);
   }
 
   /** After an error, before the pool may go. */
@@ -74,7 +76,7 @@ export class FrameQueue {
     if (this.#parts.length === 0) return;
     // One for each thread, and one that is ready for the thread that is ready first.
     const oldest = this.#inFlight.length > this.#pool.size ? this.#inFlight.shift() : undefined;
-    if (oldest !== undefined) yield await this.#finished(oldest);
+    if (oldest !== undefined) yield* this.#finished(oldest);
     const bytes = this.#memory.subarray(0, this.#filled);
     const result = this.#pool.run({ format: 'zstd', level: ZSTD_LEVEL, bytes, parts: this.#parts });
     // Its error is thrown where it is awaited; until then it must not count as unhandled.
@@ -86,13 +88,14 @@ export class FrameQueue {
     this.#placed = [];
   }
 
-  async #finished({ result, placed }: Batch): Promise<Buffer> {
+  async *#finished({ result, placed }: Batch): AsyncGenerator<Buffer> {
     const { compressed, bytes, frames = [] } = await result;
     this.#spare.push(new Uint8Array(bytes.buffer));
     for (const [at, frame] of frames.entries()) {
       placed[at]?.({ ...frame, offset: this.#written });
       this.#written += frame.length;
     }
-    return Buffer.from(compressed.buffer, compressed.byteOffset, compressed.byteLength);
+    yield Buffer.from(compressed.buffer, compressed.byteOffset, compressed.byteLength);
+    freeNow(compressed);
   }
 }

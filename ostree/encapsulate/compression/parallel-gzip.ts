@@ -6,6 +6,7 @@
  */
 import { crc32 } from 'node:zlib';
 import type { CompressionPool } from './compression-pool.ts';
+import { freeNow } from './free-now.ts';
 import type { PieceResult } from './piece-job.ts';
 
 /** Part of every digest: another size would give other bytes. Large enough that cutting costs less than 0.1 %. */
@@ -17,7 +18,10 @@ const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
 /** An empty final block. */
 const END = Buffer.from([3, 0]);
 
-/** Compresses `input`; `level` is gzip's, 1 (fast) or 6. Holds two MiB for each thread of the pool, however long the input. */
+/**
+ * Compresses `input`; `level` is gzip's, 1 (fast) or 6. Each piece is valid until the next one. Holds two MiB for each thread of
+ * the pool, however long the input.
+ */
 export async function* gzip(
   input: AsyncIterable<Buffer>,
   level: number,
@@ -26,10 +30,11 @@ export async function* gzip(
   const inFlight: Promise<PieceResult>[] = [];
   /** Memory for pieces that are to come. */
   const spare: Uint8Array<ArrayBuffer>[] = [];
-  const finished = async (piece: Promise<PieceResult>): Promise<Buffer> => {
+  const finished = async function* (piece: Promise<PieceResult>): AsyncGenerator<Buffer> {
     const { compressed, bytes } = await piece;
     if (bytes.buffer.byteLength === PIECE_BYTES) spare.push(new Uint8Array(bytes.buffer));
-    return Buffer.from(compressed.buffer, compressed.byteOffset, compressed.byteLength);
+    yield Buffer.from(compressed.buffer, compressed.byteOffset, compressed.byteLength);
+    freeNow(compressed);
   };
   let checksum = 0;
   let size = 0;
@@ -39,7 +44,7 @@ export async function* gzip(
     for await (const bytes of cut(input, () => spare.pop() ?? new Uint8Array(PIECE_BYTES))) {
       // One for each thread, and one that is ready for the thread that is ready first.
       const oldest = inFlight.length > pool.size ? inFlight.shift() : undefined;
-      if (oldest !== undefined) yield await finished(oldest);
+      if (oldest !== undefined) yield* finished(oldest);
       checksum = crc32(bytes, checksum);
       size += bytes.length;
       const before = dictionary;
@@ -54,7 +59,7 @@ export async function* gzip(
       compressed.catch(() => undefined);
       inFlight.push(compressed);
     }
-    for (const compressed of inFlight.splice(0)) yield await finished(compressed);
+    for (const compressed of inFlight.splice(0)) yield* finished(compressed);
   } finally {
     // After an error nobody waits for the rest any more.
     await Promise.allSettled(inFlight);

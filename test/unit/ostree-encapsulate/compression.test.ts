@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { buffer } from 'node:stream/consumers';
 import { constants, deflateRawSync, gunzipSync, gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { CompressionPool } from '../../../ostree/encapsulate/compression/compression-pool.ts';
@@ -11,6 +10,7 @@ import {
   pinnedDeflate,
   portableDeflate,
 } from '../../../ostree/encapsulate/compression/pinned-deflate.ts';
+import { collected } from './collected.ts';
 
 const MIB = 1024 * 1024;
 
@@ -34,7 +34,7 @@ async function* inChunks(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
 
 async function compress(bytes: Buffer, chunk: number, level = 6, threads?: number): Promise<Buffer> {
   await using pool = new CompressionPool(threads);
-  return await buffer(gzip(inChunks(bytes, chunk), level, pool));
+  return await collected(gzip(inChunks(bytes, chunk), level, pool));
 }
 
 describe('gzip on all cores', () => {
@@ -78,13 +78,13 @@ describe('gzip on all cores', () => {
       throw new Error('disk gone');
     }
     await using pool = new CompressionPool();
-    await assert.rejects(buffer(gzip(failing(), 6, pool)), /disk gone/);
+    await assert.rejects(collected(gzip(failing(), 6, pool)), /disk gone/);
   });
 
   it('serves several layers from the same threads', async () => {
     await using pool = new CompressionPool(2);
     const inputs = [sample(2 * MIB), sample(3 * MIB + 1), sample(10)];
-    const outputs = await Promise.all(inputs.map((input) => buffer(gzip(inChunks(input, 70_000), 1, pool))));
+    const outputs = await Promise.all(inputs.map((input) => collected(gzip(inChunks(input, 70_000), 1, pool))));
     for (const [at, output] of outputs.entries()) assert.ok(gunzipSync(output).equals(inputs[at] ?? assert.fail()));
   });
 });

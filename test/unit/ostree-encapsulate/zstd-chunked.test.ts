@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { buffer } from 'node:stream/consumers';
 import { createHash } from 'node:crypto';
 import { zstdDecompressSync } from 'node:zlib';
 import * as fc from 'fast-check';
@@ -9,6 +8,7 @@ import { zstd } from '../../../ostree/encapsulate/compression/parallel-zstd.ts';
 import { Crc64 } from '../../../ostree/encapsulate/compression/zstd-chunked/crc64.ts';
 import { ZstdChunkedEncoder } from '../../../ostree/encapsulate/compression/zstd-chunked/encoder.ts';
 import { encodePaxXattrs, encodeTarEntry, TAR_END, tarPadding } from '../../../ostree/encapsulate/tar-entry.ts';
+import { collected } from './collected.ts';
 
 const MIB = 1024 * 1024;
 
@@ -47,7 +47,7 @@ interface Entry {
 async function encode(tar: Buffer, chunk: number, threads = 2) {
   await using pool = new CompressionPool(threads);
   const encoder = new ZstdChunkedEncoder(pool);
-  const blob = await buffer(encoder.encode(inChunks(tar, chunk)));
+  const blob = await collected(encoder.encode(inChunks(tar, chunk)));
   const embedded = (what: string): string => {
     const [offset = 0, length = 0] = (encoder.annotations[`io.github.containers.zstd-chunked.${what}`] ?? '')
       .split(':')
@@ -68,7 +68,7 @@ describe('zstd on all cores', () => {
         [3, 70_000],
       ] as const) {
         await using pool = new CompressionPool(threads);
-        outputs.push(await buffer(zstd(inChunks(input, chunk), pool)));
+        outputs.push(await collected(zstd(inChunks(input, chunk), pool)));
       }
       const [first = assert.fail(), second = assert.fail()] = outputs;
       assert.ok(first.equals(second), `${size} bytes`);
