@@ -1,29 +1,22 @@
 /** The flags that say how a commit is divided into layers, and what they come to. */
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import {
   adviseOnLayout,
   type Chunk,
   componentsFromContentMetadata,
   componentsOf,
   DEFAULT_MAX_LAYERS,
-  type Layout,
   layoutOf,
   pack,
   type PackOptions,
   parseContentMetadata,
   type Repository,
 } from '../ostree/index.ts';
-import {
-  type ImageManifest,
-  openImageSource,
-  parseAnyImageReference,
-  type Platform,
-  type RegistryOptions,
-} from '../registry/index.ts';
 import type { Flags, FlagValues } from './command.ts';
 import { CliError, sentenceOf } from './errors.ts';
 import { formatBytes } from './format.ts';
 import type { Output } from './output.ts';
+import type { PreviousImage } from './previous-image.ts';
 
 export const CHUNKING_FLAGS = {
   chunking: {
@@ -41,7 +34,7 @@ export const CHUNKING_FLAGS = {
     type: 'string',
     value: 'IMAGE',
     description:
-      'Keep the layers of this image as far as they go, so that nodes on it fetch only what changed: an image, or a file with its manifest.',
+      'Keep the layers of this image as far as they go, so that nodes on it fetch only what changed, and take over those that are the same instead of compressing them again: an image, or a file with its manifest, of which only the layout is kept.',
   },
   contentmeta: {
     type: 'string',
@@ -54,10 +47,9 @@ export interface ChunkingContext {
   readonly repository: Repository;
   /** A checksum. */
   readonly commit: string;
-  readonly platform: Platform;
-  readonly registry: RegistryOptions;
+  /** That the request names, opened. */
+  readonly previous: PreviousImage | undefined;
   readonly output: Output;
-  readonly signal: AbortSignal;
 }
 
 export interface Chunking {
@@ -99,12 +91,13 @@ export function chunkingRequest(flags: FlagValues<typeof CHUNKING_FLAGS>): Chunk
   return { algorithm: chunking, maxLayers: layers, previous };
 }
 
-/** Throws CliError `FileUnreadable`, and what reading the packages and the previous image throws. */
+/** Throws CliError `FileUnreadable`, OstreeError `InvalidData` for a previous image without layout, and what reading the packages throws. */
 export async function chunkingOf(options: ChunkingRequest, context: ChunkingContext): Promise<Chunking> {
   if (options === undefined) return {};
   if ('contentmeta' in options) return byContentMetadata(options.contentmeta, context);
-  const { repository, commit, output } = context;
-  const previous = options.previous === undefined ? undefined : await readLayout(options.previous, context);
+  const { repository, commit, output, previous: image } = context;
+  const previous =
+    options.previous === undefined || image === undefined ? undefined : layoutOf(image.name, image.manifest);
   const components = await componentsOf(repository, commit);
   // Nothing to tell apart: a second layer would only be one more to fetch.
   if (components.length < 2 && previous === undefined) return {};
@@ -120,38 +113,6 @@ export async function chunkingOf(options: ChunkingRequest, context: ChunkingCont
     );
   }
   return { chunks };
-}
-
-async function readLayout(previous: string, context: ChunkingContext): Promise<Layout> {
-  const file = await stat(previous).catch(() => undefined);
-  if (file?.isFile() === true) return layoutOf(previous, parseManifest(previous, await readText(previous)));
-  const { registry, platform, signal } = context;
-  await using source = openImageSource(parseAnyImageReference(previous, registry.registries).image, registry);
-  const { manifest } = await source.resolve(platform, signal);
-  return layoutOf(previous, manifest);
-}
-
-function parseManifest(path: string, text: string): ImageManifest {
-  let manifest: unknown;
-  try {
-    manifest = JSON.parse(text);
-  } catch (cause) {
-    throw new CliError('FileUnreadable', `${path} holds no JSON: ${sentenceOf(cause)}`, { cause });
-  }
-  if (isManifest(manifest)) return manifest;
-  throw new CliError('FileUnreadable', `${path} holds no image manifest: it has no list of layers.`);
-}
-
-/** As far as a layout is read from it. */
-function isManifest(value: unknown): value is ImageManifest {
-  if (typeof value !== 'object' || value === null || !('layers' in value) || !Array.isArray(value.layers)) return false;
-  return value.layers.every((layer: unknown) => {
-    if (typeof layer !== 'object' || layer === null) return false;
-    const annotations: unknown = 'annotations' in layer ? (layer.annotations ?? {}) : {};
-    return (
-      typeof annotations === 'object' && Object.values(annotations ?? {}).every((text) => typeof text === 'string')
-    );
-  });
 }
 
 /** One layer for each that the file lists, called by its identifier. Source: ostree-ext, `container encapsulate --contentmeta`. */

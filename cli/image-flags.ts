@@ -1,6 +1,5 @@
 /** The flags that every command has that writes an image of a commit, and what they mean. */
-import type { Compression, EncapsulateProgress } from '../ostree/index.ts';
-import { type ImageReference, parseAnyImageReference, RegistryError } from '../registry/index.ts';
+import type { Compression, EncapsulatedImage, EncapsulateProgress } from '../ostree/index.ts';
 import type { FlagValues, Flags } from './command.ts';
 import { CliError } from './errors.ts';
 import { formatBytes } from './format.ts';
@@ -67,16 +66,13 @@ function parseLabel(text: string): [string, string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** The images whose blobs a push need not send again. */
-export function mountFrom(previous: string | undefined): readonly ImageReference[] {
-  if (previous === undefined) return [];
-  try {
-    return [parseAnyImageReference(previous).image];
-  } catch (error) {
-    // A file with a manifest, or nonsense, of which whoever reads it says more.
-    if (error instanceof RegistryError) return [];
-    throw error;
-  }
+/** For people, what became of the layers. */
+export function describeWritten({ layers, size }: Pick<EncapsulatedImage, 'layers' | 'size'>): string {
+  const reused = layers.filter((layer) => layer.reused);
+  const reusedBytes = reused.reduce((sum, layer) => sum + layer.size, 0);
+  const count = layers.length === 1 ? 'One layer' : `${layers.length} layers`;
+  const taken = reused.length === 0 ? '' : `; ${reused.length} of the previous image, ${formatBytes(reusedBytes)}`;
+  return `${count}, ${formatBytes(size)}${taken}`;
 }
 
 /** For the display: files are what is counted, until only the writing is left. */

@@ -2,7 +2,7 @@
 export type { Chunk } from './chunking/chunk.ts';
 export { adviseOnLayout } from './chunking/layout-advice.ts';
 export { DEFAULT_MAX_LAYERS, pack, type PackOptions } from './chunking/pack.ts';
-export { type Layout, layoutOf } from './chunking/previous-layout.ts';
+export { layoutOf } from './chunking/previous-layout.ts';
 export { OstreeError } from './errors.ts';
 export { Repository } from './repository/repository.ts';
 export { type IoPriority, setIoPriority } from './posix/io-priority.ts';
@@ -13,6 +13,7 @@ export type { EncapsulateProgress } from './encapsulate/write-progress.ts';
 export { parseContainerConfig } from './encapsulate/container-config.ts';
 export { withFlattenedImage } from './encapsulate/flatten-image.ts';
 export { type EncapsulatedImage, encapsulate, type EncapsulateOptions } from './encapsulate/encapsulate.ts';
+export type { EarlierImage } from './encapsulate/earlier-layers.ts';
 export { replaceDetachedMetadata } from './encapsulate/replace-detached-metadata.ts';
 export { reexport } from './encapsulate/reexport.ts';
 export { examine, type Examination } from './fsck/examination.ts';

@@ -13,6 +13,7 @@ export type { ImageDestination, ImageSource, Platform, ResolvedImage } from './i
 export { mirror, type MirrorReport } from './mirror/mirror.ts';
 export { parsePlatform } from './mirror/platform-filter.ts';
 export { type Descriptor, type ImageConfig, type ImageManifest, MEDIA_TYPE } from './oci.ts';
+export { once } from './once.ts';
 export type { RegistryOptions } from './options.ts';
 export {
   formatOstreeImageReference,

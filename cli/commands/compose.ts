@@ -1,20 +1,14 @@
 /** `treeline compose`: from a tree, or a base and a Containerfile, to an image in its registry. */
 import { writeFileSync } from 'node:fs';
 import { compareLayers, describeLayers } from '../../ostree/index.ts';
-import {
-  formatImageReference,
-  isInstalled,
-  openImageSource,
-  parseAnyImageReference,
-  type Platform,
-  type RegistryOptions,
-} from '../../registry/index.ts';
+import { formatImageReference, isInstalled } from '../../registry/index.ts';
 import { defineCommand, type Invocation } from '../command.ts';
 import { CliError, codeOf, sentenceOf } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { registryOptions } from '../registry-flags.ts';
 import { readComposeFile } from '../compose/compose-file.ts';
 import { type ComposedImage, composeImage } from '../compose/compose-image.ts';
+import { openPrevious } from '../previous-image.ts';
 import { readSigningKey } from './sign.ts';
 import { COMPOSE_FLAGS, composeRequest } from '../compose/compose-request.ts';
 
@@ -66,7 +60,8 @@ async function compose({
     isInstalled: (program) => isInstalled(program, environment),
   });
   // Before the work: what is misspelt should show at once.
-  const previous = await readPrevious(flags.previous ?? file?.previous, request.platform, registry, signal);
+  const { platform } = request;
+  await using previous = await openPrevious(flags.previous ?? file?.previous, { platform, registry, signal });
   const keyFile = flags['sign-key'] ?? file?.signingKey;
   const key = keyFile === undefined ? undefined : await readSigningKey(keyFile, flags['password-file'], environment);
   if (key !== undefined && request.destination !== undefined && request.destination.transport !== 'registry') {
@@ -89,17 +84,6 @@ function writeResult(path: string | undefined, result: unknown): void {
   } catch (cause) {
     throw new CliError('FileUnwritable', `${path} cannot be written: ${sentenceOf(cause)}`, { cause });
   }
-}
-
-async function readPrevious(
-  name: string | undefined,
-  platform: Platform,
-  registry: RegistryOptions,
-  signal: AbortSignal,
-) {
-  if (name === undefined) return undefined;
-  await using source = openImageSource(parseAnyImageReference(name, registry.registries).image, registry);
-  return { name, ...(await source.resolve(platform, signal)) };
 }
 
 function described({ layers }: ComposedImage) {

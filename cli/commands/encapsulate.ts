@@ -12,8 +12,8 @@ import { formatImageReference, openImageDestination, parseAnyImageReference } fr
 import { CHUNKING_FLAGS, chunkingOf, chunkingRequest } from '../chunking.ts';
 import { defineCommand } from '../command.ts';
 import { CliError, sentenceOf } from '../errors.ts';
-import { formatBytes } from '../format.ts';
-import { DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, mountFrom, writingProgress } from '../image-flags.ts';
+import { describeWritten, DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, writingProgress } from '../image-flags.ts';
+import { openPrevious } from '../previous-image.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 import { writeWholeFile } from '../written-file.ts';
 
@@ -81,10 +81,11 @@ export const encapsulate = defineCommand({
     const repository = Repository.open(flags.repo);
     const commit = repository.resolve(args.REV);
     const platform = { os: 'linux', architecture: flags.architecture ?? ociArchitecture() };
-    const chunking = await chunkingOf(request, { repository, commit, platform, registry, output, signal });
+    await using previous = await openPrevious(flags.previous, { platform, registry, signal });
+    const chunking = await chunkingOf(request, { repository, commit, previous, output });
     const contentMetadata = flags['write-contentmeta'];
     if (contentMetadata !== undefined) await writeContentMetadata(contentMetadata, chunking.chunks);
-    await using destination = openImageDestination(image, { ...registry, mountFrom: mountFrom(flags.previous) });
+    await using destination = openImageDestination(image, { ...registry, mountFrom: previous?.mountFrom ?? [] });
     using display = output.progress();
     const written = await encapsulateCommit({
       repository,
@@ -93,6 +94,7 @@ export const encapsulate = defineCommand({
       platform,
       chunks: chunking.chunks,
       created: chunking.created,
+      earlier: previous?.earlier,
       ...options,
       labels: { ...chunking.labels, ...options.labels },
       copyMeta: flags.copymeta,
@@ -105,7 +107,7 @@ export const encapsulate = defineCommand({
     const name = formatImageReference(image);
     output.result(
       { image: name, ...written },
-      `Wrote ${name}\n  Digest: ${written.manifestDigest}\n  Commit: ${written.commit}\n  ${written.layers.length === 1 ? 'One layer' : `${written.layers.length} layers`}, ${formatBytes(written.size)}`,
+      `Wrote ${name}\n  Digest: ${written.manifestDigest}\n  Commit: ${written.commit}\n  ${describeWritten(written)}`,
     );
     return 0;
   },

@@ -11,8 +11,8 @@ import {
 } from '../../registry/index.ts';
 import { CHUNKING_FLAGS, chunkingOf, chunkingRequest } from '../chunking.ts';
 import { defineCommand } from '../command.ts';
-import { formatBytes } from '../format.ts';
-import { DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, mountFrom, writingProgress } from '../image-flags.ts';
+import { describeWritten, DESTINATION_ARGUMENT, IMAGE_FLAGS, imageOptions, writingProgress } from '../image-flags.ts';
+import { openPrevious } from '../previous-image.ts';
 import type { ProgressDisplay } from '../progress-display.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
 
@@ -62,6 +62,8 @@ export const rechunk = defineCommand({
     const { image } = parseAnyImageReference(args.DEST, registry.registries);
     const platform = { os: 'linux', architecture: flags.architecture ?? ociArchitecture() };
 
+    // Before the work: what is misspelt should show at once.
+    await using previous = await openPrevious(flags.previous, { platform, registry, signal });
     await using stack = new AsyncDisposableStack();
     const repository = await openRepository(flags.repo, flags.scratch, stack);
     using display = output.progress();
@@ -71,9 +73,9 @@ export const rechunk = defineCommand({
     const onProgress: ProgressDisplay['update'] = (progress) => display.update(progress);
     const { flattened, written } = await withFlattenedImage({ ...from, onProgress }, async (flattened) => {
       const { commit } = flattened;
-      const chunking = await chunkingOf(request, { repository, commit, platform, registry, output, signal });
+      const chunking = await chunkingOf(request, { repository, commit, previous, output });
       const kept = Object.entries(flattened.labels).filter(([key]) => !flags['drop-label'].includes(key));
-      await using destination = openImageDestination(image, { ...registry, mountFrom: mountFrom(flags.previous) });
+      await using destination = openImageDestination(image, { ...registry, mountFrom: previous?.mountFrom ?? [] });
       const written = await encapsulate({
         repository,
         rev: commit,
@@ -81,6 +83,7 @@ export const rechunk = defineCommand({
         platform,
         chunks: chunking.chunks,
         created: chunking.created,
+        earlier: previous?.earlier,
         ...options,
         config: flattened.config,
         labels: { ...Object.fromEntries(kept), ...chunking.labels, ...options.labels },
@@ -93,7 +96,7 @@ export const rechunk = defineCommand({
     const name = formatImageReference(image);
     output.result(
       { image: name, source: flattened.manifestDigest, ...written },
-      `Wrote ${name}\n  Digest: ${written.manifestDigest}\n  Commit: ${written.commit}${flattened.isOriginal ? ', as it was' : ''}\n  ${written.layers.length} layers, ${formatBytes(written.size)}`,
+      `Wrote ${name}\n  Digest: ${written.manifestDigest}\n  Commit: ${written.commit}${flattened.isOriginal ? ', as it was' : ''}\n  ${describeWritten(written)}`,
     );
     return 0;
   },

@@ -29,6 +29,7 @@ import {
 import type { SigningKey } from '../../registry/signatures/index.ts';
 import type { ChunkingRequest } from '../chunking.ts';
 import type { Output } from '../output.ts';
+import type { PreviousImage } from '../previous-image.ts';
 import type { Dependency } from './provenance.ts';
 import { plainContext } from './build-context.ts';
 import {
@@ -38,7 +39,7 @@ import {
   requireBuilder,
   writeContainerfile,
 } from './container-builder.ts';
-import { type PreviousImage, writeImage } from './write-image.ts';
+import { writeImage } from './write-image.ts';
 
 export type ComposeSource =
   | { readonly kind: 'rootfs'; readonly path: string }

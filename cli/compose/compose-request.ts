@@ -49,7 +49,7 @@ export const COMPOSE_FLAGS = {
     type: 'string',
     value: 'IMAGE',
     description:
-      'The image that hosts have now: its layers are kept as far as they go, and what an update from it fetches is shown.',
+      'The image that hosts have now, or a file with its manifest: its layers are kept as far as they go, those that are the same are taken over, and what an update from it fetches is shown.',
   },
   'sign-key': {
     type: 'string',

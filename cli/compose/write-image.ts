@@ -3,7 +3,6 @@ import { encapsulate, type EncapsulatedImage, layoutOf, OstreeError, type Reposi
 import {
   DiscardingDestination,
   type ImageDestination,
-  type ImageManifest,
   openImageDestination,
   parseRegistryName,
   TagLastDestination,
@@ -12,14 +11,9 @@ import { signImage, type SigningKey } from '../../registry/signatures/index.ts';
 import { type ChunkingRequest, chunkingOf } from '../chunking.ts';
 import { writingProgress } from '../image-flags.ts';
 import type { Output } from '../output.ts';
+import type { PreviousImage } from '../previous-image.ts';
 import { attest, type Attested } from './attestations.ts';
 import type { ComposeContext, ComposeRequest } from './compose-image.ts';
-
-/** The image that hosts have now. */
-export interface PreviousImage {
-  readonly name: string;
-  readonly manifest: ImageManifest;
-}
 
 export interface ImageContent {
   readonly commit: string;
@@ -37,13 +31,13 @@ export async function writeImage(
   { output, signal, previous, key }: ComposeContext,
 ): Promise<EncapsulatedImage> {
   const { chunks, labels: contentLabels } = await chunkingOf(chunkingWith(request, previous, output), {
-    ...request,
     repository,
     commit,
+    previous,
     output,
-    signal,
   });
-  await using destination = openDestination(request, key, attested, signal);
+  const registry = { ...request.registry, mountFrom: previous?.mountFrom ?? [] };
+  await using destination = openDestination({ ...request, registry }, key, attested, signal);
   using display = output.progress();
   return await encapsulate({
     repository,
@@ -56,6 +50,7 @@ export async function writeImage(
     formatVersion: request.formatVersion,
     compression: request.compression,
     temporaryDirectory: request.scratchParent,
+    earlier: previous?.earlier,
     onProgress: (progress) => {
       const stage = request.destination === undefined ? 'Measuring' : 'Writing';
       display.update({ ...writingProgress(progress), stage });

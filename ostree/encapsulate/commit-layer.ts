@@ -28,15 +28,11 @@ interface Contents {
   hasVarTmp: boolean;
 }
 
-export interface ObjectProgress {
-  readonly objectsDone: number;
-  readonly objectsTotal: number;
-}
-
 export interface CommitLayerOptions {
   /** Content objects that other layers of the image carry. */
   readonly elsewhere?: ReadonlySet<string>;
-  readonly onProgress?: ((progress: ObjectProgress) => void) | undefined;
+  /** Called after each content object. */
+  readonly onObject?: (() => void) | undefined;
 }
 
 /**
@@ -54,7 +50,7 @@ export function commitLayer(
 function* layerPieces(
   repository: Repository,
   checksum: string,
-  { elsewhere, onProgress = () => undefined }: CommitLayerOptions,
+  { elsewhere, onObject }: CommitLayerOptions,
 ): Generator<TarPiece> {
   const commit = repository.readCommit(checksum);
   const contents: Contents = { files: new Map(), written: new Set(), hasVarTmp: false };
@@ -72,11 +68,10 @@ function* layerPieces(
   if (!contents.hasVarTmp) yield plainDirectory('var/tmp', 0o1777);
   const checksums = [...contents.files.keys()].filter((file) => elsewhere?.has(file) !== true).sort();
   const scratch = scratchBuffer();
-  for (const [index, file] of checksums.entries()) {
-    onProgress({ objectsDone: index, objectsTotal: checksums.length });
+  for (const file of checksums) {
     yield* contentObject(repository, file, contents.files.get(file) ?? [], scratch);
+    onObject?.();
   }
-  onProgress({ objectsDone: checksums.length, objectsTotal: checksums.length });
   yield TAR_END;
 }
 

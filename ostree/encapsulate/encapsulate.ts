@@ -1,6 +1,6 @@
 /** Makes a container image of a commit: the inverse of an import, as `ostree container encapsulate` does it. */
 import { createHash } from 'node:crypto';
-import { MEDIA_TYPE, type Descriptor, type ImageDestination } from '../../registry/index.ts';
+import { type Descriptor, type ImageDestination, MEDIA_TYPE, once } from '../../registry/index.ts';
 import type { Chunk } from '../chunking/chunk.ts';
 import { COMPONENT_SEPARATOR, COMPONENTS_ANNOTATION } from '../chunking/previous-layout.ts';
 import { canonicalJson } from '../import/canonical-json.ts';
@@ -9,10 +9,10 @@ import { requireCover } from './chunk-cover.ts';
 import { chunkLayer, type FormatVersion } from './chunk-layer.ts';
 import { type CommitContent, contentOfCommit } from './commit-content.ts';
 import { commitLayer } from './commit-layer.ts';
-import { compressLayer, type Compression } from './compression/compressed-layer.ts';
+import { compressLayer, type Compression, diffIdOf } from './compression/compressed-layer.ts';
 import { CompressionPool } from './compression/compression-pool.ts';
+import { type EarlierImage, EarlierLayers } from './earlier-layers.ts';
 import { inOrder } from './in-order.ts';
-import { once } from './once.ts';
 import {
   imageConfig,
   imageLabels,
@@ -40,6 +40,8 @@ export interface EncapsulateOptions extends ImageMetadataOptions {
   readonly temporaryDirectory?: string;
   /** That compress. Default: one for each CPU. The digest does not depend on it. */
   readonly threads?: number;
+  /** Its layers are taken over as they are where they are the same. The digest does not depend on it. */
+  readonly earlier?: EarlierImage | undefined;
   readonly onProgress?: (progress: EncapsulateProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -51,6 +53,8 @@ export interface EncapsulatedLayer {
   readonly size: number;
   /** What it holds. */
   readonly name?: string;
+  /** Whether it was taken over from the earlier image. */
+  readonly reused: boolean;
 }
 
 export interface EncapsulatedImage {
@@ -66,9 +70,21 @@ export interface EncapsulatedImage {
 
 /** A layer that is yet to be written. */
 interface PlannedLayer {
-  readonly tar: AsyncIterable<Buffer>;
+  /** Streams it, as often as wanted; `onObject` is told of each object. */
+  readonly tar: (onObject?: () => void) => AsyncIterable<Buffer>;
+  readonly objects: number;
   readonly name?: string;
   readonly annotations?: Readonly<Record<string, string>>;
+}
+
+type WrittenLayer = LayerSummary & Pick<EncapsulatedLayer, 'reused'>;
+
+/** What the layers of one image share. */
+interface Writing {
+  readonly options: EncapsulateOptions;
+  readonly pool: CompressionPool;
+  readonly earlier: EarlierLayers | undefined;
+  readonly progress: WriteProgress;
 }
 
 /**
@@ -81,13 +97,14 @@ export async function encapsulate(options: EncapsulateOptions): Promise<Encapsul
   const commit = repository.readCommit(checksum);
   // What the options get wrong should show before minutes of compression.
   imageLabels(checksum, commit, '', options);
-  const progress = new WriteProgress(1 + (chunks?.length ?? 0), options.onProgress);
+  const content = contentOfCommit(repository, checksum);
   const planned =
-    chunks === undefined
-      ? [{ tar: commitLayer(repository, checksum, { onProgress: (objects) => progress.objects(objects) }) }]
-      : chunkedLayers(checksum, chunks, options, progress);
+    chunks === undefined ? [soleLayer(checksum, content, options)] : chunkedLayers(checksum, chunks, content, options);
+  const earlier = options.earlier && new EarlierLayers(options.earlier, options.compression ?? 'default');
+  const progress = new WriteProgress({ layers: planned.length, objects: content.size }, options.onProgress);
   await using pool = new CompressionPool(options.threads);
-  const layers = await inOrder(planned, LAYERS_AT_ONCE, (layer) => writeLayer(layer, pool, options, progress));
+  const writing: Writing = { options, pool, earlier, progress };
+  const layers = await inOrder(planned, LAYERS_AT_ONCE, (layer) => writeLayer(layer, writing));
 
   const diffId = layers.at(-1)?.diffId ?? '';
   const labels = imageLabels(checksum, commit, diffId, options);
@@ -104,53 +121,70 @@ export async function encapsulate(options: EncapsulateOptions): Promise<Encapsul
     manifestDigest,
     diffId,
     size: layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0),
-    layers: layers.map(({ descriptor: { digest, size }, createdBy }) => ({
+    layers: layers.map(({ descriptor: { digest, size }, createdBy, reused }) => ({
       digest,
       size,
+      reused,
       ...(createdBy !== undefined && { name: createdBy }),
     })),
   };
 }
 
+function soleLayer(checksum: string, content: CommitContent, { repository }: EncapsulateOptions): PlannedLayer {
+  return { tar: (onObject) => commitLayer(repository, checksum, { onObject }), objects: content.size };
+}
+
 function chunkedLayers(
   checksum: string,
   chunks: readonly Chunk[],
+  content: CommitContent,
   { repository, formatVersion }: EncapsulateOptions,
-  progress: WriteProgress,
 ): PlannedLayer[] {
-  const content: CommitContent = contentOfCommit(repository, checksum);
   requireCover(checksum, content, chunks);
   const root = repository.readCommit(checksum);
-  let objectsDone = 0;
-  const report = (): void => progress.objects({ objectsDone: objectsDone++, objectsTotal: content.size });
-  report();
+  const elsewhere = new Set(content.keys());
   return [
-    { tar: commitLayer(repository, checksum, { elsewhere: new Set(content.keys()) }) },
+    { tar: () => commitLayer(repository, checksum, { elsewhere }), objects: 0 },
     ...chunks.map(({ name, components, objects }) => ({
-      tar: chunkLayer(repository, objects, content, { formatVersion, root, onObject: report }),
+      tar: (onObject?: () => void) => chunkLayer(repository, objects, content, { formatVersion, root, onObject }),
+      objects: objects.length,
       name,
       annotations: { [COMPONENTS_ANNOTATION]: [...components].sort().join(COMPONENT_SEPARATOR) },
     })),
   ];
 }
 
-async function writeLayer(
-  planned: PlannedLayer,
-  pool: CompressionPool,
-  options: EncapsulateOptions,
-  progress: WriteProgress,
-): Promise<LayerSummary> {
+async function writeLayer(planned: PlannedLayer, writing: Writing): Promise<WrittenLayer> {
+  const { options, pool, progress } = writing;
   const { destination, compression = 'default', temporaryDirectory: directory, signal } = options;
-  const { tar, name, annotations } = planned;
+  const reused = await reuseLayer(planned, writing);
+  if (reused !== undefined) return reused;
+  const tar = planned.tar(() => progress.objects(1));
   await using layer = await compressLayer(tar, { compression, pool, directory, signal });
-  const descriptor: Descriptor = {
-    mediaType: layer.mediaType,
-    digest: layer.digest,
-    size: layer.size,
-    ...((annotations ?? layer.annotations) !== undefined && { annotations: { ...layer.annotations, ...annotations } }),
-  };
+  const { mediaType, digest, size, annotations } = layer;
+  const descriptor: Descriptor = { mediaType, digest, size, annotations: { ...annotations, ...planned.annotations } };
   const content = progress.counted(() => layer.content());
   await destination.putBlob(descriptor, content, signal);
   progress.layerDone();
-  return { descriptor, diffId: layer.diffId, ...(name !== undefined && { createdBy: name }) };
+  return { ...summaryOf(planned, descriptor, layer.diffId), reused: false };
+}
+
+/** Undefined: the earlier image has no such layer, or cannot give it any more. */
+async function reuseLayer(planned: PlannedLayer, writing: Writing): Promise<WrittenLayer | undefined> {
+  const { options, earlier, progress } = writing;
+  const { destination, signal } = options;
+  if (earlier?.mayHave(planned.annotations) !== true) return undefined;
+  const diffId = await diffIdOf(planned.tar(), signal);
+  const found = earlier.find(diffId);
+  if (found === undefined) return undefined;
+  const isPut = await earlier.put(found, destination, { signal, counted: (content) => progress.counted(content) });
+  if (!isPut) return undefined;
+  progress.objects(planned.objects);
+  progress.layerDone();
+  const descriptor: Descriptor = { ...found, annotations: { ...found.annotations, ...planned.annotations } };
+  return { ...summaryOf(planned, descriptor, diffId), reused: true };
+}
+
+function summaryOf({ name }: PlannedLayer, descriptor: Descriptor, diffId: string): LayerSummary {
+  return { descriptor, diffId, ...(name !== undefined && { createdBy: name }) };
 }

@@ -16,6 +16,7 @@ import {
   type ImageReference,
   formatImageReference,
   MEDIA_TYPE,
+  once,
 } from '../../registry/index.ts';
 import { lookup } from '../gvariant/value.ts';
 import { DIRECTORY_MARKS_KEY, DirectoryMarks } from '../import/directory-marks.ts';
@@ -31,7 +32,6 @@ import { type CommitContent, contentOfCommit } from './commit-content.ts';
 import { commitLayer } from './commit-layer.ts';
 import { compressLayer, type Compression, withoutFormat } from './compression/compressed-layer.ts';
 import { CompressionPool } from './compression/compression-pool.ts';
-import { once } from './once.ts';
 import { SELINUX_XATTR } from './repository-entries.ts';
 import { treeLayer } from './tree-layer.ts';
 
@@ -69,12 +69,11 @@ export async function reexport(options: ReexportOptions): Promise<ReexportedImag
   await using pool = new CompressionPool();
   const put = async (tar: AsyncIterable<Buffer>, { descriptor: original }: ImageLayer): Promise<void> => {
     await using layer = await compressLayer(tar, { compression, pool, signal });
-    const annotations = { ...withoutFormat(original.annotations), ...layer.annotations };
     const descriptor: Descriptor = {
       mediaType: layer.mediaType,
       digest: layer.digest,
       size: layer.size,
-      ...(Object.keys(annotations).length > 0 && { annotations }),
+      annotations: { ...withoutFormat(original.annotations), ...layer.annotations },
     };
     await destination.putBlob(descriptor, () => layer.content(), signal);
     written.push({ descriptor, diffId: layer.diffId });

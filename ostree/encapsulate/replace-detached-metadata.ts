@@ -11,6 +11,7 @@ import {
   type ImageDestination,
   type ImageSource,
   MEDIA_TYPE,
+  once,
   type Platform,
 } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
@@ -20,7 +21,6 @@ import { FINAL_DIFF_ID_LABEL, parseLayout, requireBase } from '../import/layout.
 import { decodeDictionary } from '../objects/commit.ts';
 import { compressLayer, withoutFormat } from './compression/compressed-layer.ts';
 import { CompressionPool } from './compression/compression-pool.ts';
-import { once } from './once.ts';
 import { replaceMetadata } from './replaced-metadata.ts';
 
 export interface ReplaceMetadataOptions {
@@ -66,7 +66,7 @@ export async function replaceDetachedMetadata(options: ReplaceMetadataOptions): 
     mediaType: layer.mediaType,
     digest: layer.digest,
     size: layer.size,
-    ...(annotations !== undefined && { annotations: withoutFormat(annotations) }),
+    annotations: { ...withoutFormat(annotations), ...layer.annotations },
   };
   await destination.putBlob(descriptor, () => layer.content(), signal);
   const others = manifest.layers.slice(1);

@@ -1,7 +1,8 @@
 /** How far the writing of an image has come, over layers that are written at the same time. */
-import type { ObjectProgress } from './commit-layer.ts';
 
-export interface EncapsulateProgress extends ObjectProgress {
+export interface EncapsulateProgress {
+  readonly objectsDone: number;
+  readonly objectsTotal: number;
   /** Of `layersTotal`: compressed, and at their destination. */
   readonly layersDone: number;
   readonly layersTotal: number;
@@ -11,18 +12,23 @@ export interface EncapsulateProgress extends ObjectProgress {
 
 export class WriteProgress {
   readonly #report: (progress: EncapsulateProgress) => void;
-  readonly #layersTotal: number;
-  #objects: ObjectProgress = { objectsDone: 0, objectsTotal: 0 };
+  readonly #total: { readonly layers: number; readonly objects: number };
+  #objectsDone = 0;
   #layersDone = 0;
   #bytesWritten = 0;
 
-  constructor(layersTotal: number, report: (progress: EncapsulateProgress) => void = () => undefined) {
-    this.#layersTotal = layersTotal;
+  constructor(
+    total: { readonly layers: number; readonly objects: number },
+    report: (progress: EncapsulateProgress) => void = () => undefined,
+  ) {
+    this.#total = total;
     this.#report = report;
+    this.#tell();
   }
 
-  objects(progress: ObjectProgress): void {
-    this.#objects = progress;
+  /** So many more are in their layers. */
+  objects(count: number): void {
+    this.#objectsDone += count;
     this.#tell();
   }
 
@@ -51,7 +57,12 @@ export class WriteProgress {
   }
 
   #tell(): void {
-    const [layersDone, layersTotal, bytesWritten] = [this.#layersDone, this.#layersTotal, this.#bytesWritten];
-    this.#report({ ...this.#objects, layersDone, layersTotal, bytesWritten });
+    this.#report({
+      objectsDone: this.#objectsDone,
+      objectsTotal: this.#total.objects,
+      layersDone: this.#layersDone,
+      layersTotal: this.#total.layers,
+      bytesWritten: this.#bytesWritten,
+    });
   }
 }

@@ -16,17 +16,18 @@ export interface DescribedLayer {
 
 /**
  * The layers in order. History entries without a layer of their own (`ENV`, `LABEL`, …) are passed over; an image whose
- * history is too short, which host tools refuse to list, has layers without a description at the end.
+ * history is too short, which host tools refuse to list, has layers without a description at the end; so has one of which
+ * only the manifest is known.
  */
 export function describeLayers(image: {
   readonly manifest: ImageManifest;
-  readonly config: ImageConfig;
+  readonly config?: ImageConfig;
 }): readonly DescribedLayer[] {
   const { manifest, config } = image;
-  const history = (config.history ?? []).filter((entry) => entry.empty_layer !== true);
+  const history = (config?.history ?? []).filter((entry) => entry.empty_layer !== true);
   return manifest.layers.map(({ digest, size, annotations }, index) => {
     const components = annotations?.[COMPONENTS_ANNOTATION]?.split(COMPONENT_SEPARATOR);
-    const diffId = config.rootfs.diff_ids[index];
+    const diffId = config?.rootfs.diff_ids[index];
     const { created, created_by: createdBy } = history[index] ?? {};
     return {
       digest,

@@ -178,7 +178,11 @@ describe('treeline encapsulate in chunks', function () {
   const refused: readonly (readonly [string, string, RegExp])[] = [
     ['no JSON', 'layers', /holds no JSON/],
     ['no manifest', '{"layers": [1]}', /holds no image manifest/],
-    ['no chunks', '{"layers": [{}, {}]}', /has no layout to keep: no layer has the annotation ostree\.components/],
+    [
+      'no chunks',
+      '{"layers": [{"digest": "sha256:a", "size": 1}, {"digest": "sha256:b", "size": 1}]}',
+      /has no layout to keep: no layer has the annotation ostree\.components/,
+    ],
   ];
   for (const [what, text, expected] of refused) {
     it(`refuses a previous manifest that is ${what}, before anything is written`, async () => {

@@ -5,7 +5,7 @@ import { cp, readFile } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
 import { CompressionPool } from '../../ostree/encapsulate/compression/compression-pool.ts';
 import { ZstdChunkedEncoder } from '../../ostree/encapsulate/compression/zstd-chunked/encoder.ts';
-import { once } from '../../ostree/encapsulate/once.ts';
+import { once } from '../../registry/index.ts';
 import { pullImage, type PulledImage, type PullOptions, Repository } from '../../ostree/index.ts';
 import { MEDIA_TYPE, openImageSource, parseOstreeImageReference } from '../../registry/index.ts';
 import { Archive } from '../../testbed/tar-archive.ts';

@@ -11,6 +11,7 @@ import { ioError } from '../../errors.ts';
 import type { CompressionPool } from './compression-pool.ts';
 import { gzip } from './parallel-gzip.ts';
 import { zstd } from './parallel-zstd.ts';
+import { COMPRESSION_ANNOTATION, compressionRecord } from './recipe.ts';
 import { ZstdChunkedEncoder } from './zstd-chunked/encoder.ts';
 
 /** `default` and `fast` are gzip. */
@@ -18,8 +19,8 @@ export type Compression = 'default' | 'fast' | 'zstd' | 'zstd:chunked';
 
 /** gzip levels of the reference tools; another one would change every digest. */
 const GZIP_LEVELS = { default: 6, fast: 1 } as const;
-/** Says where in the compressed bytes things lie. */
-const FORMAT_ANNOTATION = /^io\.(?:github\.)?containers\.zstd-chunked\./;
+/** Say where in the compressed bytes things lie, and what made them. */
+const FORMAT_ANNOTATION = /^(?:io\.(?:github\.)?containers\.zstd-chunked\.|dev\.treeline\.compression$)/;
 /** As large as a disk may be, and not in memory, unlike `/tmp` on many hosts. file-hierarchy(7). */
 const TEMPORARY_DIRECTORY = '/var/tmp';
 /** Bytes per piece when the file is read back. */
@@ -35,7 +36,7 @@ export interface CompressedLayer extends AsyncDisposable {
   /** Of layers of the format. */
   readonly mediaType: string;
   /** That its descriptor must have. */
-  readonly annotations?: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
   /** The compressed bytes, as often as wanted. */
   content(): AsyncIterable<Buffer>;
 }
@@ -69,12 +70,13 @@ export async function compressLayer(tar: AsyncIterable<Buffer>, options: LayerCo
       size += chunk.length;
       await handle.appendFile(chunk);
     }
+    const digest = `sha256:${compressed.digest('hex')}`;
     return {
-      digest: `sha256:${compressed.digest('hex')}`,
+      digest,
       diffId: `sha256:${uncompressed.digest('hex')}`,
       size,
       mediaType: encoding.mediaType,
-      ...encoding.finish(),
+      annotations: { ...encoding.annotations(), [COMPRESSION_ANNOTATION]: compressionRecord(compression, digest) },
       content: () => readFrom(handle),
       [Symbol.asyncDispose]: () => handle.close(),
     };
@@ -84,32 +86,50 @@ export async function compressLayer(tar: AsyncIterable<Buffer>, options: LayerCo
   }
 }
 
+/** `sha256:…` of `tar`: the diff-id of the layer that it would become. */
+export async function diffIdOf(tar: AsyncIterable<Buffer>, signal: AbortSignal | undefined): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const piece of tar) {
+    signal?.throwIfAborted();
+    hash.update(piece);
+  }
+  return `sha256:${hash.digest('hex')}`;
+}
+
 /** What `annotations` say of a layer's content, whatever it is compressed as. */
 export function withoutFormat(annotations: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(annotations).filter(([key]) => !FORMAT_ANNOTATION.test(key)));
 }
 
+/** What `annotations` say of the bytes that a layer is compressed as. */
+export function formatAnnotations(
+  annotations: Readonly<Record<string, string>> = {},
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(annotations).filter(([key]) => FORMAT_ANNOTATION.test(key)));
+}
+
 interface Encoding {
   readonly bytes: AsyncIterable<Buffer>;
   readonly mediaType: string;
-  readonly finish: () => Pick<CompressedLayer, 'annotations'>;
+  /** Of the format, once all has been written. */
+  readonly annotations: () => Readonly<Record<string, string>>;
 }
 
 function encode(tar: AsyncIterable<Buffer>, compression: Compression, pool: CompressionPool): Encoding {
   switch (compression) {
     case 'zstd':
-      return { bytes: zstd(tar, pool), mediaType: MEDIA_TYPE.layerZstd, finish: () => ({}) };
+      return { bytes: zstd(tar, pool), mediaType: MEDIA_TYPE.layerZstd, annotations: () => ({}) };
     case 'zstd:chunked': {
       const encoder = new ZstdChunkedEncoder(pool);
-      const finish = () => ({ annotations: encoder.annotations });
-      return { bytes: encoder.encode(tar), mediaType: MEDIA_TYPE.layerZstd, finish };
+      const annotations = (): Readonly<Record<string, string>> => encoder.annotations;
+      return { bytes: encoder.encode(tar), mediaType: MEDIA_TYPE.layerZstd, annotations };
     }
     case 'default':
     case 'fast':
       return {
         bytes: gzip(tar, GZIP_LEVELS[compression], pool),
         mediaType: MEDIA_TYPE.layerGzip,
-        finish: () => ({}),
+        annotations: () => ({}),
       };
   }
 }

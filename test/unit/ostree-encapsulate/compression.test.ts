@@ -60,7 +60,7 @@ describe('gzip on all cores', () => {
           .digest('hex'),
       );
     }
-    // What digests of published layers hang on: whoever changes it gives every image another digest.
+    // What digests of published layers hang on: whoever changes it gives every image another digest, and recipe.ts another recipe.
     assert.deepEqual([...digests], ['1e184820f3c0767e3f771fd87ae0e76fcb2aa148d3cf441f2fdfe2b199ed1f9e']);
   });
 
