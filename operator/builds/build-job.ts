@@ -84,6 +84,7 @@ export function jobOf(build: OSImageBuild, record: BuildRecord, last: string | u
           enableServiceLinks: false,
           // Root in the container is nobody on the node, and may change owners and mount inside it all the same.
           hostUsers: false,
+          securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
           containers: [
             {
               name: 'compose',

@@ -193,6 +193,7 @@ describe('OSImageBuild', function () {
               restartPolicy: 'Never',
               automountServiceAccountToken: false,
               hostUsers: false,
+              securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
               containers: [{ name: 'c', image: 'i' }],
               ...pod,
             },
@@ -224,6 +225,27 @@ describe('OSImageBuild', function () {
         job({ containers: [{ name: 'c', image: 'i', securityContext: { privileged: true } }] }),
         403,
         /not privileged/,
+      ],
+      [
+        'make a Job that is privileged before it begins',
+        job({ initContainers: [{ name: 'before', image: 'i', securityContext: { privileged: true } }] }),
+        403,
+        /not privileged/,
+      ],
+      [
+        'make a Job with a capability that builds do not need',
+        job({ containers: [{ name: 'c', image: 'i', securityContext: { capabilities: { add: ['NET_ADMIN'] } } }] }),
+        403,
+        /no capability but SYS_ADMIN/,
+      ],
+      ['make a Job that is not confined', job({ securityContext: {} }), 403, /own seccomp and AppArmor profiles/],
+      [
+        'make a Job with a container that is not confined',
+        job({
+          containers: [{ name: 'c', image: 'i', securityContext: { seccompProfile: { type: 'Unconfined' } } }],
+        }),
+        403,
+        /own seccomp and AppArmor profiles/,
       ],
       ['make a Job of nobody', job({}, 'Deployment'), 403, /only for an OSImageBuild/],
       [

@@ -109,9 +109,10 @@ describe('FleetLock', function () {
     const manifest = 'manifests/optional/fleet-lock-service.yaml';
     await controlPlane.kubectl(['apply', '-f', manifest]);
     try {
-      const service = JSON.parse(await controlPlane.kubectl(['get', '-f', manifest, '-o', 'json'])) as {
-        spec: { selector: Record<string, string>; ports: { targetPort: number }[] };
+      const { items } = JSON.parse(await controlPlane.kubectl(['get', '-f', manifest, '-o', 'json'])) as {
+        items: { kind: string; spec: { selector: Record<string, string>; ports: { targetPort: number }[] } }[];
       };
+      const service = items.find(({ kind }) => kind === 'Service') ?? assert.fail('no Service');
       const base = await controlPlane.kubectl(['kustomize', 'manifests/base']);
       const deployment = parseAllDocuments(base)
         .map((document) => document.toJS() as { kind: string; spec: PodOwner })

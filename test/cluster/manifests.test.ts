@@ -1,13 +1,16 @@
 /** `manifests/base` on a fresh cluster, as a user applies it. */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseAllDocuments } from 'yaml';
+import { parseAllDocuments, stringify } from 'yaml';
 import { nodeOSStatusSchema } from '../../api/index.ts';
 import { startControlPlane, type ControlPlane } from '../../testbed/control-plane.ts';
 import { NODE_OS_EXAMPLE, OS_IMAGE_EXAMPLE } from '../../tools/reference-examples.ts';
 
 const BASE = join(import.meta.dirname, '..', '..', 'manifests', 'base');
+const OPTIONAL = join(BASE, '..', 'optional');
 
 interface Rule {
   readonly apiGroups: readonly string[];
@@ -19,6 +22,7 @@ interface Rule {
 interface Container {
   readonly image: string;
   readonly args: readonly string[];
+  readonly volumeMounts?: readonly object[];
   readonly securityContext: Readonly<Record<string, unknown>>;
   readonly resources: { readonly requests?: object; readonly limits?: { readonly memory?: string } };
   readonly livenessProbe?: object;
@@ -35,6 +39,7 @@ interface Manifest {
     readonly labels?: Readonly<Record<string, string>>;
   };
   readonly rules?: readonly Rule[];
+  readonly data?: Readonly<Record<string, string>>;
   readonly spec?: {
     readonly replicas?: number;
     readonly template?: {
@@ -144,6 +149,63 @@ describe('manifests/base', () => {
         names = list.items.map(({ metadata }) => metadata.labels?.['app.kubernetes.io/name'] ?? '');
       }
       assert.deepEqual(names.toSorted(), wanted.toSorted());
+    }).timeout(120_000);
+
+    it('has Pods that pass Pod Security’s level `restricted`, all but those of the agent', async () => {
+      const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+      const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'strict', labels } };
+      await controlPlane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(namespace) });
+      const cache = parseAllDocuments(await readFile(join(OPTIONAL, 'layer-cache.yaml'), 'utf8'));
+      const others = cache.map((document) => document.toJS() as Manifest);
+      for (const { metadata, spec } of [...rendered, ...others]) {
+        if (spec?.template === undefined) continue;
+        const { priorityClassName: _, serviceAccountName: __, ...pod } = spec.template.spec;
+        const answer = await controlPlane.call({
+          method: 'POST',
+          path: '/api/v1/namespaces/strict/pods?dryRun=All',
+          body: {
+            metadata: { name: metadata.name },
+            spec: { ...pod, serviceAccountName: 'default', automountServiceAccountToken: false },
+          },
+        });
+        const isAgent = metadata.name === 'treeline-agent';
+        assert.equal(answer.code, isAgent ? 403 : 201, answer.message);
+        if (isAgent) assert.match(answer.message, /violates PodSecurity "restricted:latest"/);
+      }
+    }).timeout(120_000);
+
+    it('takes a signature policy for the whole cluster as a component, with the keys of an overlay', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'treeline-overlay-'));
+      try {
+        const policy = 'match: Any\nauthorities: []\ndeniedDigests: []\n';
+        await writeFile(join(folder, 'signature-policy.yaml'), policy);
+        const options = { disableNameSuffixHash: true };
+        const generated = { name: 'treeline-signature-policy', namespace: 'treeline-system', options };
+        const overlay = {
+          resources: [relative(folder, BASE)],
+          components: [relative(folder, join(BASE, '..', 'components', 'signature-floor'))],
+          configMapGenerator: [{ ...generated, files: ['signature-policy.yaml'] }],
+        };
+        await writeFile(join(folder, 'kustomization.yaml'), stringify(overlay));
+        const text = await controlPlane.kubectl(['kustomize', '--load-restrictor=LoadRestrictionsNone', folder]);
+        const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+        const floor = objects.find(({ kind }) => kind === 'ConfigMap');
+        assert.equal(floor?.metadata.name, 'treeline-signature-policy');
+        assert.deepEqual(floor.data, { 'signature-policy.yaml': policy });
+        const operator = objects.find(({ kind }) => kind === 'Deployment')?.spec?.template?.spec;
+        const [container] = operator?.containers ?? [];
+        assert.deepEqual(container?.args, ['operator', '--signature-policy=/etc/treeline/floor/signature-policy.yaml']);
+        const [mount] = container.volumeMounts ?? [];
+        assert.deepEqual(mount, { mountPath: '/etc/treeline/floor', name: 'signature-policy', readOnly: true });
+        assert.deepEqual(operator?.['volumes'], [
+          { name: 'signature-policy', configMap: { name: 'treeline-signature-policy' } },
+        ]);
+        await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '--dry-run=server', '-f', '-'], {
+          input: text,
+        });
+      } finally {
+        await rm(folder, { recursive: true });
+      }
     }).timeout(120_000);
 
     it('is removed by kubectl delete -k', async () => {

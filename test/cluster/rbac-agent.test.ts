@@ -95,6 +95,12 @@ const REFUSED: readonly Row[] = [
   ['read a Secret of another namespace', { path: '/api/v1/namespaces/kube-system/secrets/x' }, 403, rbac],
   ['create a Secret', { method: 'POST', path: SECRETS, body: {} }, 403, rbac],
   ['list ConfigMaps', { path: `${NAMESPACE}/configmaps` }, 403, rbac],
+  [
+    'change the signature policy of the cluster',
+    patch(`${NAMESPACE}/configmaps/treeline-signature-policy`, { data: {} }),
+    403,
+    rbac,
+  ],
   ['read an OSImage', { path: `${OS_IMAGES}/rbac-agent` }, 403, rbac],
   ['list OSImages', { path: OS_IMAGES }, 403, rbac],
   ['change an OSImage', patch(`${OS_IMAGES}/rbac-agent`, { spec: { rollout: { maxUnavailable: 100 } } }), 403, rbac],

@@ -16,6 +16,8 @@ const LEASES = '/apis/coordination.k8s.io/v1/namespaces/treeline-system/leases';
 const ROLES = '/apis/rbac.authorization.k8s.io/v1/namespaces/treeline-system/roles';
 const PULL_SECRETS_ROLE = `${ROLES}/treeline-agent-pull-secrets`;
 
+const ADMISSION = '/apis/admissionregistration.k8s.io/v1';
+
 const MARK = 'treeline.dev/cordoned-by';
 const rbac = /cannot \w+ resource/;
 
@@ -35,6 +37,12 @@ type Row = readonly [action: string, call: ApiCall, code: number, message?: RegE
 
 const ALLOWED: readonly Row[] = [
   ['list OSImages', { path: OS_IMAGES }, 200],
+  [
+    'see whether an admission policy is in force',
+    { path: `${ADMISSION}/validatingadmissionpolicies/treeline-agent-own-node` },
+    200,
+  ],
+  ['see whether it is bound', { path: `${ADMISSION}/validatingadmissionpolicybindings/treeline-agent-own-node` }, 200],
   ['watch OSImages', { path: `${OS_IMAGES}?watch=true&timeoutSeconds=1` }, 200],
   [
     'answer in the status of an OSImage',
@@ -74,6 +82,26 @@ const REFUSED: readonly Row[] = [
   ['change the spec of an OSImage', patch(`${OS_IMAGES}/${IMAGE}`, { spec: { rollout: { paused: true } } }), 403, rbac],
   ['create an OSImage', { method: 'POST', path: OS_IMAGES, body: osImage() }, 403, rbac],
   ['delete an OSImage', { method: 'DELETE', path: `${OS_IMAGES}/${IMAGE}` }, 403, rbac],
+  [
+    'change the signature policy of the cluster',
+    patch('/api/v1/namespaces/treeline-system/configmaps/treeline-signature-policy', { data: {} }),
+    403,
+    rbac,
+  ],
+  [
+    'loosen an admission policy',
+    patch(`${ADMISSION}/validatingadmissionpolicies/treeline-agent-own-node`, { spec: { failurePolicy: 'Ignore' } }),
+    403,
+    rbac,
+  ],
+  [
+    'unbind an admission policy',
+    { method: 'DELETE', path: `${ADMISSION}/validatingadmissionpolicybindings/treeline-agent-own-node` },
+    403,
+    rbac,
+  ],
+  ['list admission policies', { path: `${ADMISSION}/validatingadmissionpolicies` }, 403, rbac],
+  ['read the admission policies of others', { path: `${ADMISSION}/validatingadmissionpolicies/x` }, 403, rbac],
   ['delete a Node', { method: 'DELETE', path: NODE_PATH }, 403, rbac],
   ['replace a Node', { method: 'PUT', path: NODE_PATH, body: {} }, 403, rbac],
   ['change the status of a Node', patch(`${NODE_PATH}/status`, { status: {} }), 403, rbac],
