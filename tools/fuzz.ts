@@ -24,6 +24,6 @@ if (targets.length !== names.length || !Number.isSafeInteger(seed)) {
 // At least one round each, so that `--seconds 0` shows a failure again.
 const each = Math.max(1, (Number(values.seconds) * 1000) / targets.length);
 for (const target of targets) {
-  const { rounds } = fuzz(target, seed, each);
+  const { rounds } = await fuzz(target, seed, each);
   process.stdout.write(`${target.name}: ${rounds} rounds from seed ${seed}, no promise broken\n`);
 }

@@ -3,11 +3,10 @@
  * is bounded and never quoted, redirects are not followed, and a token goes only where its Secret says that it belongs.
  */
 import { Agent, request, type Dispatcher } from 'undici';
-import * as z from 'zod';
 import { PROMETHEUS_SECRET_TYPE, type AlertPolicy } from '../../api/index.ts';
 import { isKubeError, messageOf } from '../errors.ts';
 import type { Secret } from '../kube/objects.ts';
-import { selects } from '../rollout/membership.ts';
+import { firingAlerts } from './prometheus-answer.ts';
 
 const TIMEOUT_MS = 10_000;
 /** Thousands of alerts with long annotations. */
@@ -22,11 +21,6 @@ export interface PrometheusOptions {
   /** Replaces the connections: a MockAgent in tests. */
   readonly dispatcher?: Dispatcher;
 }
-
-const answerSchema = z.object({
-  status: z.literal('success'),
-  data: z.object({ alerts: z.array(z.object({ labels: z.record(z.string(), z.string()), state: z.string() })) }),
-});
 
 interface Credentials {
   readonly token?: string;
@@ -69,23 +63,12 @@ async function ask(
     if (statusCode >= 300 && statusCode < 400)
       return unreachable(policy, `redirects (HTTP ${statusCode}), which is not followed; name the last URL.`);
     if (statusCode !== 200) return unreachable(policy, `answers with HTTP ${statusCode}.`);
-    const answer = answerSchema.safeParse(jsonOf(text));
-    if (!answer.success) return unreachable(policy, 'does not answer like a Prometheus; see the URL.');
-    return { firing: counting(policy, answer.data.data.alerts) };
+    const firing = firingAlerts(policy, text);
+    if (firing === undefined) return unreachable(policy, 'does not answer like a Prometheus; see the URL.');
+    return { firing };
   } finally {
     if (given === undefined) void agent.destroy();
   }
-}
-
-function counting(
-  { selector, ignore }: AlertPolicy,
-  alerts: readonly { readonly labels: Readonly<Record<string, string>>; readonly state: string }[],
-): readonly string[] {
-  const names = alerts
-    .filter(({ state, labels }) => state === 'firing' && (selector === undefined || selects(selector, labels)))
-    .map(({ labels }) => (labels['alertname'] ?? 'an alert without a name').slice(0, 253))
-    .filter((name) => !ignore.includes(name));
-  return [...new Set(names)].sort();
 }
 
 async function credentialsFor(
@@ -128,15 +111,6 @@ async function bounded(body: AsyncIterable<Buffer>): Promise<string | undefined>
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Not JSON is not a Prometheus, which the schema then says.
-    return undefined;
-  }
 }
 
 function unreachable({ prometheusURL }: AlertPolicy, why: string): AlertsRead {

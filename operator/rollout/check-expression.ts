@@ -4,8 +4,9 @@
  */
 import { Environment } from '@marcbachmann/cel-js';
 import type { HealthCheck } from '../../api/index.ts';
+import { whyUnbounded } from './expression-growth.ts';
 
-/** Some five times what a person would write; what is longer is refused. */
+/** In time, `evaluateCheck` bounds it. Some five times what a person would write; what is longer is refused. */
 const LIMITS = { maxAstNodes: 500, maxDepth: 40, maxListElements: 100, maxMapEntries: 100, maxCallArguments: 16 };
 
 export type CompiledCheck =
@@ -40,6 +41,8 @@ function compile(check: HealthCheck): CompiledCheck {
     if (!valid) return { invalid: `${sentence(error)}${hint(check)}` };
     if (type !== 'bool' && type !== 'dyn') return { invalid: `it is of type ${type}, and must be bool` };
     const evaluate = environment.parse(check.expression);
+    const unbounded = whyUnbounded(evaluate.ast);
+    if (unbounded !== undefined) return { invalid: `it could take memory without bound: ${unbounded}` };
     return { evaluate: (variables) => evaluate({ ...variables }) };
   } catch (error) {
     return { invalid: sentence(error) };

@@ -5,7 +5,7 @@ import { Random } from './random.ts';
 export interface FuzzTarget {
   readonly name: string;
   /** One round: makes an input, feeds it, and throws if what came of it is not as promised. */
-  readonly round: (random: Random) => void;
+  readonly round: (random: Random) => void | Promise<void>;
 }
 
 /** Of CPU: no input that a target makes is so large that it may take longer. */
@@ -18,16 +18,18 @@ export interface FuzzResult {
 /**
  * Fuzzes `target` from `seed` on for about `milliseconds`.
  *
- * @throws Error naming the seed of the round that broke its promise, or took too long.
+ * Rejects with an Error naming the seed of the round that broke its promise, or took too long.
  */
-export function fuzz(target: FuzzTarget, seed: number, milliseconds: number): FuzzResult {
+export async function fuzz(target: FuzzTarget, seed: number, milliseconds: number): Promise<FuzzResult> {
   const end = performance.now() + milliseconds;
   let rounds = 0;
   while (performance.now() < end) {
     const roundSeed = (seed + rounds) >>> 0;
     const before = process.cpuUsage();
     try {
-      target.round(new Random(roundSeed));
+      // A round that waits for nothing is not made to wait.
+      const waits = target.round(new Random(roundSeed));
+      if (waits !== undefined) await waits;
     } catch (error) {
       const again = `npm run fuzz -- --target ${target.name} --seed ${roundSeed} --seconds 0`;
       throw new Error(`${target.name} broke its promise with seed ${roundSeed}; see it again with \`${again}\``, {
@@ -49,5 +51,19 @@ export function attempt<Value>(allowed: readonly string[], parse: () => Value): 
   } catch (error) {
     if (error instanceof Error && allowed.includes(error.name) && 'code' in error) return undefined;
     throw error;
+  }
+}
+
+/** The same for what answers later. */
+export async function attemptAsync<Value>(
+  allowed: readonly string[],
+  parse: () => Promise<Value>,
+): Promise<Value | undefined> {
+  try {
+    return await parse();
+  } catch (error) {
+    return attempt(allowed, (): Value => {
+      throw error;
+    });
   }
 }

@@ -3,6 +3,7 @@ import { CONFIGURATION_TARGETS } from './configuration-targets.ts';
 import { DOCUMENT_TARGETS } from './document-targets.ts';
 import type { FuzzTarget } from './fuzz.ts';
 import { OBJECT_TARGETS } from './object-targets.ts';
+import { OPERATOR_TARGETS } from './operator-targets.ts';
 import { PACKAGE_TARGETS } from './package-targets.ts';
 import { POLICY_TARGETS } from './policy-targets.ts';
 import { REFERENCE_TARGETS } from './reference-targets.ts';
@@ -15,6 +16,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...TAR_TARGETS,
   ...OBJECT_TARGETS,
   ...CONFIGURATION_TARGETS,
+  ...OPERATOR_TARGETS,
   ...PACKAGE_TARGETS,
   ...POLICY_TARGETS,
   ...SIGNATURE_TARGETS,

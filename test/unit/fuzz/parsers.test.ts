@@ -10,14 +10,14 @@ describe('bytes from strangers are refused by name, in bounded time, or mean one
   // Another one every time: the failure names the seed of the round that broke its promise.
   const seed = randomInt(2 ** 32);
   for (const target of FUZZ_TARGETS) {
-    it(`${target.name} (seed ${seed})`, () => {
-      const { rounds } = fuzz(target, seed, MILLISECONDS);
+    it(`${target.name} (seed ${seed})`, async () => {
+      const { rounds } = await fuzz(target, seed, MILLISECONDS);
       assert.ok(rounds > 0);
     });
   }
 
-  it('and a broken promise would be seen', () => {
+  it('and a broken promise would be seen', async () => {
     const broken = { name: 'broken', round: () => void JSON.parse('{') };
-    assert.throws(() => fuzz(broken, 7, 1000), /broken broke its promise with seed 7; see it again with/);
+    await assert.rejects(fuzz(broken, 7, 1000), /broken broke its promise with seed 7; see it again with/);
   });
 });

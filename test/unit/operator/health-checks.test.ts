@@ -28,6 +28,13 @@ describe('The expression of a check', () => {
     ['compares what cannot be compared', '"three" + 1 == "x"', /no such overload/],
     ['is no question', '"true"', /^it is of type string, and must be bool$/],
     ['is out of all proportion', `${'true && '.repeat(300)}true`, /./],
+    ['builds on what it has built', '["a"].map(s, s + s).map(s, s + s).size() > 0', /map\(\) goes over what was put/],
+    ['hides what it has built', '[["a" + "b"]].all(l, l.map(s, s + s)[0] == "")', /all\(\) goes over what was put/],
+    ['binds what it has built', 'cel.bind(x, "a" + "b", x + x) == "a"', /bind\(\) is not there for checks/],
+    ['joins', 'objects.map(o, o.name).join("") == ""', /join\(\) is not there for checks/],
+    ['makes bytes of bytes', 'bytes(bytes("a").hex()).size() > 1', /bytes\(\) is not there for checks/],
+    ['takes apart what it has built', '("a" + "b").split("").size() > 1', /split\(\) is of what was put together/],
+    ['copies for each pair', 'objects.all(a, objects.all(b, b.name.trim() == ""))', /trim\(\) stands in a loop within/],
     ['is nested without end', `${'('.repeat(200)}true${')'.repeat(200)}`, /./],
   ] as const)
     it(`that ${what} is known as such before anything is read`, () => {
@@ -35,6 +42,15 @@ describe('The expression of a check', () => {
       assert.ok('invalid' in compiled);
       assert.match(compiled.invalid, says);
     });
+
+  for (const expression of [
+    'objects.exists(o, o.metadata.name == "agent-" + string(1 + 2))',
+    'objects.filter(o, o.n + 1 > 3).all(o, o.name.split("-")[0].lowerAscii() == "a")',
+    'objects.map(o, o.name).exists(n, n + "x" == "yx")',
+    'objects.all(a, objects.exists(b, a.owner == b.name))',
+  ])
+    it(`that puts texts together, once, is as good as any: ${expression}`, () =>
+      assert.ok('evaluate' in compileCheck(check(expression))));
 
   it('that names the one object where a list is read is told what is missing', () => {
     const { name: _, ...object } = WEB;
