@@ -47,6 +47,8 @@ interface Manifest {
     readonly template?: { readonly metadata?: Manifest['metadata']; readonly spec: PodSpec };
     readonly podSelector?: { readonly matchLabels?: Readonly<Record<string, string>> };
     readonly policyTypes?: readonly string[];
+    readonly ports?: readonly { readonly targetPort: number }[];
+    readonly ingress?: readonly { readonly ports?: readonly { readonly port: number }[] }[];
     readonly egress?: readonly {
       readonly to?: readonly { readonly ipBlock?: { readonly cidr: string; readonly except?: readonly string[] } }[];
       readonly ports?: readonly { readonly port: number }[];
@@ -195,6 +197,21 @@ describe('the Pods of Treeline', () => {
       }
     });
   }
+
+  it('may be asked for locks where the Service of FleetLock leads, and at no other port', () => {
+    const opened = policies
+      .filter(({ metadata }) => metadata.name === 'treeline-fleet-lock')
+      .flatMap(({ spec }) => spec?.ingress ?? [])
+      .flatMap(({ ports = [] }) => ports.map(({ port }) => port));
+    const service = manifests.find(
+      ({ kind, metadata }) => kind === 'Service' && metadata.name === 'treeline-fleet-lock',
+    );
+    assert.deepEqual(
+      opened,
+      service?.spec?.ports?.map(({ targetPort }) => targetPort),
+    );
+    assert.equal(opened.length, 1);
+  });
 
   it('are in namespaces that say what Pod Security asks of them', () => {
     const namespaces = manifests.filter(({ kind }) => kind === 'Namespace');
