@@ -1,6 +1,7 @@
 /**
  * Starts a module of ours in a process without privilege, which shares nothing with this one but three pipes: another
- * user, no capabilities, no_new_privs, and mount, process, IPC, UTS and network namespaces of its own.
+ * user, no capabilities, no_new_privs, and mount, process, IPC and UTS namespaces of its own; a network namespace, too, unless
+ * the network is its business.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs';
@@ -19,14 +20,18 @@ const SYSTEM_DIRECTORIES = ['usr', 'bin', 'sbin', 'lib', 'lib64'];
  * outlives us, however we end. prctl(2), PR_SET_PDEATHSIG; unshare(1), --kill-child
  */
 const NAMESPACES =
-  'setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --uts --net --';
+  'setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --ipc --uts';
+
+/** What finding a host's address needs, of the machine's own: it may be changed at any time. */
+const NETWORK_FILES = ['resolv.conf', 'hosts', 'host.conf', 'nsswitch.conf', 'gai.conf'].map((name) => `/etc/${name}`);
 
 /**
  * Starts `entry`. That it could not be confined is said on its standard error and by its end: nothing of ours has run then.
  *
  * @param entry a module of this program; it must lie below a directory that has `node_modules`
+ * @param network whether it has the network of this machine, or none
  */
-export function startConfined(entry: URL): ConfinedProcess {
+export function startConfined(entry: URL, { network }: { readonly network: boolean }): ConfinedProcess {
   const path = realpathSync(fileURLToPath(entry));
   const code = codeRoot(path);
   const script = confinementScript({
@@ -34,9 +39,10 @@ export function startConfined(entry: URL): ConfinedProcess {
     code,
     entry: relative(code, path),
     system: systemDirectories(),
+    files: network ? NETWORK_FILES.filter((path) => existsSync(path)) : [],
   });
   const [program = '', ...parameters] = NAMESPACES.split(' ');
-  return spawn(program, [...parameters, 'sh', '-c', script], {
+  return spawn(program, [...parameters, ...(network ? [] : ['--net']), '--', 'sh', '-c', script], {
     cwd: '/',
     env: ENVIRONMENT,
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -15,7 +15,7 @@ export const CONFINED_ID = 2_000_000_070;
  */
 const DATA_BYTES = 768 * 1024 * 1024;
 const HEAP_MB = 96;
-const OPEN_FILES = 64;
+const OPEN_FILES = 256;
 
 /** Nothing of our environment is for it. */
 export const ENVIRONMENT = { PATH: '/usr/bin:/usr/sbin:/bin:/sbin', LC_ALL: 'C.UTF-8' };

@@ -29,8 +29,9 @@ export interface AgentOptions {
   readonly certificateAuthorityFile?: string;
   /** The host's signature policy; by default `/etc/treeline/signature-policy.yaml` of the host. */
   readonly signaturePolicyFile?: string;
-  /** Where layers are unpacked; `confined` by default. See {@link PullOptions} of ostree/. */
+  /** Where layers are unpacked, and where registries are talked to; `confined` by default. */
   readonly unpack?: Unpacking;
+  readonly fetch?: Unpacking;
   /** Of each pull. */
   readonly limits?: PullLimits;
   /** Of the whole process, and of the host's tools that it runs. */
@@ -70,6 +71,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       registry: await registryOptions(options),
       environment: process.env,
       unpack: options.unpack ?? 'confined',
+      fetch: options.fetch ?? 'confined',
       ...(options.limits !== undefined && { limits: options.limits }),
       ...(options.signaturePolicyFile !== undefined && { signaturePolicyFile: options.signaturePolicyFile }),
       readPullSecret: (name, cut) => readPullSecret(client, namespace, name, cut),

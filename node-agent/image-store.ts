@@ -20,6 +20,7 @@ import {
   readHostConfiguration,
   type RegistryOptions,
 } from '../registry/index.ts';
+import { ConfinedNetwork } from './confined-network.ts';
 import type { ImageFacts, ReadImageFacts } from './host/deployments.ts';
 import { ociArchitecture } from './host/machine.ts';
 import { repositoryPath } from './host/ostree-tool.ts';
@@ -70,8 +71,9 @@ export interface ImagePullerOptions {
   readonly sysroot: string;
   readonly registry: RegistryOptions;
   readonly limits?: PullLimits;
-  /** Where layers are unpacked; in this process unless given. */
+  /** Where layers are unpacked, and where registries are talked to; in this process unless given. */
   readonly unpack?: Unpacking;
+  readonly fetch?: Unpacking;
   /** The host's signature policy; by default `/etc/treeline/signature-policy.yaml` of the host. */
   readonly signaturePolicyFile?: string;
   /** For proxies and the tools of other transports. */
@@ -100,10 +102,13 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
     const machine = { root: options.sysroot, environment: options.environment, uid: 0 };
     const configuration = await readHostConfiguration(machine);
     for (const warning of configuration.registries?.warnings ?? []) options.onWarning(warning);
+    // Of this order alone: so are the credentials that it comes to know.
+    await using network = options.fetch === 'confined' ? new ConfinedNetwork() : undefined;
     const registry: RegistryOptions = {
       ...configuration,
       ...options.registry,
       onWarning: options.onWarning,
+      ...(network && { connect: network.connect }),
       ...(order.mirrors === undefined ? {} : { mirrors: order.mirrors }),
       ...(credentials === undefined ? {} : { credentials }),
     };

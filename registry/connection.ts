@@ -2,9 +2,8 @@
  * One HTTP exchange after another over pooled connections, redirects followed by hand: undici would neither refuse a
  * step down to plain HTTP nor know which hosts may be spoken to without TLS.
  */
-import type { Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
 import { reasonOf, RegistryError } from './errors.ts';
+import type { HttpAnswer, HttpRequest } from './http-pool.ts';
 import { Network } from './network.ts';
 import { DEFAULT_IDLE_TIMEOUT_MS, type RegistryOptions } from './options.ts';
 
@@ -32,8 +31,8 @@ export interface Exchange {
 
 export interface Answer {
   readonly status: number;
-  readonly headers: Dispatcher.ResponseData['headers'];
-  readonly body: Dispatcher.ResponseData['body'];
+  readonly headers: HttpAnswer['headers'];
+  readonly body: HttpAnswer['body'];
   /** Where the answer came from, after redirects. */
   readonly url: URL;
   /** Whether that is another origin than the one that was asked. */
@@ -138,8 +137,8 @@ export class Connection implements AsyncDisposable {
   async #once(exchange: Exchange, url: URL, authorization: string | undefined): Promise<Answer> {
     exchange.signal?.throwIfAborted();
     try {
-      const dispatcher = await this.#network.dispatcher(url);
-      const response = await dispatcher.request({
+      const pool = await this.#network.pool(url);
+      const response = await pool.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: exchange.method,
@@ -151,7 +150,7 @@ export class Connection implements AsyncDisposable {
           ...(authorization === undefined ? {} : { authorization }),
         },
         // undici takes any async iterable, which its types do not say.
-        body: (exchange.body ?? null) as Readable | Buffer | string | null,
+        body: (exchange.body ?? null) as NonNullable<HttpRequest['body']> | null,
         signal: exchange.signal ?? null,
         headersTimeout:
           exchange.method === 'PUT' || exchange.method === 'PATCH'

@@ -22,6 +22,7 @@
  * - `InvalidManifest`, `InvalidConfig`, `InvalidLayout`: malformed or hostile content.
  * - `TooLarge`: a document above its limit.
  * - `ToolMissing`, `ToolFailed`: a program that has to read the image is not there, or says why it could not.
+ * - `FetcherFailed`: the process without privilege that has the network could not be started, ended, or broke the rules.
  * - `WriteFailed`: a local disk refused (full, read-only, no permission).
  */
 export type RegistryErrorCode =
@@ -50,6 +51,7 @@ export type RegistryErrorCode =
   | 'TooLarge'
   | 'ToolMissing'
   | 'ToolFailed'
+  | 'FetcherFailed'
   | 'WriteFailed';
 
 export class RegistryError extends Error {

@@ -6,6 +6,7 @@ export { openImageDestination } from './destination.ts';
 export { DiscardingDestination } from './discarding-destination.ts';
 export { digestOf } from './digest.ts';
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
+export { FETCH_WORKER, Fetcher } from './fetcher/fetcher.ts';
 export { formatImageReference, type ImageReference, parseImageReference, type Transport } from './image-reference.ts';
 export { isInstalled } from './image-tool.ts';
 export { readHostConfiguration } from './host-configuration.ts';

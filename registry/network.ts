@@ -3,20 +3,19 @@
  * origin, made when it is first asked for.
  */
 import { getCACertificates } from 'node:tls';
-import { type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { findCertificates, type HostCertificates, readCertificates } from './certificates.ts';
+import { connectHere, type HttpPool, type PoolSettings } from './http-pool.ts';
 import { DEFAULT_IDLE_TIMEOUT_MS, type RegistryOptions } from './options.ts';
 import { RegistryError } from './errors.ts';
 import { proxyFor } from './proxy.ts';
 
-const CONNECTIONS_PER_HOST = 16;
 /** A host that does not even accept a connection by then is down; waiting longer only hides it. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
 export class Network implements AsyncDisposable {
   readonly #options: RegistryOptions;
   readonly #registryHost: string;
-  readonly #pools = new Map<string, Promise<Dispatcher>>();
+  readonly #pools = new Map<string, Promise<HttpPool>>();
 
   /** @param registryHost whose authorities are trusted for its token service and its storage, too. */
   constructor(options: RegistryOptions, registryHost: string) {
@@ -25,7 +24,7 @@ export class Network implements AsyncDisposable {
   }
 
   /** @throws RegistryError `InvalidConfiguration` when the host's certificates are unusable. */
-  dispatcher(url: URL): Promise<Dispatcher> {
+  pool(url: URL): Promise<HttpPool> {
     const given = this.#options.dispatcher;
     if (given !== undefined) return Promise.resolve(given);
     const known = this.#pools.get(url.origin);
@@ -46,23 +45,15 @@ export class Network implements AsyncDisposable {
     return proxies === undefined || dispatcher !== undefined ? undefined : proxyFor(url, proxies);
   }
 
-  async #connect(url: URL): Promise<Dispatcher> {
-    const timeout = Math.min(CONNECT_TIMEOUT_MS, this.#options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS);
+  async #connect(url: URL): Promise<HttpPool> {
+    const connectTimeoutMs = Math.min(CONNECT_TIMEOUT_MS, this.#options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS);
     const tls = url.protocol === 'https:' ? await this.#tls(url.host) : {};
     const proxy = this.#proxy(url);
-    const pool = { connections: CONNECTIONS_PER_HOST, allowH2: false };
-    if (proxy === undefined) return new Pool(url.origin, { ...pool, connect: { timeout, ...tls } });
-    return new ProxyAgent({
-      ...pool,
-      uri: proxy.href,
-      requestTls: { timeout, ...tls },
-      proxyTls: { timeout },
-      // A proxy that takes the connection and then says nothing would otherwise be waited for for five minutes.
-      clientFactory: (origin, settings) => new Pool(origin, { ...settings, headersTimeout: timeout }),
-    });
+    const connect = this.#options.connect ?? connectHere;
+    return connect({ origin: url.origin, connectTimeoutMs, tls, ...(proxy !== undefined && { proxy: proxy.href }) });
   }
 
-  async #tls(host: string): Promise<object> {
+  async #tls(host: string): Promise<PoolSettings['tls']> {
     const { certificateAuthority, insecureHosts = [], skipTlsVerification = false } = this.#options;
     const found = await this.#certificates(host);
     const registry = host === this.#registryHost ? undefined : await this.#certificates(this.#registryHost);

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import type { Credentials } from './credentials.ts';
 import type { ImageReference } from './image-reference.ts';
+import type { ConnectPool } from './http-pool.ts';
 import type { ProxySettings } from './proxy.ts';
 import type { RegistriesConfiguration } from './registries-conf.ts';
 
@@ -67,6 +68,8 @@ export interface RegistryOptions {
   /** Longest silence while connecting, waiting for an answer, or between two pieces of a body. */
   readonly idleTimeoutMs?: number;
   readonly clock?: Clock;
+  /** Makes the connections, where it is not this process that has the network. */
+  readonly connect?: ConnectPool;
   /** The network, for tests; not closed by us. */
   readonly dispatcher?: Dispatcher;
 }

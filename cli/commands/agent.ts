@@ -65,6 +65,13 @@ export const agent = defineCommand({
       description:
         '`confined`: layers are decompressed and their tar streams read in processes without privilege and without network (docs/security.md). `in-process`: by the agent itself, for machines on which such processes cannot be started.',
     },
+    fetch: {
+      type: 'string',
+      value: 'WHERE',
+      default: 'confined',
+      description:
+        'The same for talking to registries: `confined`, by a process without privilege that has the network and nothing else, or `in-process`.',
+    },
     ...LIMIT_FLAGS,
     ...LOG_FLAGS,
   },
@@ -92,7 +99,8 @@ export const agent = defineCommand({
           ? {}
           : { certificateAuthorityFile: flags['certificate-authority'] }),
         ...(flags['signature-policy'] === undefined ? {} : { signaturePolicyFile: flags['signature-policy'] }),
-        unpack: unpacking(flags.unpack),
+        unpack: placement('unpack', flags.unpack),
+        fetch: placement('fetch', flags.fetch),
         limits: limits.pull,
         ...(limits.ioPriority === undefined ? {} : { ioPriority: limits.ioPriority }),
         agentVersion: VERSION,
@@ -104,9 +112,9 @@ export const agent = defineCommand({
   },
 });
 
-function unpacking(text: string): Unpacking {
+function placement(flag: string, text: string): Unpacking {
   if (text === 'confined' || text === 'in-process') return text;
-  throw new CliError('Usage', `--unpack takes confined or in-process, not ${text}.`);
+  throw new CliError('Usage', `--${flag} takes confined or in-process, not ${text}.`);
 }
 
 function hostKind(text: string): HostKind {

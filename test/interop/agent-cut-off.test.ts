@@ -12,6 +12,7 @@ import { pino } from 'pino';
 import { DEFAULT_NAMESPACE, toTimestamp } from '../../api/index.ts';
 import type { NodeOS, Order, Progress } from '../../api/index.ts';
 import { runAgent } from '../../node-agent/agent.ts';
+import { confinedBelow } from '../../testbed/confined-processes.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { agentToken } from '../../testbed/control-plane-treeline.ts';
 import { startCutConnection } from '../../testbed/cut-connection.ts';
@@ -57,11 +58,11 @@ describe('an agent that was cut off', function () {
   }
 
   /** Polls the NodeOS until `look` finds what it wants. */
-  async function eventually(what: string, look: (os: NodeOS) => boolean): Promise<NodeOS> {
+  async function eventually(what: string, look: (os: NodeOS) => boolean | Promise<boolean>): Promise<NodeOS> {
     const end = performance.now() + PATIENCE_MS;
     for (;;) {
       const os = await call('GET', NODE_OS);
-      if (look(os)) return os;
+      if (await look(os)) return os;
       assert.ok(performance.now() < end, `never: ${what}; ${JSON.stringify(os.status)}`);
       await delay(50);
     }
@@ -130,11 +131,15 @@ describe('an agent that was cut off', function () {
       const ordered = performance.now();
       await give(stage);
       const seen: Progress[] = [];
-      const staged = await eventually('it is staged', ({ status }) => {
+      const confined = new Set<number>();
+      const staged = await eventually('it is staged', async ({ status }) => {
         if (status?.progress !== undefined) seen.push(status.progress);
+        for (const pid of await confinedBelow(process.pid)) confined.add(pid);
         return status?.lastOrder?.id === stage.id;
       });
       assert.equal(staged.status?.lastOrder?.result, 'Succeeded', JSON.stringify(staged.status));
+      assert.ok(confined.size >= 2, 'an agent fetches and unpacks without privilege unless told otherwise');
+      assert.deepEqual(await confinedBelow(process.pid), []);
       const seconds = (performance.now() - ordered) / 1000;
       assert.ok(
         seconds >= ((LAYER_BYTES - BURST_BYTES) / RATE) * LEAST_SHARE,

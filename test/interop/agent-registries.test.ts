@@ -63,6 +63,8 @@ describe('registries as the host’s files say', function () {
       sysroot: path,
       registry: { retry: { attempts: 1 } },
       environment: {},
+      fetch: 'confined',
+      unpack: 'confined',
       readPullSecret: () => (secret === undefined ? Promise.reject(new Error('no secret')) : Promise.resolve(secret)),
       prepare: () => Promise.resolve(),
       retainVar: () => Promise.resolve(true),

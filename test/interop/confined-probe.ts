@@ -22,7 +22,10 @@ const program = (name: string, ...parameters: string[]): string => {
 const reach = (port: number): Promise<string> =>
   new Promise((resolve) => {
     const socket = connect({ host: '127.0.0.1', port });
-    socket.once('connect', () => resolve('done'));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve('done');
+    });
     socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'refused'));
   });
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, readlink, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readlink, rename, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startConfined } from '../../confinement/confined-process.ts';
 import { CONFINED_ID } from '../../confinement/confinement-script.ts';
 import type { ImportError, PulledImage, PullOptions } from '../../ostree/index.ts';
+import { confinedBelow } from '../../testbed/confined-processes.ts';
 import { Archive } from '../../testbed/tar-archive.ts';
 import {
   addBlob,
@@ -23,19 +24,6 @@ import {
   readLayout,
 } from './import-fixture.ts';
 
-/** PIDs of the processes below `pid` that run as the user of confined ones, as this machine sees them. */
-async function confinedBelow(pid: number): Promise<readonly number[]> {
-  const found: number[] = [];
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const status = await readFile(`/proc/${name}/status`, 'utf8').catch(() => '');
-    // Before it is Node it is still being confined.
-    const isConfined = new RegExp(`^Name:\\s+node[^]*^Uid:\\s+${CONFINED_ID}\\b`, 'm').test(status);
-    if (isConfined && (await descends(Number(name), pid))) found.push(Number(name));
-  }
-  return found;
-}
-
 /** Does something over and over while a pull is going on. */
 async function during(pulling: Promise<unknown>, act: () => Promise<unknown>): Promise<void> {
   const end = new AbortController();
@@ -47,13 +35,13 @@ async function during(pulling: Promise<unknown>, act: () => Promise<unknown>): P
   }
 }
 
-async function descends(pid: number, from: number): Promise<boolean> {
-  for (let at = pid; at > 1;) {
-    const status = await readFile(`/proc/${at}/status`, 'utf8').catch(() => '');
-    at = Number(/^PPid:\s+(\d+)/m.exec(status)?.[1] ?? 0);
-    if (at === from) return true;
+/** It may have ended by itself, or by the last attempt. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
-  return false;
 }
 
 describe('layers that are unpacked by processes without privilege', function () {
@@ -145,7 +133,7 @@ describe('layers that are unpacked by processes without privilege', function () 
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const secret = await mkdtemp(join(folder, 'secret-'));
-    const probe = startConfined(new URL('./confined-probe.ts', import.meta.url));
+    const probe = startConfined(new URL('./confined-probe.ts', import.meta.url), { network: false });
     try {
       const complaint = text(probe.stderr);
       probe.stdin.end(
@@ -230,7 +218,7 @@ describe('layers that are unpacked by processes without privilege', function () 
     count++;
     const pulling = confined(chunked);
     await during(pulling, async () => {
-      for (const pid of await confinedBelow(process.pid)) process.kill(pid, 'SIGKILL');
+      for (const pid of await confinedBelow(process.pid)) kill(pid);
     });
     await assert.rejects(pulling, { name: 'ImportError', code: 'UnpackerFailed' });
     await fsck(join(folder, `confined-${count}`));

@@ -76,5 +76,5 @@ export class Unpackers implements LayerOpener {
 }
 
 function startUnpacker(): ConfinedProcess {
-  return startConfined(new URL('./unpack-worker.ts', import.meta.url));
+  return startConfined(new URL('./unpack-worker.ts', import.meta.url), { network: false });
 }

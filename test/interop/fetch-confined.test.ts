@@ -1,0 +1,52 @@
+/** The process that has the network has nothing else. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import process from 'node:process';
+import { text } from 'node:stream/consumers';
+import { startConfined } from '../../confinement/confined-process.ts';
+
+const NETWORK_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/nsswitch.conf'].filter((path) => existsSync(path));
+
+describe('a process without privilege that has the network', function () {
+  this.timeout(60_000);
+
+  it('reaches hosts and the files by which they are found, and no other file, process or privilege', async () => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const probe = startConfined(new URL('./confined-probe.ts', import.meta.url), { network: true });
+    try {
+      const complaint = text(probe.stderr);
+      probe.stdin.end(
+        JSON.stringify({
+          read: [...NETWORK_FILES, '/etc/shadow', '/var/run/secrets/kubernetes.io/serviceaccount/token', '/root'],
+          write: [...NETWORK_FILES, '/x', '/etc/x', '/usr/x', '/program/code/x'],
+          port: (server.address() as AddressInfo).port,
+          signal: process.pid,
+        }),
+      );
+      const said = await text(probe.stdout);
+      assert.notEqual(said, '', await complaint);
+      const report = JSON.parse(said) as Record<string, unknown> & {
+        read: Record<string, string>;
+        write: Record<string, string>;
+      };
+      assert.deepEqual(report['root'], ['bin', 'etc', 'lib', 'lib64', 'proc', 'program', 'sbin', 'usr']);
+      assert.deepEqual(report['processes'], ['1']);
+      assert.equal(report['connect'], 'done');
+      for (const [path, outcome] of Object.entries(report.read)) {
+        assert.equal(outcome, NETWORK_FILES.includes(path) ? 'done' : 'ENOENT', path);
+      }
+      for (const [path, outcome] of Object.entries(report.write)) assert.match(outcome, /^(EROFS|EACCES)$/, path);
+      assert.equal(report['becomeRoot'], 'EPERM');
+      assert.equal(report['signal'], 'ESRCH');
+      assert.equal(report['mount'], 'refused');
+      assert.equal(report['namespace'], 'refused');
+    } finally {
+      probe.kill('SIGKILL');
+      server.close();
+    }
+  });
+});
