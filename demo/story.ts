@@ -1,6 +1,6 @@
 /** The demo's story: a fleet on version 1, an OSImage for version 2, then for version 3, and the proof. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ensureControlPlaneBinary } from '../tools/setup/control-plane-binaries.ts';
+import { ensureKubernetesBinary } from '../tools/setup/control-plane-binaries.ts';
 import { ensureAll } from '../tools/setup/index.ts';
 import { startFleet } from '../testbed/fleet.ts';
 import type { Fleet } from '../testbed/fleet.ts';
@@ -98,7 +98,7 @@ function showProof(proof: Proof, display: Display): void {
 
 async function keepRunning(fleet: Fleet, { display, signal }: StoryOptions): Promise<void> {
   const { adminKubeconfig } = fleet.controlPlane;
-  const kubectl = await ensureControlPlaneBinary('kubectl', (sentence) => display.say(sentence));
+  const kubectl = await ensureKubernetesBinary('kubectl', (sentence) => display.say(sentence));
   display.say('Everything keeps running until Ctrl-C. To play with it, in another terminal:');
   display.quote(`export KUBECONFIG=${adminKubeconfig}\n${kubectl} get osimage,nodeos\n`);
   const references = Object.values(fleet.os.versions).map(({ reference }) => reference);

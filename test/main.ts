@@ -23,6 +23,8 @@ interface Tier {
   readonly measuresCoverage?: true;
   /** Left out with `--quick`. */
   readonly slow?: true;
+  /** What it needs from a network, made ready before it runs in network and mount namespaces of its own, where there is none. */
+  readonly prepareForNamespaces?: (say: (line: string) => void) => Promise<void>;
 }
 
 const TIERS: readonly Tier[] = [
@@ -43,11 +45,28 @@ const TIERS: readonly Tier[] = [
     needsMachine: true,
     slow: true,
   },
+  {
+    name: 'nodes',
+    standsOn: 'real kubelets, whose nodes boot what OSImages name',
+    timeoutMs: 900_000,
+    needsMachine: true,
+    slow: true,
+    prepareForNamespaces: async (say) => {
+      const { prepareNodeLab } = await import('../testbed/nodes/node-lab.ts');
+      await prepareNodeLab(say);
+    },
+  },
 ];
 
+/** unshare(1). What is mounted in them, or listens, is gone when the last of their processes is. */
+const NAMESPACES = ['unshare', '--net', '--mount', '--propagation', 'private', '--'];
+
+const SLOW = TIERS.filter((tier) => tier.slow === true)
+  .map((tier) => tier.name)
+  .join(' and ');
 const HELP = `npm test -- [--only TIER[,TIER…]] [--quick] [--grep TEXT]
 
-Runs all tests, with --quick all but those of tier vm. Tiers, in order:
+Runs all tests, with --quick all but those of ${SLOW}. Tiers, in order:
 ${TIERS.map((tier) => `  ${tier.name.padEnd(8)} ${tier.standsOn}`).join('\n')}
 `;
 
@@ -72,10 +91,12 @@ async function main(): Promise<number> {
     return 2;
   }
   const tiers = TIERS.filter((tier) => wanted.includes(tier.name));
-  if (tiers.some((tier) => tier.needsMachine)) await ensureAll((line) => process.stdout.write(`${line}\n`));
+  const say = (line: string): void => void process.stdout.write(`${line}\n`);
+  if (tiers.some((tier) => tier.needsMachine)) await ensureAll(say);
 
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   for (const tier of tiers) {
+    await tier.prepareForNamespaces?.(say);
     const counts = runTier(tier, values.grep);
     total.passed += counts.passed;
     total.failed += counts.failed;
@@ -94,10 +115,15 @@ function runTier(tier: Tier, grep: string | undefined): Counts {
   const countsFile = join(scratch, 'counts.json');
   const started = performance.now();
   try {
+    const [program = '', ...prefix]: readonly string[] = [
+      ...(tier.prepareForNamespaces === undefined ? [] : NAMESPACES),
+      ...(tier.measuresCoverage === true ? [join(BIN, 'c8')] : []),
+      join(BIN, 'mocha'),
+    ];
     const { status, signal, error } = spawnSync(
-      join(BIN, tier.measuresCoverage === true ? 'c8' : 'mocha'),
+      program,
       [
-        ...(tier.measuresCoverage === true ? [join(BIN, 'mocha')] : []),
+        ...prefix,
         '--reporter',
         './test/report/count-reporter.ts',
         '--timeout',

@@ -9,7 +9,15 @@ export interface ControlPlaneOptions {
   readonly nodeLifecycle?: boolean;
   /** Default false; pods can be given `spec.nodeName` instead. */
   readonly scheduler?: boolean;
+  /**
+   * Nodes that run real kubelets. Each has a token, and the API is at the address of the Service `kubernetes`, where pods look
+   * for it; the network namespace must have that address.
+   */
+  readonly nodes?: readonly string[];
 }
+
+/** Address of the Service `kubernetes`: the first of the range. */
+export const API_SERVICE_ADDRESS = '10.96.0.1';
 
 export type Binaries = Readonly<Partial<Record<ControlPlaneBinary, string>>>;
 
@@ -19,8 +27,15 @@ export interface Layout {
   readonly binaries: Binaries;
   readonly etcdPort: number;
   readonly etcdPeerPort: number;
+  readonly apiAddress: string;
   readonly apiPort: number;
-  readonly tokens: { readonly admin: string; readonly controllerManager: string; readonly scheduler: string };
+  readonly tokens: {
+    readonly admin: string;
+    readonly controllerManager: string;
+    readonly scheduler: string;
+    /** By the names of the nodes. */
+    readonly nodes: ReadonlyMap<string, string>;
+  };
 }
 
 /** What a cluster has that the tests depend on. Not the node lifecycle: nobody renews the leases of simulated nodes. */
@@ -58,11 +73,14 @@ export function etcdFlags({ folder, etcdPort, etcdPeerPort }: Layout): string[] 
   ];
 }
 
-export function apiServerFlags({ folder, etcdPort, apiPort }: Layout, options: ControlPlaneOptions): string[] {
+export function apiServerFlags(
+  { folder, etcdPort, apiAddress, apiPort }: Layout,
+  options: ControlPlaneOptions,
+): string[] {
   return [
     `--etcd-servers=http://127.0.0.1:${etcdPort}`,
-    '--bind-address=127.0.0.1',
-    '--advertise-address=127.0.0.1',
+    `--bind-address=${apiAddress}`,
+    `--advertise-address=${apiAddress}`,
     `--secure-port=${apiPort}`,
     `--cert-dir=${join(folder, 'certificates')}`,
     '--service-account-issuer=https://kubernetes.default.svc',
@@ -75,7 +93,9 @@ export function apiServerFlags({ folder, etcdPort, apiPort }: Layout, options: C
     // Without a controller manager nobody makes the ServiceAccount `default`, and every Pod would be refused for that.
     ...(options.controllerManager === true ? [] : ['--disable-admission-plugins=ServiceAccount']),
     '--allow-privileged=true',
-    // Loopback is not a valid endpoint address, and nothing here reaches the API through the Service.
+    // The names of real nodes are in no name service.
+    '--kubelet-preferred-address-types=InternalIP',
+    // Loopback is not a valid endpoint address, and where pods do reach the API through the Service, it is at its address.
     '--endpoint-reconciler-type=none',
   ];
 }

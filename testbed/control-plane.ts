@@ -7,10 +7,11 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureControlPlaneBinary, type ControlPlaneBinary } from '../tools/setup/control-plane-binaries.ts';
+import { ensureKubernetesBinary, type ControlPlaneBinary } from '../tools/setup/control-plane-binaries.ts';
 import { sayOnStandardError } from '../tools/setup/say.ts';
 import { ApiClient, runKubectl, type ApiAnswer, type ApiCall, type KubectlOptions } from './control-plane-client.ts';
 import {
+  API_SERVICE_ADDRESS,
   apiServerFlags,
   controllerManagerFlags,
   etcdFlags,
@@ -38,7 +39,7 @@ export type TokenBinding = { readonly pod: string } | { readonly node: string };
 export class ControlPlane implements AsyncDisposable {
   /** Holds everything that was written, logs included; removed at the end. */
   readonly folder: string;
-  /** `https://127.0.0.1:PORT` */
+  /** `https://127.0.0.1:PORT`, or with real nodes that of the Service `kubernetes`. */
   readonly url: string;
   readonly adminToken: string;
   /** Path of a kubeconfig for a member of system:masters and treeline:break-glass. */
@@ -53,7 +54,7 @@ export class ControlPlane implements AsyncDisposable {
   constructor(layout: Layout, options: ControlPlaneOptions) {
     this.#layout = layout;
     this.folder = layout.folder;
-    this.url = `https://127.0.0.1:${layout.apiPort}`;
+    this.url = `https://${layout.apiAddress}:${layout.apiPort}`;
     this.adminToken = layout.tokens.admin;
     this.adminKubeconfig = join(layout.folder, 'admin.kubeconfig');
     this.#etcd = this.#server('etcd', etcdFlags(layout));
@@ -85,9 +86,9 @@ export class ControlPlane implements AsyncDisposable {
     await this.#apiServer.waitUntil(async () => (await textOf(certificate)).includes('-----END'), READY_TIMEOUT_MS);
     this.#certificateAuthority = await readFile(certificate, 'utf8');
     this.#client = new ApiClient(this.url, this.#certificateAuthority, this.adminToken);
-    await writeFile(this.adminKubeconfig, this.#kubeconfig(tokens.admin), { mode: 0o600 });
-    await writeFile(join(folder, 'controller-manager.kubeconfig'), this.#kubeconfig(tokens.controllerManager));
-    await writeFile(join(folder, 'scheduler.kubeconfig'), this.#kubeconfig(tokens.scheduler));
+    await writeFile(this.adminKubeconfig, this.kubeconfig(tokens.admin), { mode: 0o600 });
+    await writeFile(join(folder, 'controller-manager.kubeconfig'), this.kubeconfig(tokens.controllerManager));
+    await writeFile(join(folder, 'scheduler.kubeconfig'), this.kubeconfig(tokens.scheduler));
     await this.waitReady();
     for (const server of this.#others) await server.start();
     const [controllerManager] = this.#others.filter(({ name }) => name === 'kube-controller-manager');
@@ -154,10 +155,31 @@ export class ControlPlane implements AsyncDisposable {
     return token;
   }
 
+  /** What the kubelet of a real node shows for itself. */
+  nodeToken(name: string): string {
+    const token = this.#layout.tokens.nodes.get(name);
+    if (token === undefined) throw new Error(`this control plane was started without the node ${name}`);
+    return token;
+  }
+
+  /** The text of a kubeconfig that carries `token`. */
+  kubeconfig(token: string): string {
+    const certificateAuthority = Buffer.from(this.#certificateAuthority).toString('base64');
+    // JSON is YAML, and needs no quoting rules.
+    return JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'test', cluster: { server: this.url, 'certificate-authority-data': certificateAuthority } }],
+      users: [{ name: 'user', user: { token } }],
+      contexts: [{ name: 'test', context: { cluster: 'test', user: 'user' } }],
+      'current-context': 'test',
+    });
+  }
+
   /** Writes a kubeconfig that carries `token`, readable by its owner alone, and returns its path. */
   async kubeconfigFor(token: string): Promise<string> {
     const path = join(this.folder, `${randomUUID()}.kubeconfig`);
-    await writeFile(path, this.#kubeconfig(token), { mode: 0o600 });
+    await writeFile(path, this.kubeconfig(token), { mode: 0o600 });
     return path;
   }
 
@@ -193,19 +215,6 @@ export class ControlPlane implements AsyncDisposable {
     if (path === undefined) throw new Error(`this control plane was started without ${name}`);
     return path;
   }
-
-  #kubeconfig(token: string): string {
-    const certificateAuthority = Buffer.from(this.#certificateAuthority).toString('base64');
-    // JSON is YAML, and needs no quoting rules.
-    return JSON.stringify({
-      apiVersion: 'v1',
-      kind: 'Config',
-      clusters: [{ name: 'test', cluster: { server: this.url, 'certificate-authority-data': certificateAuthority } }],
-      users: [{ name: 'user', user: { token } }],
-      contexts: [{ name: 'test', context: { cluster: 'test', user: 'user' } }],
-      'current-context': 'test',
-    });
-  }
 }
 
 /**
@@ -215,7 +224,7 @@ export class ControlPlane implements AsyncDisposable {
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const binaries = await requiredBinaries(options);
   for (let attempt = 1; ; attempt++) {
-    const controlPlane = new ControlPlane(await prepare(binaries), options);
+    const controlPlane = new ControlPlane(await prepare(binaries, options), options);
     try {
       await controlPlane.start();
       return controlPlane;
@@ -231,20 +240,27 @@ async function requiredBinaries(options: ControlPlaneOptions): Promise<Binaries>
   if (options.controllerManager === true) names.push('kube-controller-manager');
   if (options.scheduler === true) names.push('kube-scheduler');
   const binaries: Partial<Record<ControlPlaneBinary, string>> = {};
-  for (const name of names) binaries[name] = await ensureControlPlaneBinary(name, sayOnStandardError);
+  for (const name of names) binaries[name] = await ensureKubernetesBinary(name, sayOnStandardError);
   return binaries;
 }
 
 /** Chooses ports and tokens and writes what the servers read at start. */
-async function prepare(binaries: Binaries): Promise<Layout> {
+async function prepare(binaries: Binaries, { nodes = [] }: ControlPlaneOptions): Promise<Layout> {
   const folder = await mkdtemp(join(tmpdir(), 'treeline-control-plane-'));
-  const [etcdPort = 0, etcdPeerPort = 0, apiPort = 0] = await freePorts(3);
-  const tokens = { admin: randomUUID(), controllerManager: randomUUID(), scheduler: randomUUID() };
+  const [etcdPort = 0, etcdPeerPort = 0, freePort = 0] = await freePorts(3);
+  const [apiAddress, apiPort] = nodes.length === 0 ? ['127.0.0.1', freePort] : [API_SERVICE_ADDRESS, 443];
+  const tokens = {
+    admin: randomUUID(),
+    controllerManager: randomUUID(),
+    scheduler: randomUUID(),
+    nodes: new Map(nodes.map((name) => [name, randomUUID()])),
+  };
   const users = [
     // Tests make and change NodeOSes as no person should.
     `${tokens.admin},admin,admin,"system:masters,treeline:break-glass"`,
     `${tokens.controllerManager},system:kube-controller-manager,controller-manager`,
     `${tokens.scheduler},system:kube-scheduler,scheduler`,
+    ...[...tokens.nodes].map(([name, token]) => `${token},system:node:${name},${name},system:nodes`),
   ];
   const keys = generateKeyPairSync('ec', {
     namedCurve: 'P-256',
@@ -255,7 +271,7 @@ async function prepare(binaries: Binaries): Promise<Layout> {
   await writeFile(join(folder, 'tokens.csv'), `${users.join('\n')}\n`, { mode: 0o600 });
   await writeFile(join(folder, 'service-account.key'), keys.privateKey, { mode: 0o600 });
   await writeFile(join(folder, 'service-account.pub'), keys.publicKey);
-  return { folder, binaries, etcdPort, etcdPeerPort, apiPort, tokens };
+  return { folder, binaries, etcdPort, etcdPeerPort, apiAddress, apiPort, tokens };
 }
 
 async function answers(url: string): Promise<boolean> {

@@ -21,6 +21,8 @@ export interface TestRegistryOptions {
   readonly storage: string;
   /** 0 (the default) lets the kernel choose. Give the old port to restart a registry under the same address. */
   readonly port?: number;
+  /** Where it listens; default 127.0.0.1. */
+  readonly address?: string;
   /** User name to password; when given, every request needs HTTP Basic credentials. */
   readonly users?: Readonly<Record<string, string>>;
   /** Whether manifests and blobs may be deleted; default false, as in distribution. */
@@ -32,7 +34,7 @@ export interface TestRegistryOptions {
 }
 
 export interface TestRegistry extends AsyncDisposable {
-  /** `127.0.0.1:PORT`, as it stands at the front of image names. */
+  /** `127.0.0.1:PORT`, or another address, as it stands at the front of image names. */
   readonly host: string;
   readonly port: number;
   /** `http://127.0.0.1:PORT`, or https. */
@@ -64,7 +66,7 @@ export async function startRegistry(options: TestRegistryOptions): Promise<TestR
   });
   const lines: string[] = [];
   const port = await listeningPort(child, lines);
-  const host = `127.0.0.1:${port}`;
+  const host = `${options.address ?? '127.0.0.1'}:${port}`;
   const stop = async (first: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
@@ -123,7 +125,7 @@ async function renderConfig(options: TestRegistryOptions): Promise<string> {
       maintenance: { uploadpurging: { enabled: false } },
     },
     http: {
-      addr: `127.0.0.1:${options.port ?? 0}`,
+      addr: `${options.address ?? '127.0.0.1'}:${options.port ?? 0}`,
       secret: randomBytes(16).toString('hex'),
       ...(options.tls === undefined
         ? {}

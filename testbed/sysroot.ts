@@ -31,13 +31,8 @@ export function bootIDPath(runDirectory: string): string {
 export async function makeSysroot(options: SysrootOptions): Promise<Sysroot> {
   const { folder, stateroot, image, plainHttpHost } = options;
   const sysroot: Sysroot = { path: join(folder, 'sysroot'), runDirectory: join(folder, 'run') };
-  await mkdir(sysroot.path, { recursive: true });
-  await runCommand('ostree', ['admin', 'init-fs', '--modern', sysroot.path]);
+  await initialiseSysroot(sysroot.path, stateroot);
   const repository = join(sysroot.path, 'ostree', 'repo');
-  // Nodes of a demo share one disk; the default of 3 % free space would refuse imports on a large, rather full one.
-  await runCommand('ostree', ['config', `--repo=${repository}`, 'set', 'core.min-free-space-size', '100MB']);
-  await runCommand('ostree', ['admin', 'os-init', `--sysroot=${sysroot.path}`, stateroot]);
-
   const reference = `ostree-unverified-registry:${image}`;
   const output = await treeline(
     ['image', 'pull', '--output', 'json', '--plain-http', plainHttpHost, '--repo', repository, reference],
@@ -47,6 +42,16 @@ export async function makeSysroot(options: SysrootOptions): Promise<Sysroot> {
   await drawBootID(sysroot.runDirectory);
   await deploy(sysroot, stateroot, reference, mergeCommit);
   return sysroot;
+}
+
+/** Makes an empty sysroot with one stateroot. */
+export async function initialiseSysroot(path: string, stateroot: string): Promise<void> {
+  await mkdir(path, { recursive: true });
+  await runCommand('ostree', ['admin', 'init-fs', '--modern', path]);
+  // Nodes of a demo share one disk; the default of 3 % free space would refuse imports on a large, rather full one.
+  const repository = join(path, 'ostree', 'repo');
+  await runCommand('ostree', ['config', `--repo=${repository}`, 'set', 'core.min-free-space-size', '100MB']);
+  await runCommand('ostree', ['admin', 'os-init', `--sysroot=${path}`, stateroot]);
 }
 
 /** What a kernel does when it starts: the run directory is new and there is a boot ID that no boot had before. */

@@ -4,8 +4,20 @@ import type { ControlPlane } from './control-plane.ts';
 const labels = { app: 'shop' };
 const daemonLabels = { app: 'node-logger' };
 
-function template(podLabels: Readonly<Record<string, string>>, more: Readonly<Record<string, unknown>> = {}) {
-  const container = { name: 'main', image: 'example.invalid/nothing:runs', resources: { requests: { cpu: '10m' } } };
+/** What runs in the pods, where there is somebody to run them. */
+export interface WorkloadProgram {
+  readonly image: string;
+  readonly command?: readonly string[];
+}
+
+const NOTHING: WorkloadProgram = { image: 'example.invalid/nothing:runs' };
+
+function template(
+  podLabels: Readonly<Record<string, string>>,
+  program: WorkloadProgram,
+  more: Readonly<Record<string, unknown>> = {},
+) {
+  const container = { name: 'main', ...program, resources: { requests: { cpu: '10m' } } };
   return {
     metadata: { labels: podLabels },
     spec: { terminationGracePeriodSeconds: 1, containers: [container], ...more },
@@ -16,7 +28,11 @@ function template(podLabels: Readonly<Record<string, string>>, more: Readonly<Re
  * Creates the workload in namespace `default` and resolves when all of it is Ready.
  * The budget lets one pod of `replicas` be away at a time, so that the drains of nodes really wait for each other.
  */
-export async function createWorkload(controlPlane: ControlPlane, replicas: number): Promise<void> {
+export async function createWorkload(
+  controlPlane: ControlPlane,
+  replicas: number,
+  program: WorkloadProgram = NOTHING,
+): Promise<void> {
   const spread = [
     {
       maxSkew: 1,
@@ -33,7 +49,7 @@ export async function createWorkload(controlPlane: ControlPlane, replicas: numbe
       spec: {
         replicas,
         selector: { matchLabels: labels },
-        template: template(labels, { topologySpreadConstraints: spread }),
+        template: template(labels, program, { topologySpreadConstraints: spread }),
       },
     },
     {
@@ -46,7 +62,7 @@ export async function createWorkload(controlPlane: ControlPlane, replicas: numbe
       apiVersion: 'apps/v1',
       kind: 'DaemonSet',
       metadata: { name: 'node-logger' },
-      spec: { selector: { matchLabels: daemonLabels }, template: template(daemonLabels) },
+      spec: { selector: { matchLabels: daemonLabels }, template: template(daemonLabels, program) },
     },
   ];
   const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });

@@ -1,6 +1,7 @@
 /**
- * A real etcd and a real Kubernetes for the tests and the demo. Nobody serves their binaries where only package
- * registries can be reached, so they are compiled, once, from the Go modules pinned in tools/etcd and tools/kubernetes.
+ * A real etcd and a real Kubernetes for the tests and the demo, with the kubelet of real nodes. Nobody serves their binaries
+ * where only package registries can be reached, so they are compiled, once, from the Go modules pinned in tools/etcd,
+ * tools/kubernetes and tools/kubelet.
  */
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,6 +15,8 @@ import { withLock } from './lock.ts';
 import type { Say } from './say.ts';
 
 export type ControlPlaneBinary = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler' | 'kubectl';
+/** Of the same version, but not of the control plane. */
+export type KubernetesBinary = ControlPlaneBinary | 'kubelet';
 
 const CONTROL_PLANE_BINARIES: readonly ControlPlaneBinary[] = [
   'etcd',
@@ -46,7 +49,7 @@ function kubernetes(command: string, duration: string, versionArguments: readonl
   };
 }
 
-const BUILDS: Readonly<Record<ControlPlaneBinary, Build>> = {
+const BUILDS: Readonly<Record<KubernetesBinary, Build>> = {
   etcd: {
     module: 'etcd',
     requirement: 'go.etcd.io/etcd/server/v3',
@@ -58,6 +61,8 @@ const BUILDS: Readonly<Record<ControlPlaneBinary, Build>> = {
   'kube-controller-manager': kubernetes('kube-controller-manager', 'about 1 minute after kube-apiserver'),
   'kube-scheduler': kubernetes('kube-scheduler', 'about 1 minute after kube-apiserver'),
   kubectl: kubernetes('kubectl', 'about 1 minute after kube-apiserver', ['version', '--client', '--output=json']),
+  // A module of its own, for what nodes need would have everybody build the control plane anew.
+  kubelet: { ...kubernetes('kubelet', 'about 1 minute after kube-apiserver'), module: 'kubelet' },
 };
 
 /** No C compiler needed, and the same binary on every distribution. */
@@ -87,11 +92,11 @@ async function pinnedVersion(build: Build): Promise<string> {
 }
 
 /**
- * Path of one control-plane binary: from `KUBEBUILDER_ASSETS`, the cache, or the PATH if it is the pinned version there;
+ * Path of one binary: from `KUBEBUILDER_ASSETS`, the cache, or the PATH if it is the pinned version there;
  * else it is built. Instant once built.
  * @throws SetupError
  */
-export async function ensureControlPlaneBinary(name: ControlPlaneBinary, say: Say): Promise<string> {
+export async function ensureKubernetesBinary(name: KubernetesBinary, say: Say): Promise<string> {
   const assets = process.env['KUBEBUILDER_ASSETS'];
   if (assets !== undefined && assets !== '' && (await isExecutable(join(assets, name)))) return join(assets, name);
 
@@ -120,7 +125,7 @@ export async function ensureControlPlaneBinary(name: ControlPlaneBinary, say: Sa
  * @throws SetupError
  */
 export async function ensureControlPlane(say: Say): Promise<void> {
-  for (const name of CONTROL_PLANE_BINARIES) await ensureControlPlaneBinary(name, say);
+  for (const name of CONTROL_PLANE_BINARIES) await ensureKubernetesBinary(name, say);
 }
 
 async function saysVersion(path: string, build: Build, version: string): Promise<boolean> {
@@ -129,7 +134,7 @@ async function saysVersion(path: string, build: Build, version: string): Promise
 }
 
 interface Compilation {
-  readonly name: ControlPlaneBinary;
+  readonly name: KubernetesBinary;
   readonly build: Build;
   readonly version: string;
   readonly flags: readonly string[];
@@ -138,7 +143,7 @@ interface Compilation {
 
 async function compile({ name, build, version, flags, output }: Compilation, say: Say): Promise<void> {
   const go = await ensureGo(say);
-  say(`Building ${name} ${version} from its pinned Go module, for the test control plane: ${build.duration}, once.`);
+  say(`Building ${name} ${version} from its pinned Go module, for the tests: ${build.duration}, once.`);
   const unfinished = `${output}.${process.pid}.tmp`;
   try {
     await runCommand(go, ['build', ...flags, '-o', unfinished, build.package], {

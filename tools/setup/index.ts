@@ -3,7 +3,7 @@
  * `npm run setup`, `npm test` and `npm run demo` all come through here.
  */
 import { ensureContainersPolicy } from './containers-policy.ts';
-import { ensureControlPlane } from './control-plane-binaries.ts';
+import { ensureControlPlane, ensureKubernetesBinary } from './control-plane-binaries.ts';
 import { ensureCosign, ensureSigstoreStandIn } from './cosign.ts';
 import { ensurePackages } from './debian-packages.ts';
 import type { DebianPackage } from './debian-packages.ts';
@@ -23,10 +23,10 @@ export { ensureZstdChunkedWriter } from './zstd-chunked-writer.ts';
 
 /**
  * `cluster`: tests on the control plane. `interop`: tests against the host's ostree, a registry and the peer. `faults`:
- * both. `vm`: a virtual machine. `demo`: what `npm run demo` needs. `bench`: what the benchmarks need.
+ * both. `vm`: a virtual machine. `nodes`: real kubelets. `demo`: what `npm run demo` needs. `bench`: what the benchmarks need.
  */
-export type Tier = 'cluster' | 'interop' | 'faults' | 'vm' | 'demo' | 'bench';
-export const TIERS: readonly Tier[] = ['cluster', 'interop', 'faults', 'vm', 'demo', 'bench'];
+export type Tier = 'cluster' | 'interop' | 'faults' | 'vm' | 'nodes' | 'demo' | 'bench';
+export const TIERS: readonly Tier[] = ['cluster', 'interop', 'faults', 'vm', 'nodes', 'demo', 'bench'];
 
 interface TieredPackage extends DebianPackage {
   readonly tiers: readonly Tier[];
@@ -36,25 +36,26 @@ const PACKAGES: readonly TieredPackage[] = [
   {
     name: 'ostree',
     reason: "the host's own tool deploys and checks the nodes' repositories",
-    tiers: ['interop', 'faults', 'vm', 'demo', 'bench'],
+    tiers: ['interop', 'faults', 'vm', 'nodes', 'demo', 'bench'],
   },
   {
     name: 'docker-registry',
     reason: 'a real OCI registry, started on loopback only while tests or the demo run',
-    tiers: ['cluster', 'interop', 'faults', 'vm', 'demo', 'bench'],
+    tiers: ['cluster', 'interop', 'faults', 'vm', 'nodes', 'demo', 'bench'],
   },
   {
     name: 'mmdebstrap',
     reason: 'it makes the operating system that the images hold',
-    tiers: ['vm', 'demo', 'bench'],
+    tiers: ['vm', 'nodes', 'demo', 'bench'],
   },
   { name: 'skopeo', reason: 'a judge of the images that Treeline writes', tiers: ['interop', 'bench'] },
   { name: 'podman', reason: 'a reader of containers-storage where there is no skopeo', tiers: ['interop'] },
   {
     name: 'buildah',
-    reason: 'it builds the Containerfiles that `treeline compose` is given',
-    tiers: ['interop', 'cluster'],
+    reason: 'it builds the Containerfiles that `treeline compose` is given, and the container image of real nodes',
+    tiers: ['interop', 'cluster', 'nodes'],
   },
+  { name: 'iproute2', reason: 'it makes the network that real nodes are in', tiers: ['nodes'] },
   { name: 'gpg', reason: 'it signs images for policies of the host', tiers: ['interop'] },
   { name: 'openssl', reason: 'it makes the certificate of a registry that speaks TLS', tiers: ['interop'] },
   { name: 'umoci', reason: 'it makes derived images that are not of our own making', tiers: ['interop'] },
@@ -101,9 +102,9 @@ export async function ensureAll(say: Say, tiers: readonly Tier[] = TIERS): Promi
     PACKAGES.filter((one) => one.tiers.some((tier) => wanted.has(tier))),
     say,
   );
-  if (wanted.has('cluster') || wanted.has('faults') || wanted.has('vm') || wanted.has('demo')) {
+  if (['cluster', 'faults', 'vm', 'nodes', 'demo'].some((tier) => wanted.has(tier as Tier)))
     await ensureControlPlane(say);
-  }
+  if (wanted.has('nodes')) await ensureKubernetesBinary('kubelet', say);
   if (wanted.has('interop')) await ensureSelinuxPolicy(say);
   if (wanted.has('interop') || wanted.has('faults') || wanted.has('bench')) await ensurePeer(say);
   if (wanted.has('interop')) await ensureZstdChunkedWriter(say);

@@ -1,4 +1,4 @@
-/** No container engine builds the image in these tests, so what matters about it is checked in its text. */
+/** That the image can be built and runs on a kubelet is shown in test/nodes; what that would not notice is checked in the text. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
