@@ -93,7 +93,10 @@ describe('the command line', () => {
       /--io-priority takes idle or best-effort, not realtime/,
     ],
     [['agent'], /The node has no name; give --node-name or set NODE_NAME/],
-    [['agent', '--node-name', 'n', '--host', 'moon'], /--host takes ostree-admin, bootc, rpm-ostree, sandbox, not moon/],
+    [
+      ['agent', '--node-name', 'n', '--host', 'moon'],
+      /--host takes ostree-admin, bootc, rpm-ostree, sandbox, not moon/,
+    ],
     [['operator', '--health', 'nowhere'], /--health takes address:port or off, not nowhere/],
     [['operator', '--log-level', 'loud'], /--log-level takes error, warn, info or debug, not loud/],
   ];
