@@ -120,7 +120,7 @@ export const osImageBuildStatusSchema = z
       .enum(['Pending', 'Running', 'Succeeded', 'Failed', 'Suspended'])
       .optional()
       .describe(
-        '`Pending`: to be begun, or tried again. `Running`: a Job is at work. `Succeeded`: the image is that of `spec`. `Failed`: given up until `spec` changes. `Suspended`: `spec.suspend` keeps it from being begun.',
+        '`Pending`: to be begun, or tried again, or its Job is not admitted. `Running`: a Job is at work. `Succeeded`: the image is that of `spec`. `Failed`: given up until `spec` changes. `Suspended`: `spec.suspend` keeps it from being begun.',
       ),
     digest: digest.optional().describe('Manifest digest of the last image that was made.'),
     image: z.string().max(1200).optional().describe('The same with its name: host/name@digest.'),

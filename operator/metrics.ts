@@ -17,6 +17,8 @@ export class Metrics {
   readonly registry = new Registry();
   readonly #actions: Counter<'kind' | 'result'>;
   readonly #planSeconds: Histogram;
+  readonly #builds: Counter<'osimagebuild' | 'result'>;
+  readonly #buildSeconds: Histogram;
   /** The NodeOSes of the last plan. */
   #planned: Snapshot['nodeOSes'] = [];
 
@@ -33,6 +35,18 @@ export class Metrics {
       name: 'treeline_plan_duration_seconds',
       help: 'How long one plan took to make.',
       buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2],
+      registers,
+    });
+    this.#builds = new Counter({
+      name: 'treeline_builds_total',
+      help: 'Builds by OSImageBuild and result (Succeeded, Failed; Refused: the API server did not admit the Job).',
+      labelNames: ['osimagebuild', 'result'],
+      registers,
+    });
+    this.#buildSeconds = new Histogram({
+      name: 'treeline_build_duration_seconds',
+      help: 'How long builds took that succeeded, from making the Job to its end.',
+      buckets: [30, 60, 120, 300, 600, 1800, 3600],
       registers,
     });
     // These are read when they are scraped.
@@ -86,6 +100,12 @@ export class Metrics {
 
   action(kind: Action['kind'], result: ActionResult): void {
     this.#actions.inc({ kind, result });
+  }
+
+  /** @param seconds that it took, if that is known */
+  build(name: string, result: 'Succeeded' | 'Failed' | 'Refused', seconds: number | undefined): void {
+    this.#builds.inc({ osimagebuild: name, result });
+    if (result === 'Succeeded' && seconds !== undefined) this.#buildSeconds.observe(seconds);
   }
 
   planned(snapshot: Snapshot, planMs: number): void {

@@ -245,7 +245,8 @@ async function runOver(
   const background = [...watches.map((watch) => watch.run(rest.signal)), policies.run(rest.signal)];
   if (election !== undefined) background.push(election.run(rest.signal));
   if (options.builds !== undefined) {
-    const over = { connection, isLeader, plainHttpHosts: options.plainHttpHosts ?? [], clock, logger };
+    const { plainHttpHosts = [] } = options;
+    const over = { connection, isLeader, plainHttpHosts, recorder, metrics, clock, logger };
     background.push(runBuilds(options.builds, over, rest.signal));
   }
   await loop.run(signal);

@@ -1,18 +1,22 @@
 /** Carries builds out, while this replica leads: each by itself, so that one that fails keeps no other from going on. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import type { OSImageBuild } from '../../api/index.ts';
+import type { BuildRecord, OSImageBuild, OSImageBuildStatus } from '../../api/index.ts';
 import type { Clock } from '../clock.ts';
 import { isKubeError, messageOf } from '../errors.ts';
 import type { ObjectCache } from '../kube/object-cache.ts';
 import type { BuildApi } from './build-api.ts';
 import { type JobOptions, jobOf } from './build-job.ts';
-import { type BuildJob, resultOf, trimJob } from './build-result.ts';
+import type { BuildNews } from './build-news.ts';
+import { type BuildJob, type BuildResult, resultOf, trimJob } from './build-result.ts';
 import { nextStep } from './next-step.ts';
 
 /** After a failure of the API server, and for whatever a watch might have missed. */
 const RETRY_MS = 5000;
 const RELOOK_MS = 300_000;
+/** A quota is not freed by asking often. */
+const REFUSED_MS = 30_000;
+const REFUSAL_MAX_CHARS = 2000;
 
 export interface BuildLoopOptions {
   readonly api: BuildApi;
@@ -23,12 +27,16 @@ export interface BuildLoopOptions {
   readonly mayAct: () => boolean;
   readonly job: JobOptions;
   readonly namespace: string;
+  /** Tells people and Prometheus. */
+  readonly news: BuildNews;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 export class BuildLoop {
   readonly #options: BuildLoopOptions;
+  /** By the name of a Job, why the API server did not admit it. Lost with the process, and found out again. */
+  readonly #refusals = new Map<string, string>();
   #wake = new AbortController();
 
   constructor(options: BuildLoopOptions) {
@@ -75,34 +83,49 @@ export class BuildLoop {
   }
 
   async #reconcile(build: OSImageBuild): Promise<number> {
-    const { api, builds, jobs, clock, logger } = this.#options;
+    const { api, jobs, clock, news } = this.#options;
     if (build.metadata.deletionTimestamp !== undefined) return RELOOK_MS;
-    const name = build.status?.job;
-    const job = name === undefined ? undefined : jobs.get(name);
-    let step = nextStep(build, job, undefined, clock.now());
+    const name = build.status?.job ?? '';
+    const job = jobs.get(name);
+    let step = nextStep(build, job, undefined, clock.now(), this.#refusals.get(name));
+    let result: BuildResult | undefined;
     if (step.ended?.ended !== undefined) {
-      const result = resultOf(step.ended.ended, await api.lastWords(step.ended.metadata.name));
-      logger.info({ build: build.metadata.name, job: name, ...result }, 'build ended');
+      result = resultOf(step.ended.ended, await api.lastWords(step.ended.metadata.name));
       step = nextStep(build, job, result, clock.now());
     }
-    const status = { ...step.status, ...(step.status.job !== undefined && { logs: this.#logs(step.status.job) }) };
-    let written = build;
-    if (!isDeepStrictEqual(status, build.status)) {
-      written = await api.replaceStatus(build, status);
-      builds.observe(written);
-    }
-    if (step.job !== undefined) await this.#create(written, step.job);
+    const written = await this.#write(build, step.status);
+    if (result !== undefined) await news.ended(written, name, result);
+    if (step.job !== undefined && !(await this.#create(written, step.job))) return REFUSED_MS;
     return step.againMs ?? RELOOK_MS;
   }
 
-  async #create(build: OSImageBuild, record: NonNullable<ReturnType<typeof nextStep>['job']>): Promise<void> {
-    const { api, jobs, job, logger } = this.#options;
+  async #write(build: OSImageBuild, { job, ...rest }: OSImageBuildStatus): Promise<OSImageBuild> {
+    const { api, builds } = this.#options;
+    const status = { ...rest, ...(job !== undefined && { job, logs: this.#logs(job) }) };
+    if (isDeepStrictEqual(status, build.status)) return build;
+    const written = await api.replaceStatus(build, status);
+    builds.observe(written);
+    return written;
+  }
+
+  /** False: the API server does not admit the Job, which the status then says. */
+  async #create(build: OSImageBuild, record: BuildRecord): Promise<boolean> {
+    const { api, jobs, job, clock, news } = this.#options;
     try {
       jobs.observe(trimJob(await api.createJob(jobOf(build, record, build.status?.image, job))));
-      logger.info({ build: build.metadata.name, job: record.job }, 'build begun');
+      this.#refusals.delete(record.job);
+      await news.begun(build, record.job);
+      return true;
     } catch (error) {
       // We made it before we were killed, and the watch has not told yet.
-      if (!isKubeError(error, 'AlreadyExists')) throw error;
+      if (isKubeError(error, 'AlreadyExists')) return true;
+      // A quota, an admission policy, or rights that are missing.
+      if (!isKubeError(error, 'Forbidden', 'Invalid')) throw error;
+      const refusal = error.message.slice(0, REFUSAL_MAX_CHARS);
+      if (!this.#refusals.has(record.job)) await news.refused(build, record.job, refusal);
+      this.#refusals.set(record.job, refusal);
+      await this.#write(build, nextStep(build, undefined, undefined, clock.now(), refusal).status);
+      return false;
     }
   }
 

@@ -35,16 +35,22 @@ type Phase = NonNullable<OSImageBuildStatus['phase']>;
 /**
  * @param job the one that `status.job` names, if it is there
  * @param result what came of it, if it has ended and that has been looked up
+ * @param refusal what the API server said when the Job was to be made, if it did not admit it
  */
 export function nextStep(
   build: OSImageBuild,
   job: BuildJob | undefined,
   result: BuildResult | undefined,
   now: Date,
+  refusal?: string,
 ): Step {
   const { spec, status = {} } = build;
   const running = status.history?.[0];
   if (running !== undefined && running.result === undefined) {
+    if (job === undefined && refusal !== undefined) {
+      const text = `The Job ${running.job} is not admitted, and is tried again until it is: ${refusal}`;
+      return { status: told(build, status, 'Pending', ['JobRefused', text], now), job: running };
+    }
     if (job?.ended === undefined) {
       const text = `The Job ${running.job} is at work`;
       return {

@@ -3,25 +3,30 @@ import type { Logger } from 'pino';
 import type { OSImageBuild } from '../../api/index.ts';
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../kube/connection.ts';
+import type { EventRecorder } from '../kube/event-recorder.ts';
 import { ObjectCache } from '../kube/object-cache.ts';
 import { SteadyWatch } from '../kube/steady-watch.ts';
+import type { Metrics } from '../metrics.ts';
 import type { BuildOptions } from '../options.ts';
 import { BuildApi, OS_IMAGE_BUILDS_PATH, trimOSImageBuild } from './build-api.ts';
 import { BUILD_LABEL } from './build-job.ts';
 import { BuildLoop } from './build-loop.ts';
+import { BuildNews } from './build-news.ts';
 import { type BuildJob, trimJob } from './build-result.ts';
 
 export interface BuildsOver {
   readonly connection: Connection;
   readonly isLeader: () => boolean;
   readonly plainHttpHosts: readonly string[];
+  readonly recorder: EventRecorder;
+  readonly metrics: Metrics;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 /** Until `signal` aborts; never throws. */
 export async function runBuilds(options: BuildOptions, over: BuildsOver, signal: AbortSignal): Promise<void> {
-  const { connection, clock, logger, isLeader, plainHttpHosts } = over;
+  const { connection, clock, logger, isLeader, plainHttpHosts, recorder, metrics } = over;
   const api = new BuildApi(connection, options.namespace);
   const builds = new ObjectCache<OSImageBuild>();
   const jobs = new ObjectCache<BuildJob>();
@@ -38,6 +43,7 @@ export async function runBuilds(options: BuildOptions, over: BuildsOver, signal:
     mayAct: () => isLeader() && watches.every((watch) => watch.isCurrent),
     job: { builderImage: options.builderImage, plainHttpHosts },
     namespace: options.namespace,
+    news: new BuildNews({ recorder, metrics, logger }),
     clock,
     logger,
   });

@@ -18,7 +18,7 @@ const REMEMBERED = 4096;
 const NOTE_BYTES = 1024;
 
 export interface Regarding {
-  readonly kind: 'OSImage' | 'Node';
+  readonly kind: 'OSImage' | 'OSImageBuild' | 'Node';
   readonly name: string;
   readonly uid: string;
 }

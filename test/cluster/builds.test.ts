@@ -159,6 +159,32 @@ describe('OSImageBuild', function () {
     assert.equal((await jobsOf('restart')).length, 1);
   });
 
+  it('says in its status and in an event that a quota keeps its Job away, and builds when it does not any more', async () => {
+    const quota = `/api/v1/namespaces/${NAMESPACE}/resourcequotas`;
+    const spec = { hard: { 'count/jobs.batch': '0' } };
+    await must(controlPlane, { method: 'POST', path: quota, body: { metadata: { name: 'no-jobs' }, spec } });
+    // It holds once somebody has counted; the controller that does is not among those that run here.
+    const status = { ...spec, used: { 'count/jobs.batch': '0' } };
+    await must(controlPlane, { method: 'PATCH', path: `${quota}/no-jobs/status`, body: { status } });
+    await create('refused', { base: image('base', '12'), destination: image('refused', '1') });
+    const build = await eventually('the refusal is in the status', async () => {
+      const found = await read('refused');
+      return found.status?.conditions?.some(({ reason }) => reason === 'JobRefused') === true && found;
+    });
+    assert.equal(build.status?.phase, 'Pending');
+    assert.match(build.status?.conditions?.find(({ type }) => type === 'Ready')?.message ?? '', /quota.*no-jobs/);
+    await must(controlPlane, { method: 'DELETE', path: `${quota}/no-jobs` });
+    await reaches('refused', 'Succeeded');
+    assert.equal((await jobsOf('refused')).length, 1);
+    await eventually('all of it is in events', async () => {
+      const { body } = await must(controlPlane, {
+        path: '/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name=refused',
+      });
+      const reasons = (body as unknown as { items: { reason: string }[] }).items.map(({ reason }) => reason);
+      return ['JobRefused', 'BuildStarted', 'BuildSucceeded'].every((reason) => reasons.includes(reason));
+    });
+  });
+
   it('begins nothing while it is suspended', async () => {
     await create('suspended', { base: image('base', '12'), destination: image('suspended', '1'), suspend: true });
     await reaches('suspended', 'Suspended');

@@ -8,6 +8,7 @@ import { parseAllDocuments, stringify } from 'yaml';
 import { nodeOSStatusSchema } from '../../api/index.ts';
 import { startControlPlane, type ControlPlane } from '../../testbed/control-plane.ts';
 import { NODE_OS_EXAMPLE, OS_IMAGE_EXAMPLE } from '../../tools/reference-examples.ts';
+import { eventually } from './operator-harness.ts';
 
 const BASE = join(import.meta.dirname, '..', '..', 'manifests', 'base');
 const OPTIONAL = join(BASE, '..', 'optional');
@@ -206,6 +207,19 @@ describe('manifests/base', () => {
       } finally {
         await rm(folder, { recursive: true });
       }
+    }).timeout(120_000);
+
+    it('takes the optional layer cache beside it, and runs its Pod', async () => {
+      const file = join(OPTIONAL, 'layer-cache.yaml');
+      const documents = parseAllDocuments(await readFile(file, 'utf8'));
+      const said = await controlPlane.kubectl(['apply', '--validate=strict', '-f', file]);
+      assert.equal(said.trim().split('\n').length, documents.length);
+      for (const line of said.trim().split('\n')) assert.match(line, / created$/);
+      await eventually('the Deployment has made its Pod', async () => {
+        const found = ['get', 'pods', '-n', 'treeline-system', '-l', 'app.kubernetes.io/name=treeline-layer-cache'];
+        return (await controlPlane.kubectl([...found, '-o', 'name'])).startsWith('pod/');
+      });
+      await controlPlane.kubectl(['delete', '-f', file, '--wait=false']);
     }).timeout(120_000);
 
     it('is removed by kubectl delete -k', async () => {

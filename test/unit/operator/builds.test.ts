@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
+import { pino } from 'pino';
 import { type OSImageBuild, type OSImageBuildSpec, type OSImageBuildStatus } from '../../../api/index.ts';
 import { inputsOf } from '../../../operator/builds/build-inputs.ts';
 import { jobNameOf, jobOf } from '../../../operator/builds/build-job.ts';
+import { BuildNews } from '../../../operator/builds/build-news.ts';
 import { type BuildJob, type BuildResult, resultOf, trimJob } from '../../../operator/builds/build-result.ts';
 import { MAX_ATTEMPTS, nextStep } from '../../../operator/builds/next-step.ts';
+import { Metrics } from '../../../operator/metrics.ts';
 
 const START = Date.parse('2026-11-23T12:00:00Z');
 const DIGEST = `sha256:${'a'.repeat(64)}`;
@@ -152,6 +155,59 @@ describe('a build', () => {
         }
       }),
     );
+  });
+
+  it('says in its status that its Job is not admitted, until it is', () => {
+    const build = buildOf();
+    const begun = nextStep(build, undefined, undefined, at(0));
+    const waiting = { ...build, status: begun.status };
+    const refused = nextStep(waiting, undefined, undefined, at(9), 'exceeded quota: builds');
+    assert.equal(refused.status.phase, 'Pending');
+    const ready = refused.status.conditions?.find(({ type }) => type === 'Ready');
+    assert.equal(ready?.reason, 'JobRefused');
+    assert.match(ready?.message ?? '', /exceeded quota: builds/);
+    assert.equal(refused.job?.job, begun.job?.job, 'the same Job is tried again');
+    const admitted: BuildJob = { metadata: { name: begun.job?.job ?? '', uid: 'j', resourceVersion: '1' } };
+    const running = nextStep(
+      { ...build, status: refused.status },
+      admitted,
+      undefined,
+      at(40),
+      'exceeded quota: builds',
+    );
+    assert.equal(running.status.phase, 'Running');
+  });
+
+  it('tells of its begin, refusal and end in events and metrics', async () => {
+    const told: string[] = [];
+    const metrics = new Metrics({ isLeader: () => true, watches: [], policiesInForce: () => new Map() });
+    const news = new BuildNews({
+      recorder: {
+        record: async ({ kind, name }, type, reason, message) => {
+          told.push(await Promise.resolve(`${kind}/${name} ${type} ${reason}: ${message}`));
+        },
+      },
+      metrics,
+      logger: pino({ enabled: false }),
+    });
+    const status = once(buildOf(), { kind: 'Succeeded', digest: DIGEST }, at(90));
+    const build = buildOf({}, status);
+    const job = status.job ?? '';
+    await news.begun(build, job);
+    await news.refused(build, job, 'exceeded quota');
+    await news.ended(build, job, { kind: 'Succeeded', digest: DIGEST });
+    await news.ended(build, job, { kind: 'Failed', reason: 'NoKernel', message: 'no kernel' });
+    assert.deepEqual(told, [
+      `OSImageBuild/workers Normal BuildStarted: The Job ${job} makes registry.example.com:5000/os/workers:stable`,
+      `OSImageBuild/workers Warning JobRefused: The Job ${job} is not admitted: exceeded quota`,
+      `OSImageBuild/workers Normal BuildSucceeded: The Job ${job} made registry.example.com:5000/os/workers@${DIGEST}`,
+      `OSImageBuild/workers Warning NoKernel: The Job ${job} failed: no kernel`,
+    ]);
+    const text = await metrics.registry.metrics();
+    for (const result of ['Succeeded', 'Failed', 'Refused']) {
+      assert.match(text, new RegExp(`treeline_builds_total\\{osimagebuild="workers",result="${result}"\\} 1`));
+    }
+    assert.match(text, /treeline_build_duration_seconds_sum 90/);
   });
 
   it('believes a pod only as far as its Job bears it out', () => {
