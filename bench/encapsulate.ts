@@ -1,7 +1,8 @@
 /**
  * `npm run bench:encapsulate`: what it costs to make an image of a commit, next to the peer: the same repository, the same
- * division into layers, gzip at the same level, an OCI layout on the same disk. In turns, so that whatever else the machine
- * does hits all of them; of each the median. Needs root and four times the size in disk space for a while.
+ * division into layers, gzip at the same level, an OCI layout on the same disk. And of an update: the same system with another
+ * kernel, of which ours knows the image before (`--previous`), while the peer makes all of it again. In turns, so that whatever
+ * else the machine does hits all of them; of each the median. Needs root and five times the size in disk space for a while.
  *
  *   --size MB        of the operating system (default 500)   --files N   in it (default 13000)
  *   --rounds N       default 3                               --output json
@@ -14,7 +15,7 @@ import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup
 import { commit, initialiseRepository, writeContentMeta } from './encapsulation.ts';
 import { medianCost, renderTable } from './import-table.ts';
 import { type Cost, measure } from './measured-process.ts';
-import { writeTree } from './os-tree.ts';
+import { kernelBytes, writeKernel, writeTree } from './os-tree.ts';
 import { makeShippedBundle } from './shipped-bundle.ts';
 
 interface Way {
@@ -47,12 +48,25 @@ async function main(): Promise<void> {
   try {
     const [tree, repository] = [join(work, 'tree'), join(work, 'repo')];
     say('Committing an operating system.');
-    writeTree(tree, { size: Number(values.size) * 1e6, files: Number(values.files) });
+    const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
+    writeTree(tree, shape);
     await initialiseRepository(repository);
     await commit(repository, tree, 'os');
+    writeKernel(tree, kernelBytes(shape), '6.1.0-2');
+    await commit(repository, tree, 'update');
     await rm(tree, { recursive: true });
     const contentMeta = await writeContentMeta(repository, 'os', work);
-    const ways = waysOf(peer, shipped.entry, repository, contentMeta);
+    const before = `oci:${join(work, 'before')}:image`;
+    const encapsulateBefore = ['encapsulate', '--repo', repository, '--contentmeta', contentMeta, 'os', before];
+    await measure(process.execPath, [shipped.entry, ...encapsulateBefore]);
+    const ways = waysOf({
+      peer,
+      entry: shipped.entry,
+      repository,
+      contentMeta,
+      before,
+      updateMeta: await writeContentMeta(repository, 'update', work),
+    });
     const results = await race(ways, Number(values.rounds), join(work, 'image'));
     process.stdout.write(values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : render(results));
   } finally {
@@ -60,11 +74,24 @@ async function main(): Promise<void> {
   }
 }
 
-function waysOf(peer: string, entry: string, repository: string, contentMeta: string): readonly Way[] {
+interface Course {
+  /** The peer's program, and ours. */
+  readonly peer: string;
+  readonly entry: string;
+  readonly repository: string;
+  /** Division of the branch `os`, and of `update`. */
+  readonly contentMeta: string;
+  readonly updateMeta: string;
+  /** The image of `os`. */
+  readonly before: string;
+}
+
+function waysOf({ peer, entry, repository, contentMeta, updateMeta, before }: Course): readonly Way[] {
   const theirs = ['container', 'encapsulate', '--repo', repository];
   const ours = [entry, 'encapsulate', '--repo', repository];
   const chunks = ['--contentmeta', contentMeta];
-  const [single, layers] = ['the peer, one layer', 'the peer, in layers'];
+  const update = ['--contentmeta', updateMeta];
+  const [single, layers, again] = ['the peer, one layer', 'the peer, in layers', 'the peer, another kernel'];
   const node = process.execPath;
   return [
     { title: single, command: peer, parameters: [...theirs, 'os'] },
@@ -77,6 +104,13 @@ function waysOf(peer: string, entry: string, repository: string, contentMeta: st
       parameters: [...ours, ...chunks, '--compression', format, 'os'],
       against: layers,
     })),
+    { title: again, command: peer, parameters: [...theirs, ...update, 'update'] },
+    {
+      title: 'treeline, another kernel',
+      command: node,
+      parameters: [...ours, ...update, '--previous', before, 'update'],
+      against: again,
+    },
   ];
 }
 

@@ -72,8 +72,10 @@ export function chunkingRequest(flags: FlagValues<typeof CHUNKING_FLAGS>): Chunk
   const { chunking = 'default', contentmeta, previous, 'max-layers': maxLayers } = flags;
   const others = (['chunking', 'max-layers', 'previous'] as const).filter((name) => flags[name] !== undefined);
   if (contentmeta !== undefined) {
-    if (others[0] === undefined) return { contentmeta };
-    throw new CliError('Usage', `--contentmeta says itself what the layers are; leave out --${others[0]}.`);
+    // Of a previous image whole layers are taken over all the same.
+    const [other] = others.filter((name) => name !== 'previous');
+    if (other === undefined) return { contentmeta };
+    throw new CliError('Usage', `--contentmeta says itself what the layers are; leave out --${other}.`);
   }
   if (chunking === 'none') {
     const [other] = others.filter((name) => name !== 'chunking');
@@ -98,7 +100,7 @@ export async function chunkingOf(options: ChunkingRequest, context: ChunkingCont
   const { repository, commit, output, previous: image } = context;
   const previous =
     options.previous === undefined || image === undefined ? undefined : layoutOf(image.name, image.manifest);
-  const components = await componentsOf(repository, commit);
+  const components = await componentsOf(repository, commit, { configuration: options.algorithm === 'default' });
   // Nothing to tell apart: a second layer would only be one more to fetch.
   if (components.length < 2 && previous === undefined) return {};
   const packing = { ...options, previous };

@@ -15,7 +15,14 @@ export interface Component {
   readonly objects: readonly string[];
   /** Bytes of those objects' content. */
   readonly size: number;
+  /** Asked for by the maker of the tree: to have a layer of its own, as long as there are layers. */
+  readonly isExclusive?: boolean;
 }
 
 /** The frequency of what changes in every build. Source: rpm-ostree's content metadata, where it is `u32::MAX`. */
 export const MAX_FREQUENCY = 4_294_967_295;
+
+/** Whether one of them wants a layer to itself. */
+export function isExclusive(components: readonly Component[]): boolean {
+  return components.some((component) => component.isExclusive === true);
+}

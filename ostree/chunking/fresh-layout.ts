@@ -4,7 +4,7 @@
  */
 import { partitionInOrder } from './contiguous-partition.ts';
 import { contentOf, expectedBytes } from './layer-cost.ts';
-import { type Component, MAX_FREQUENCY } from './component.ts';
+import { type Component, isExclusive, MAX_FREQUENCY } from './component.ts';
 import { refine } from './refinement.ts';
 import { unitsOf, type Unit } from './unit.ts';
 
@@ -30,7 +30,7 @@ export function freshLayout(components: readonly Component[], maxLayers: number)
   return [...divide(others, available - alone.length), ...alone];
 }
 
-/** Layers of what changes with every build. */
+/** Layers of what changes with every build, and of what the maker of the tree wants apart. */
 function aloneLayers(units: readonly Unit[], maxLayers: number): readonly (readonly Unit[])[] {
   const always = units.filter((unit) =>
     unit.components.some(({ changeFrequency }) => changeFrequency === MAX_FREQUENCY),
@@ -38,7 +38,9 @@ function aloneLayers(units: readonly Unit[], maxLayers: number): readonly (reado
   const large = always.filter(({ size }) => size >= WORTH_A_LAYER);
   const small = always.filter(({ size }) => size < WORTH_A_LAYER);
   const layers = [...large.map((unit) => [unit]), ...(small.length > 0 ? [small] : [])];
-  return layers.length <= maxLayers ? layers : divide(always, maxLayers);
+  if (layers.length > maxLayers) return divide(always, maxLayers);
+  const exclusive = units.filter((unit) => isExclusive(unit.components)).toSorted((a, b) => b.size - a.size);
+  return [...layers, ...exclusive.slice(0, maxLayers - layers.length).map((unit) => [unit])];
 }
 
 function divide(units: readonly Unit[], maxLayers: number): readonly (readonly Unit[])[] {

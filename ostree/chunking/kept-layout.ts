@@ -3,7 +3,7 @@
  * is new goes where it does least harm. Nothing is moved, however much better another place would be.
  */
 import { compareNames } from '../objects/name-order.ts';
-import type { Component } from './component.ts';
+import { type Component, isExclusive } from './component.ts';
 import { changeProbabilityOf, contentOf, expectedBytes } from './layer-cost.ts';
 import type { Layout } from './previous-layout.ts';
 import { type Unit, unit, unitsOf } from './unit.ts';
@@ -64,10 +64,13 @@ function withoutNumbers(name: string): string {
 
 /** Puts `newcomer` into the layer of `layers` where it does least harm, or into a new one. */
 function place(newcomer: Unit, layers: (readonly Component[])[], maxLayers: number): void {
+  const isFree = layers.length < maxLayers;
   const alone = HORIZON * expectedBytes(contentOf([newcomer]));
-  let least = layers.length < maxLayers ? alone : Number.POSITIVE_INFINITY;
+  let least = isFree ? alone : Number.POSITIVE_INFINITY;
   let best = layers.length;
+  const apart = isExclusive(newcomer.components);
   for (const [at, layer] of layers.entries()) {
+    if (isFree && (apart || isExclusive(layer))) continue;
     const harm = harmIn(layer, newcomer);
     if (harm >= least) continue;
     least = harm;

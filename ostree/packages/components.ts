@@ -10,8 +10,13 @@ import type { TreePaths } from './tree-paths.ts';
 
 /** What no package owns. Builders that write content metadata call it so, too. */
 export const UNPACKAGED = 'unpackaged';
+/** What no package owns in `/etc`: whoever maintains the system changes it when no package changes. */
+const CONFIGURATION = 'configuration';
 const INITRAMFS = 'initramfs';
 const KERNEL = 'kernel';
+const ALWAYS_CHANGING: ReadonlySet<string> = new Set([UNPACKAGED, CONFIGURATION, INITRAMFS]);
+/** Those that are no packages. */
+const KNOWN: ReadonlySet<string> = new Set([...ALWAYS_CHANGING, KERNEL]);
 /** An attribute by which the maker of a tree puts a file into a component of his choice. Source: rpm-ostree, build-chunked-oci. */
 const COMPONENT_XATTR = 'user.component';
 const SECONDS_PER_HOUR = 3600;
@@ -21,6 +26,7 @@ const OBJECTS_PER_TURN = 1000;
 
 const INITRAMFS_FILE =
   /^(?:usr\/lib\/modules\/[^/]+\/(?:initramfs|initrd)[^/]*|(?:boot|usr\/lib\/ostree-boot)\/(?:initramfs|initrd)[^/]*)$/;
+const CONFIGURATION_FILE = /^usr\/etc\//;
 const KERNEL_FILE = /^usr\/lib\/modules\/([^/]+)\//;
 
 /** One on its way: packages of the same name, such as those of two architectures or two kernels, are one component. */
@@ -29,6 +35,8 @@ interface Draft {
   readonly packages: InstalledPackage[];
   readonly objects: string[];
   size: number;
+  /** Whether an attribute of a file names it. */
+  isNamed: boolean;
 }
 
 /**
@@ -45,16 +53,23 @@ interface Claim {
   readonly name: string;
   /** The source package; undefined where packages of several have the object. */
   readonly source: string | undefined;
+  /** Whether it is also configuration that nobody owns, as where a package's script copies a default to `/etc`. */
+  readonly isConfiguration?: boolean;
 }
 
 /**
  * The components of a commit, by name; those without any content are left out. Every content object is in exactly one.
  *
  * @param commit a checksum
+ * @param options.configuration whether configuration that nobody owns is a component of its own, which other tools do not have
  * @throws {PackageError} `InvalidDatabase`, `UnsupportedDatabase`, `DatabaseTooLarge` or `InvalidComponent`
  * @throws {OstreeError} if the commit cannot be read
  */
-export async function componentsOf(repository: CommitSource, commit: string): Promise<readonly Component[]> {
+export async function componentsOf(
+  repository: CommitSource,
+  commit: string,
+  { configuration: apart = true }: { readonly configuration?: boolean } = {},
+): Promise<readonly Component[]> {
   const paths = treePathsOf(repository, commit);
   const { packages, directories } = readPackageDatabases(paths);
   const releases = kernelReleases(paths);
@@ -63,7 +78,7 @@ export async function componentsOf(repository: CommitSource, commit: string): Pr
 
   const claims = new Map<string, Claim>();
   for (const { path, checksum } of paths.root.walkFiles()) {
-    const claim = claimOf(path, owners);
+    const claim = claimOf(path, owners, apart);
     const known = claims.get(checksum);
     claims.set(checksum, known === undefined ? claim : strongerOf(claim, known));
   }
@@ -74,13 +89,14 @@ export async function componentsOf(repository: CommitSource, commit: string): Pr
     const attribute = file.header.xattrs.find((xattr) => xattr.name === COMPONENT_XATTR);
     const name = attribute === undefined ? nameFor(claim, file.size) : attributeName(attribute.value, checksum);
     const draft = draftNamed(drafts, name);
+    draft.isNamed ||= attribute !== undefined;
     draft.objects.push(checksum);
     draft.size += file.size;
   }
   return finished([...drafts.values()], packages, releases);
 }
 
-function claimOf(path: string, owners: FileOwners<Draft>): Claim {
+function claimOf(path: string, owners: FileOwners<Draft>, apart: boolean): Claim {
   if (INITRAMFS_FILE.test(path)) return { strength: CLAIM.initramfs, name: INITRAMFS, source: INITRAMFS };
   const listed = owners.listedOwner(path);
   if (listed !== undefined) return { strength: CLAIM.listed, name: listed.name, source: sourceOf(listed) };
@@ -88,7 +104,8 @@ function claimOf(path: string, owners: FileOwners<Draft>): Claim {
   const directory = owners.directoryOwner(path);
   if (directory !== undefined) return { strength: CLAIM.directory, name: directory.name, source: sourceOf(directory) };
   if (KERNEL_FILE.test(path)) return { strength: CLAIM.kernel, name: KERNEL, source: KERNEL };
-  return { strength: CLAIM.none, name: UNPACKAGED, source: UNPACKAGED };
+  const nobodys = apart && CONFIGURATION_FILE.test(path) ? CONFIGURATION : UNPACKAGED;
+  return { strength: CLAIM.none, name: nobodys, source: nobodys };
 }
 
 function sourceOf({ name, packages }: Draft): string {
@@ -97,16 +114,19 @@ function sourceOf({ name, packages }: Draft): string {
 
 function strongerOf(a: Claim, b: Claim): Claim {
   const first = a.strength < b.strength || (a.strength === b.strength && a.name < b.name) ? a : b;
-  return a.source === b.source ? first : { ...first, source: undefined };
+  if (a.source === b.source) return first;
+  const isConfiguration = [a, b].some((one) => one.isConfiguration ?? one.name === CONFIGURATION);
+  return { ...first, source: undefined, isConfiguration };
 }
 
 /**
  * A layer also says where its objects lie. One with an object that lies in several packages is another layer as soon as
  * one of them comes or goes; what changes anyway is where such objects do no harm.
  */
-function nameFor({ strength, name, source }: Claim, size: number): string {
+function nameFor({ strength, name, source, isConfiguration }: Claim, size: number): string {
   const isCommon = source === undefined && strength > CLAIM.initramfs && size <= MAX_COMMON_BYTES;
-  return isCommon ? UNPACKAGED : name;
+  if (!isCommon) return name;
+  return isConfiguration === true ? CONFIGURATION : UNPACKAGED;
 }
 
 function draftsOf(packages: readonly InstalledPackage[], releases: readonly string[]): Map<string, Draft> {
@@ -124,7 +144,7 @@ function componentName(name: string, releases: readonly string[]): string {
 function draftNamed(drafts: Map<string, Draft>, name: string): Draft {
   const known = drafts.get(name);
   if (known !== undefined) return known;
-  const draft: Draft = { name, packages: [], objects: [], size: 0 };
+  const draft: Draft = { name, packages: [], objects: [], size: 0, isNamed: false };
   drafts.set(name, draft);
   return draft;
 }
@@ -174,6 +194,8 @@ function finished(
         changeFrequency: frequencyOf(draft, changes, newest),
         objects: draft.objects.sort(),
         size: draft.size,
+        // Who names one that exists adds to it.
+        ...(draft.isNamed && !KNOWN.has(draft.name) && draft.packages.length === 0 && { isExclusive: true }),
       };
     });
 }
@@ -198,7 +220,7 @@ function frequencyOf(
   changes: ReadonlyMap<string, readonly number[]>,
   newest: number,
 ): number {
-  if (packages.length === 0) return name === UNPACKAGED || name === INITRAMFS ? MAX_FREQUENCY : 0;
+  if (packages.length === 0) return ALWAYS_CHANGING.has(name) ? MAX_FREQUENCY : 0;
   return packages.reduce((most, { source, changeTimes }) => {
     const times = changeTimes.length > 0 ? changeTimes : (changes.get(source) ?? []);
     return Math.max(most, times.filter((time) => newest - time <= SECONDS_PER_YEAR).length);

@@ -84,7 +84,7 @@ describe('treeline encapsulate in chunks', function () {
       const components = componentsOf(layers);
       assert.deepEqual(
         new Set(components),
-        new Set(['bash', 'initramfs', 'libssl3,openssl', 'linux-image', 'tzdata', 'unpackaged']),
+        new Set(['bash', 'configuration,unpackaged', 'initramfs', 'libssl3,openssl', 'linux-image', 'tzdata']),
       );
       assert.ok(
         history.some((line) => /^libssl3\S* and openssl\S*$/.test(line)),
@@ -108,7 +108,10 @@ describe('treeline encapsulate in chunks', function () {
           assert.doesNotMatch(said, /Note:/);
           const fetched = layers.filter(({ digest }) => before.layers.every((layer) => layer.digest !== digest));
           assert.equal(fetched[0], layers[0], 'the layer of the commit');
-          assert.deepEqual(new Set(componentsOf(fetched)), new Set(['curl', 'libssl3,openssl', 'unpackaged']));
+          assert.deepEqual(
+            new Set(componentsOf(fetched)),
+            new Set(['configuration,unpackaged', 'curl', 'libssl3,openssl']),
+          );
         });
       }
     });
@@ -173,6 +176,12 @@ describe('treeline encapsulate in chunks', function () {
     const manifest = JSON.parse(skopeo('inspect', '--raw', `oci:${layout}:v1`)) as { layers: Layer[] };
     assert.deepEqual(componentsOf(manifest.layers), ['the rest', 'cryptography']);
     requirePeerImports(peer, layout, join(source.path, 'target'), source.commit);
+
+    const again = ['encapsulate', ...argv.slice(0, -1), `oci:${layout}-again:v1`, '--previous', `oci:${layout}:v1`];
+    const { stdout } = await treeline(again);
+    assert.match(stdout, /3 layers, .*; 2 of the previous image, /);
+    const digestOf = (image: string): string => skopeo('inspect', '--format={{.Digest}}', image);
+    assert.equal(digestOf(`oci:${layout}-again:v1`), digestOf(`oci:${layout}:v1`));
   });
 
   const refused: readonly (readonly [string, string, RegExp])[] = [

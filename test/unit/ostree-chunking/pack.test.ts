@@ -164,6 +164,22 @@ describe('the default packing', () => {
     assert.ok(full.some((layer) => layer.join() === 'new,small'));
   });
 
+  it('gives what is exclusive a layer of its own, however small, and puts nothing new into it', () => {
+    const packages = Array.from({ length: 100 }, (_, index) =>
+      component(`package-${index}`, { size: 5000 * (index + 1) }),
+    );
+    const mine = component('mine', { size: 10, isExclusive: true });
+    const before = layersOf([...packages, mine], 20);
+    const alone = (layers: readonly (readonly string[])[], name: string) => layers.filter((one) => one.includes(name));
+    assert.deepEqual(alone(before, 'mine'), [['mine']]);
+    const added = [component('tiny', { size: 10 }), component('yours', { size: 10, isExclusive: true })];
+    const after = layersOf([...packages, mine, ...added], 64, before);
+    for (const name of ['mine', 'yours']) assert.deepEqual(alone(after, name), [[name]]);
+    // Where there are too few layers, it is packed like any other.
+    const few = layersOf([...packages, mine, ...added], 2);
+    assert.equal(few.flat().length, 103);
+  });
+
   it('is made anew when the earlier layout has more layers than are allowed', () => {
     const components = Array.from({ length: 30 }, (_, index) => component(`package-${index}`, { size: 5000 * index }));
     const wide = components.map(({ name }) => [name]);

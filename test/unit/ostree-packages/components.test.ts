@@ -70,7 +70,7 @@ describe('the components of a commit:', () => {
     assert.equal(found['usr/bin/bash'], 'bash');
     assert.equal(found['usr/etc/bash.bashrc'], 'bash');
     assert.equal(found['usr/lib/x'], 'bash');
-    assert.equal(found['usr/etc/motd'], 'unpackaged');
+    assert.equal(found['usr/etc/motd'], 'configuration');
     assert.equal(found['bin'], 'bash');
   });
 
@@ -169,7 +169,7 @@ describe('the components of a commit:', () => {
     assert.equal(found[`${modules}/initramfs.img`], 'initramfs');
     assert.equal(found['usr/share/icons/icon-theme.cache'], 'unpackaged');
     assert.equal(found['usr/share/local'], 'unpackaged');
-    assert.equal(found['usr/etc/alternatives/editor'], 'unpackaged');
+    assert.equal(found['usr/etc/alternatives/editor'], 'configuration');
     assert.equal(found['usr/lib/udev/hwdb.bin'], 'udev');
   });
 
@@ -196,6 +196,43 @@ describe('the components of a commit:', () => {
     assert.equal((await one(tree, 'initramfs')).id, 'initramfs (kernel 6.1)');
     assert.equal((await one(tree, 'initramfs')).changeFrequency, MAX_FREQUENCY);
     assert.equal((await one(tree, 'unpackaged')).changeFrequency, MAX_FREQUENCY);
+  });
+
+  it('what nobody owns in /etc is apart from what else nobody owns, and changes as often', async () => {
+    const tree = {
+      ...dpkg({ a: ['/etc/a.conf'] }),
+      'usr/etc/a.conf': 'a',
+      'usr/etc/motd': 'hello',
+      'usr/share/mine': 'x',
+    };
+    const found = await owners(tree);
+    assert.equal(found['usr/etc/a.conf'], 'a');
+    assert.equal(found['usr/etc/motd'], 'configuration');
+    assert.equal(found['usr/share/mine'], 'unpackaged');
+    assert.equal((await one(tree, 'configuration')).changeFrequency, MAX_FREQUENCY);
+    const copied = { ...dpkg({ a: ['/usr/share/a/motd'] }), 'usr/share/a/motd': 'hello', 'usr/etc/motd': 'hello' };
+    assert.equal((await owners(copied))['usr/etc/motd'], 'configuration', 'what a script has copied there');
+    const commit = commitInMemory(tree);
+    const asOthers = await componentsOf(commit, commit.commit, { configuration: false });
+    assert.deepEqual(
+      asOthers.map(({ name }) => name),
+      ['a', 'unpackaged'],
+    );
+  });
+
+  it('one that an attribute names is exclusive, unless it is a package or one that is always there', async () => {
+    const marked = (name: string) => ({ content: `of ${name}`, xattrs: { 'user.component': name } });
+    const tree = {
+      ...dpkg({ a: ['/usr/a'] }),
+      'usr/a': 'a',
+      'usr/of-a': marked('a'),
+      'usr/mine': marked('mine'),
+      'usr/other': marked('unpackaged'),
+    };
+    const exclusive = await Promise.all(
+      ['a', 'mine', 'unpackaged'].map(async (name) => (await one(tree, name)).isExclusive),
+    );
+    assert.deepEqual(exclusive, [undefined, true, undefined]);
   });
 
   it('the attribute user.component decides over everything else', async () => {
