@@ -13,7 +13,7 @@ import type { ShippedPolicy } from './shipped-policies.ts';
 
 /** A policy that was taken away is noticed after about this; each look is two small reads for each policy. */
 const PACE_MS = 15_000;
-/** While something is wrong, somebody is likely to be at work on it. */
+/** While something is wrong, somebody is likely to be at work on it; an API server that was away at the start is back soon. */
 const ALERT_PACE_MS = 3000;
 
 export interface PolicyInspectionOptions {
@@ -66,7 +66,8 @@ export class PolicyInspection {
         if (unreadable !== undefined) logger.warn({ unreadable }, 'admission policies cannot be looked at');
         onChange();
       }
-      const paceMs = report.deviating.length > 0 ? ALERT_PACE_MS : PACE_MS;
+      const calm = report.deviating.length === 0 && report.unreadable === undefined;
+      const paceMs = calm ? PACE_MS : ALERT_PACE_MS;
       await clock.sleep(
         jittered(paceMs, 0.2, () => clock.random()),
         signal,

@@ -158,12 +158,12 @@ describe('an admission policy that Treeline ships', () => {
 });
 
 describe('the look at admission policies', () => {
-  function scene() {
+  function scene(start: { readonly failure?: Error } = {}) {
     const policies = policiesFor({ namespace: 'treeline-system' });
     const byName = new Map<string, LivePolicy>(policies.map((policy) => [policy.name, live(policy)]));
     const clock = new FakeClock();
     const stop = new AbortController();
-    let failure: Error | undefined;
+    let failure: Error | undefined = start.failure;
     let changes = 0;
     const read = (name: string, part: 'policy' | 'binding') => {
       if (failure !== undefined) return Promise.reject(failure);
@@ -210,6 +210,16 @@ describe('the look at admission policies', () => {
     await clock.advance(5000);
     assert.deepEqual(inspection.report(), { deviating: [] });
     assert.equal(changes(), 3);
+    await end();
+  });
+
+  it('looks again soon when the API server was away at the start', async () => {
+    const { inspection, clock, fail, end } = scene({ failure: new KubeError('Unreachable', 'connection refused') });
+    await clock.advance(0);
+    assert.equal(inspection.report()?.unreadable, 'connection refused');
+    fail(undefined);
+    await clock.advance(4000);
+    assert.deepEqual(inspection.report(), { deviating: [] });
     await end();
   });
 
