@@ -77,7 +77,7 @@ export const healthCheckSchema = z
       .min(1)
       .max(2048)
       .describe(
-        "A CEL expression that is true when all is well. Variables: `objects`, a list of what was read; with object.name also `object`; with `when: [AfterNode]` alone also `node`, a map with the Node's `name` and `labels`.",
+        'A CEL expression that is true when all is well. Variables: `objects`, a list of what was read; with object.name also `object`; without `when: BeforeRollout` also `node`, a map with the `name` and `labels` of the Node that is next, or is back.',
       ),
     message: z
       .string()

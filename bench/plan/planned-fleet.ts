@@ -2,16 +2,26 @@
  * A fleet in memory, in the operator's own caches: what plans ask for is written there at once, and agents and hosts answer as
  * far as a stage lets them. There is no API server, so that nothing is measured but the picture and the plan.
  */
-import { CORDONED_BY_ANNOTATION, OUTDATED_TAINT, osImageSpecSchema, toTimestamp } from '../../api/index.ts';
+import {
+  CORDONED_BY_ANNOTATION,
+  MARKS_ANNOTATION,
+  OUTDATED_TAINT,
+  osImageSpecSchema,
+  toTimestamp,
+} from '../../api/index.ts';
 import type { HostStatus, NodeOS, NodeOSStatus, OSImage } from '../../api/index.ts';
 import { createFleet, takeSnapshot } from '../../operator/fleet.ts';
 import { trimNode } from '../../operator/kube/objects.ts';
 import type { Node } from '../../operator/kube/objects.ts';
 import type { Action } from '../../operator/rollout/action.ts';
-import type { ResolvedImage, Snapshot } from '../../operator/rollout/snapshot.ts';
+import type { DrainSnapshot, ResolvedImage, Snapshot } from '../../operator/rollout/snapshot.ts';
 
 const REPOSITORY = 'registry.example/os';
 const BOOTED_AT = '2026-11-01T00:00:00Z';
+
+/** What the drainer says, the same object for as long as it says the same. */
+const EMPTY: DrainSnapshot = { podsLeft: 0, refusals: [] };
+const FULL: DrainSnapshot = { podsLeft: 1, refusals: [] };
 
 /** How many nodes may do a thing before the rest stands still. */
 export interface Reach {
@@ -64,7 +74,7 @@ export class PlannedFleet {
   }
 
   snapshot(): Snapshot {
-    const report = () => ({ podsLeft: this.#emptied-- > 0 ? 0 : 1, refusals: [] });
+    const report = () => (this.#emptied-- > 0 ? EMPTY : FULL);
     const look = { report: () => new Map() };
     const images = { resolution: (image: OSImage) => resolved(image), target: () => undefined };
     const tried = { report: (node: string) => (this.#tried.has(node) ? { refusals: [] } : undefined) };
@@ -123,7 +133,14 @@ export class PlannedFleet {
         return;
       }
       case 'Cordon':
-        nodes.observe(this.#node(action.node, { unschedulable: true }, { [CORDONED_BY_ANNOTATION]: action.by }));
+        // With its marks, as one write of the operator is: without, they would be asked for in each plan.
+        nodes.observe(
+          this.#node(
+            action.node,
+            { unschedulable: true },
+            { [CORDONED_BY_ANNOTATION]: action.by, [MARKS_ANNOTATION]: 'slot' },
+          ),
+        );
         return;
       case 'Uncordon':
         nodes.observe(this.#node(action.node, {}));

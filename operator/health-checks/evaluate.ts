@@ -29,7 +29,7 @@ export function evaluateCheck(check: HealthCheck, objects: readonly unknown[], n
   const variables = {
     objects,
     ...(check.object.name !== undefined && { object: objects[0] }),
-    ...(isAboutNode(check) && node !== undefined && { node: { name: node.name, labels: { ...node.labels } } }),
+    ...(compiled.namesNode && node !== undefined && { node: { name: node.name, labels: { ...node.labels } } }),
   };
   try {
     sandbox.run = () => compiled.evaluate(variables);

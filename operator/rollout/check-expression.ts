@@ -10,7 +10,11 @@ import { whyUnbounded } from './expression-growth.ts';
 const LIMITS = { maxAstNodes: 500, maxDepth: 40, maxListElements: 100, maxMapEntries: 100, maxCallArguments: 16 };
 
 export type CompiledCheck =
-  | { readonly evaluate: (variables: Readonly<Record<string, unknown>>) => unknown }
+  | {
+      readonly evaluate: (variables: Readonly<Record<string, unknown>>) => unknown;
+      /** It cannot be answered without a node. */
+      readonly namesNode: boolean;
+    }
   /** Why it cannot be used, as a sentence without its full stop. */
   | { readonly invalid: string };
 
@@ -27,15 +31,24 @@ export function compileCheck(check: HealthCheck): CompiledCheck {
   return known;
 }
 
-/** True when the expression may speak of the node that has just been rebooted. */
-export function isAboutNode({ when }: HealthCheck): boolean {
-  return when.every((moment) => moment === 'AfterNode');
+/** True when each node has an answer of its own: the expression speaks of it, or is asked of nodes that are back alone. */
+export function isAboutNode(check: HealthCheck): boolean {
+  if (check.when.every((moment) => moment === 'AfterNode')) return true;
+  const known = compileCheck(check);
+  return 'evaluate' in known && known.namesNode;
 }
 
 function compile(check: HealthCheck): CompiledCheck {
+  const without = compileWith(check, false);
+  // Before a rollout no node is in question yet.
+  if ('evaluate' in without || check.when.includes('BeforeRollout')) return without;
+  return compileWith(check, true);
+}
+
+function compileWith(check: HealthCheck, namesNode: boolean): CompiledCheck {
   const environment = new Environment({ limits: LIMITS }).registerVariable('objects', 'list<dyn>');
   if (check.object.name !== undefined) environment.registerVariable('object', 'dyn');
-  if (isAboutNode(check)) environment.registerVariable('node', 'map<string, dyn>');
+  if (namesNode) environment.registerVariable('node', 'map<string, dyn>');
   try {
     const { valid, type, error } = environment.check(check.expression);
     if (!valid) return { invalid: `${sentence(error)}${hint(check)}` };
@@ -43,7 +56,7 @@ function compile(check: HealthCheck): CompiledCheck {
     const evaluate = environment.parse(check.expression);
     const unbounded = whyUnbounded(evaluate.ast);
     if (unbounded !== undefined) return { invalid: `it could take memory without bound: ${unbounded}` };
-    return { evaluate: (variables) => evaluate({ ...variables }) };
+    return { evaluate: (variables) => evaluate({ ...variables }), namesNode };
   } catch (error) {
     return { invalid: sentence(error) };
   }
@@ -53,7 +66,7 @@ function compile(check: HealthCheck): CompiledCheck {
 function hint(check: HealthCheck): string {
   const names = (variable: string) => new RegExp(`\\b${variable}\\b`).test(check.expression);
   if (check.object.name === undefined && names('object')) return '; `object` is there with object.name only';
-  if (!isAboutNode(check) && names('node')) return '; `node` is there with when: [AfterNode] alone';
+  if (check.when.includes('BeforeRollout') && names('node')) return '; `node` is not there with when: BeforeRollout';
   return '';
 }
 

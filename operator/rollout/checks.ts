@@ -66,7 +66,7 @@ export function checksBeforeSlot({ image, census, snapshot }: GateView): SlotChe
   const answers = asked.map((check) => answerTo(snapshot.checks, image.object.metadata.name, check));
   const obstacles = answers.flatMap((answer): Obstacle[] => {
     if (answer === undefined || isOpen(answer)) return [];
-    return [{ ...obstacleOf(answer), message: `No node gets a slot: ${checkSentence(answer)}` }];
+    return [{ ...checkObstacle(answer), message: `No node gets a slot: ${checkSentence(answer)}` }];
   });
   return { open: answers.every((answer) => answer !== undefined && isOpen(answer)), asked, obstacles };
 }
@@ -109,11 +109,12 @@ function waitingBlockers(
     const answer = answerTo(answers, image, check, node.name, backTime);
     if (answer === undefined || answer.verdict === 'True') return [];
     const message = `${node.name} is back on the image, and keeps its slot: ${checkSentence(answer)}`;
-    return [{ ...obstacleOf(answer), node: node.name, since: new Date(backTime), message }];
+    return [{ ...checkObstacle(answer), node: node.name, since: new Date(backTime), message }];
   });
 }
 
-function obstacleOf({ verdict, check }: CheckSnapshot): Pick<Obstacle, 'type' | 'object'> {
+/** What kind of obstacle `answer` is, and which object it is about. */
+export function checkObstacle({ verdict, check }: CheckSnapshot): Pick<Obstacle, 'type' | 'object'> {
   const { kind, namespace, name } = check.object;
   const object = [kind, namespace, name].filter((part) => part !== undefined).join('/');
   return { type: verdict === 'Forbidden' ? 'CheckForbidden' : 'CheckFailed', object };

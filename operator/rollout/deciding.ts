@@ -79,7 +79,7 @@ export function decide(node: NodeSnapshot, os: NodeOS | undefined, membership: M
     lease,
     facts,
     step,
-    recalled: kept?.step,
+    recalled: kept,
     premises: kept === undefined ? premises : undefined,
   };
 }

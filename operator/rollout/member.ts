@@ -4,7 +4,7 @@ import type { LeaseStanding } from './maintenance-lease.ts';
 import type { Membership } from './membership.ts';
 import type { NodeFacts } from './node-facts.ts';
 import type { Step } from './node-view.ts';
-import type { Premises } from './plan-memory.ts';
+import type { Kept, Premises } from './plan-memory.ts';
 import type { DrainSnapshot, NodeSnapshot } from './snapshot.ts';
 import type { NodeTarget } from './target.ts';
 
@@ -21,8 +21,8 @@ export interface Member {
   readonly drain?: DrainSnapshot | undefined;
   /** Whose turn the node is; absent while maintenance leases are not turned on. */
   readonly lease?: LeaseStanding | undefined;
-  /** The step of a plan before, which asked for nothing then; that of the member, unless the fleet had its say. */
-  readonly recalled?: Step | undefined;
+  /** What was decided in a plan before; its step is that of the member, unless the fleet had its say. */
+  readonly recalled?: Kept | undefined;
   /** What `step` rests on, where it was worked out anew and rests on nothing else. */
   readonly premises?: Premises | undefined;
 }

@@ -53,7 +53,7 @@ export interface Step {
   readonly order: Order | undefined;
   /** `Hold`: our cordon must be there. `Release`: our own, if any, is to be lifted. `Leave`: as it is. */
   readonly cordon: 'Hold' | 'Release' | 'Leave';
-  /** Get pods off the node now. */
+  /** Get pods off the node now, and again every few seconds, whatever `wake` says. */
   readonly drain?: DrainOrder;
   /** Find out how the drain of the node would go. */
   readonly rehearse?: DrainOrder;

@@ -3,6 +3,7 @@
  * nothing stays so for as long as everything is the same that the decision looked at. A plan without a memory is the same plan.
  */
 import type { NodeOS, Phase } from '../../api/index.ts';
+import type { Action } from './action.ts';
 import { isControlPlane } from './control-plane-care.ts';
 import { welcomesNewNodes } from './joining.ts';
 import type { LeaseStanding } from './maintenance-lease.ts';
@@ -34,15 +35,27 @@ export interface Premises {
 export interface Kept {
   readonly step: Step;
   readonly facts: NodeFacts;
+  /** What it asks for again and again, and that changes nothing by itself. */
+  readonly looks: readonly Look[];
   readonly premises: Premises;
   /** Milliseconds, from and until which it holds. */
   readonly from: number;
   readonly until: number;
 }
 
-/** Phases that say by which time they may differ. A drain is looked at again and again. */
+type Look = Extract<Action, { readonly kind: 'Drain' }>;
+
+/** A decision with what comes of it. */
+export interface Decision {
+  readonly step: Step;
+  readonly facts: NodeFacts;
+  readonly actions: readonly Action[];
+}
+
+/** Phases that say by which time they may differ. */
 const STILL: ReadonlySet<Phase> = new Set([
   'Pending',
+  'Draining',
   'Staging',
   'Staged',
   'AwaitingSlot',
@@ -87,11 +100,12 @@ export class PlanMemory {
     return from <= time && time < until ? kept : undefined;
   }
 
-  /** Remembers `step`, which asks for nothing at `now`, if it rests on `premises` alone. */
-  keep(premises: Premises, step: Step, facts: NodeFacts, now: Date): void {
-    if (!mayBeKept(premises)) return;
+  /** Remembers what was decided at `now`, if it rests on `premises` alone and asks for nothing but looks. */
+  keep(premises: Premises, { step, facts, actions }: Decision, now: Date): void {
+    const looks = actions.filter((action): action is Look => action.kind === 'Drain');
+    if (looks.length < actions.length || !mayBeKept(premises)) return;
     const until = step.wake?.getTime() ?? Infinity;
-    this.#kept.set(premises.os, { step, facts, premises, from: now.getTime(), until });
+    this.#kept.set(premises.os, { step, facts, looks, premises, from: now.getTime(), until });
   }
 }
 

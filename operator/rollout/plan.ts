@@ -10,6 +10,7 @@ import { leaseActions } from './maintenance-lease.ts';
 import { decideLocks } from './reboot-locks.ts';
 import { nodeActions } from './node-actions.ts';
 import { forgottenCordons, looseMarks } from './node-marks.ts';
+import { DRAIN_INTERVAL_SECONDS } from './phases/draining.ts';
 import { PlanMemory } from './plan-memory.ts';
 import type { Snapshot } from './snapshot.ts';
 import { nextChange } from './time/calendar.ts';
@@ -35,10 +36,14 @@ export function plan(snapshot: Snapshot, now: Date, memory = new PlanMemory()): 
     const { node, os, membership, step, recalled, premises, facts } = member;
     const wake = step?.wake?.getTime();
     if (wake !== undefined && wake > now.getTime() && wake < soonest) soonest = wake;
-    if (step !== undefined && step === recalled) continue;
+    if (step?.drain !== undefined) soonest = Math.min(soonest, now.getTime() + DRAIN_INTERVAL_SECONDS * 1000);
+    if (step !== undefined && step === recalled?.step) {
+      actions.push(...recalled.looks);
+      continue;
+    }
     const own = nodeActions(member, os && viewOf(node, os, membership, snapshot, now));
     actions.push(...own);
-    if (own.length === 0 && step !== undefined && premises !== undefined) memory.keep(premises, step, facts, now);
+    if (step !== undefined && premises !== undefined) memory.keep(premises, { step, facts, actions: own }, now);
   }
   const leases = leaseActions(fleet.members, snapshot, now);
   actions.push(...leases.actions, ...lifecycleActions(fleet.members, snapshot));

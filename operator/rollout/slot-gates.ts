@@ -19,6 +19,7 @@ import { imageRefusals } from './image-refusal.ts';
 import { underMaintenance } from './lifecycle-conditions.ts';
 import { heldByOthers } from './maintenance-lease.ts';
 import type { Member } from './member.ts';
+import { untrueOfNode } from './node-checks.ts';
 import type { NodeView } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import type { Ordering } from './ordering.ts';
@@ -74,7 +75,7 @@ const FLEET_GATES: readonly FleetGate[] = [
   invalidCheck,
 ];
 
-/** Gates that close for one node and leave the others alone; last, what a dry run said, which may be asked again. */
+/** Gates that close for one node and leave the others alone; last, what checks and dry runs said, which may be asked again. */
 const NODE_GATES: readonly NodeGate[] = [
   resting,
   stepNotOpen,
@@ -87,6 +88,7 @@ const NODE_GATES: readonly NodeGate[] = [
   heldByOthers,
   rebootLocked,
   underMaintenance,
+  untrueOfNode,
   drainWouldBeRefused,
 ];
 
@@ -127,6 +129,8 @@ export interface Passed {
   readonly through: readonly Candidate[];
   /** They might, if a dry run had not been refused. */
   readonly refused: readonly Candidate[];
+  /** They might, if a check had been true of them. */
+  readonly untrue: readonly Candidate[];
   readonly heldBack: readonly Obstacle[];
 }
 
@@ -135,12 +139,14 @@ export function passGates(candidates: readonly Candidate[], view: GateView): Pas
   // What stands in the way of many is told once.
   const heldBack = new Map<string, Obstacle>();
   const refused: Candidate[] = [];
+  const untrue: Candidate[] = [];
   let last: Obstacle | undefined;
   const through = candidates.filter((candidate) => {
     for (const gate of NODE_GATES) {
       const obstacle = gate(candidate, view);
       if (obstacle === undefined) continue;
       if (obstacle.type === 'DrainWouldBeRefused') refused.push(candidate);
+      if (gate === untrueOfNode) untrue.push(candidate);
       if (last !== obstacle) {
         const { type, node = '', object = '', message } = obstacle;
         const told = JSON.stringify([type, node, object, message]);
@@ -151,7 +157,7 @@ export function passGates(candidates: readonly Candidate[], view: GateView): Pas
     }
     return true;
   });
-  return { through, refused, heldBack: [...heldBack.values()] };
+  return { through, refused, untrue, heldBack: [...heldBack.values()] };
 }
 
 function paused({ image }: GateView): Obstacle | undefined {

@@ -3,6 +3,7 @@ import { healthGate } from './health-gate.ts';
 import type { Look } from './health-gate.ts';
 import { closedToAny, closedToJoining, isJoining } from './joining.ts';
 import type { Member } from './member.ts';
+import { isAnswered, nodeLooks } from './node-checks.ts';
 import type { Obstacle } from './obstacle.ts';
 import { grantSlot } from './phases/draining.ts';
 import { dryRunOrder } from './rehearsal.ts';
@@ -30,8 +31,12 @@ export function grantSlots(fleet: GateView): Granting {
   const passed = passGates(candidates, fleet);
   const { ready, untried } = rehearse(passed, fleet);
   const health = healthGate(fleet);
-  const looks = ready.length + untried.length > 0 ? health.looks : [];
-  const granted = (health.open ? ready : []).flatMap((candidate): Member[] => {
+  const looks = [
+    ...(ready.length + untried.length > 0 ? health.looks : []),
+    ...nodeLooks([...ready, ...untried], passed.untrue, fleet),
+  ];
+  const able = health.open ? ready.filter((candidate) => isAnswered(candidate, fleet)) : [];
+  const granted = able.flatMap((candidate): Member[] => {
     const { member, os } = candidate;
     const rollout = os.status?.rollout;
     if (rollout === undefined || member.target === undefined) return [];

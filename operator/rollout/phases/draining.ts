@@ -17,7 +17,7 @@ import { giveBack } from './out-of-time.ts';
 import { start } from './start.ts';
 
 /** Seconds between two rounds of evictions on one node; the API server answers a refused eviction no sooner. */
-const DRAIN_INTERVAL_SECONDS = 3;
+export const DRAIN_INTERVAL_SECONDS = 3;
 
 /** Grants a slot: durable first, so that the cordon that follows is never without one. */
 export function grantSlot(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
@@ -83,13 +83,8 @@ export function draining(view: NodeView, target: NodeTarget, rollout: RolloutSta
     cordon: 'Hold',
     drain: drainOrder(view),
     ...(spared !== undefined && { spared }),
-    wake: nextLook(now, deadline),
+    ...(deadline !== undefined && deadline > now && { wake: deadline }),
   };
-}
-
-function nextLook(now: Date, deadline: Date | undefined): Date {
-  const next = new Date(now.getTime() + DRAIN_INTERVAL_SECONDS * 1000);
-  return deadline !== undefined && deadline > now && deadline < next ? deadline : next;
 }
 
 /** The node is empty: its gates are asked for, if there are any; since when becomes durable before an answer counts. */

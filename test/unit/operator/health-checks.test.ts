@@ -21,10 +21,15 @@ const web = (readyReplicas: number) => ({ spec: { replicas: 3n }, status: { read
 const NODE = { name: 'node-1', labels: { zone: 'a' } };
 
 describe('The expression of a check', () => {
-  for (const [what, expression, says] of [
+  for (const [what, expression, says, when = ['BeforeNode'] as const] of [
     ['is none', 'object.status.readyReplicas >=', /^Unexpected token/],
     ['names what is not there', 'deployment.status.readyReplicas > 1', /^Unknown variable: deployment$/],
-    ['speaks of a node where there is none', 'node.name == "a"', /^Unknown variable: node; `node` is there with when/],
+    [
+      'speaks of a node before there is one',
+      'node.name == "a"',
+      /^Unknown variable: node; `node` is not there with when: BeforeRollout$/,
+      ['BeforeRollout', 'BeforeNode'],
+    ],
     ['compares what cannot be compared', '"three" + 1 == "x"', /no such overload/],
     ['is no question', '"true"', /^it is of type string, and must be bool$/],
     ['is out of all proportion', `${'true && '.repeat(300)}true`, /./],
@@ -38,7 +43,7 @@ describe('The expression of a check', () => {
     ['is nested without end', `${'('.repeat(200)}true${')'.repeat(200)}`, /./],
   ] as const)
     it(`that ${what} is known as such before anything is read`, () => {
-      const compiled = compileCheck(check(expression));
+      const compiled = compileCheck(check(expression, { when: [...when] }));
       assert.ok('invalid' in compiled);
       assert.match(compiled.invalid, says);
     });
@@ -72,6 +77,15 @@ describe('The expression of a check', () => {
     assert.equal(evaluateCheck(about, [{ node: 'node-1' }]).verdict, 'Readable');
     assert.equal(evaluateCheck(about, [{ node: 'node-1' }], NODE).verdict, 'True');
     assert.equal(evaluateCheck(about, [{ node: 'node-2' }], NODE).verdict, 'False');
+  });
+
+  it('may speak of the node that is next, and where it does not, is one answer for all', () => {
+    for (const when of [['BeforeNode'], ['BeforeNode', 'AfterNode']] as const) {
+      const about = check('objects.exists(o, o.node == node.name)', { when: [...when] });
+      assert.equal(evaluateCheck(about, [{ node: 'node-1' }]).verdict, 'Readable');
+      assert.equal(evaluateCheck(about, [{ node: 'node-2' }], NODE).verdict, 'False');
+      assert.equal(evaluateCheck(check('size(objects) == 1', { when: [...when] }), [web(3)]).verdict, 'True');
+    }
   });
 
   for (const [what, expression, says] of [

@@ -10,6 +10,8 @@ export const CHECKS: readonly (readonly HealthCheck[])[] = [
   [check('store', ['BeforeNode'])],
   [check('store', ['BeforeRollout', 'AfterNode'])],
   [check('store', ['BeforeNode']), check('replicas', ['AfterNode'], 40)],
+  [{ ...check('place', ['BeforeNode']), expression: 'object.status.node != node.name' }],
+  [{ ...check('place', ['BeforeNode', 'AfterNode'], 40), expression: 'object.status.node != node.name' }],
 ];
 
 function check(name: string, when: HealthCheck['when'], timeoutSeconds?: number): HealthCheck {
@@ -21,12 +23,12 @@ function check(name: string, when: HealthCheck['when'], timeoutSeconds?: number)
 /** One reading; the answer is known at once. */
 export function checkTurn(world: World, { image, check, about: node }: Action & { kind: 'Check' }): void {
   const fails = world.chance(world.rates.checkFails);
-  const onlyAfter = check.when.every((moment) => moment === 'AfterNode');
+  const aboutNode = check.expression.includes('node.name') || check.when.every((moment) => moment === 'AfterNode');
   const verdict =
     world.checkedFrom?.(node?.name) ??
     (fails
       ? (world.pick(['False', 'Forbidden', 'Unreadable'] as const) ?? 'False')
-      : onlyAfter && node === undefined
+      : aboutNode && node === undefined
         ? 'Readable'
         : 'True');
   world.checks.set(checkKey(image, check.name, node?.name), { check, readTime: world.now, verdict, message: '' });

@@ -150,6 +150,39 @@ describe('A check before a slot', () => {
     assert.equal(slots(waiting(one, [answered(one, 'Readable')])).length, 1);
   });
 
+  describe('that speaks of the node', () => {
+    const about = check(['BeforeNode'], { expression: 'object.busy != node.name' });
+    const readable = answered(about, 'Readable');
+    const names = (given: Snapshot) => looks(given).flatMap((look) => look.about?.name ?? []);
+
+    it('is asked of the node that is next, and gives it its slot when it is true of it', () => {
+      const [first] = names(waiting(about, [readable]));
+      assert.ok(first !== undefined);
+      assert.equal(names(waiting(about, [readable])).length, 1, 'one slot is free');
+      assert.deepEqual(slots(waiting(about, [readable])), []);
+      assert.deepEqual(slots(waiting(about, [readable, answered(about, 'True', first)])), [first]);
+    });
+
+    it('lets the others go first where it is not true, names the node, and asks it again', () => {
+      const [first = ''] = names(waiting(about, [readable]));
+      const given = waiting(about, [readable, answered(about, 'False', first)]);
+      const [second = ''] = names(given).filter((name) => name !== first);
+      assert.ok(names(given).includes(first));
+      const both = [readable, answered(about, 'False', first), answered(about, 'True', second)];
+      assert.deepEqual(slots(waiting(about, both)), [second]);
+      const blocker = statusOf(waiting(about, both)).blockers?.find(({ type }) => type === 'CheckFailed');
+      assert.equal(blocker?.node, first);
+      assert.match(blocker?.message ?? '', /gets no slot, and others go first: .*The shop is down\.$/);
+    });
+
+    it('must be readable before, and is not asked while nobody could have a slot anyway', () => {
+      const forbidden = waiting(about, [answered(about, 'Forbidden')]);
+      assert.deepEqual(slots(forbidden), []);
+      const paused = imageOf({ paused: true, policy: { health: { checks: [about] } } });
+      assert.deepEqual(names(waiting(about, [readable], { images: [paused] })), []);
+    });
+  });
+
   it('whose expression is none closes every slot until it is corrected', () => {
     const one = check(['AfterNode'], { expression: 'object.' });
     const given = waiting(one, [answered(one, 'Readable')]);

@@ -1,6 +1,7 @@
 /** What a plan may take over from the one before. That it is the same plan is a property of its own (`properties.test.ts`). */
 import assert from 'node:assert/strict';
 import { CONTROL_PLANE_LABEL } from '../../../api/index.ts';
+import type { Action } from '../../../operator/rollout/action.ts';
 import { surveyFleet } from '../../../operator/rollout/fleet.ts';
 import { factsOf } from '../../../operator/rollout/node-facts.ts';
 import { PlanMemory } from '../../../operator/rollout/plan-memory.ts';
@@ -44,7 +45,7 @@ describe('A plan after another one', () => {
     world.settle(keepsItsPromises);
     const { members } = surveyFleet(world.snapshot(), world.now, world.memory);
     assert.deepEqual(
-      members.map(({ recalled }) => recalled?.rollout.phase),
+      members.map(({ recalled }) => recalled?.step.rollout.phase),
       ['Updated', 'Updated', 'Updated'],
     );
   });
@@ -53,7 +54,7 @@ describe('A plan after another one', () => {
     const memory = new PlanMemory();
     const before = premises(memory, UPDATED);
     const step = stepFor(before, LATER);
-    memory.keep(before, step, factsFor(before), NOW);
+    memory.keep(before, { step, facts: factsFor(before), actions: [] }, NOW);
     assert.equal(memory.recall({ ...before }, NOW)?.step, step);
     assert.equal(memory.recall(before, new Date(LATER.getTime() - 1))?.step, step);
     assert.equal(memory.recall(before, LATER), undefined);
@@ -81,8 +82,8 @@ describe('A plan after another one', () => {
 
   it('decides anew about a node in a slot on which answers to checks or other control-plane nodes have a say', () => {
     const memory = new PlanMemory();
-    const kept = (one: Premises) => {
-      memory.keep(one, stepFor(one), factsFor(one), NOW);
+    const kept = (one: Premises, actions: readonly Action[] = []) => {
+      memory.keep(one, { step: stepFor(one), facts: factsFor(one), actions }, NOW);
       return memory.recall(one, NOW) !== undefined;
     };
     const controlPlane = nodeOf('a', { labels: { [CONTROL_PLANE_LABEL]: '' } });
@@ -93,6 +94,8 @@ describe('A plan after another one', () => {
     assert.ok(!kept(premises(memory, SOAKING, { node: controlPlane })));
     assert.ok(!kept(premises(memory, SOAKING, { ruling: asking })));
     assert.ok(kept(premises(memory, UPDATED, { node: controlPlane, ruling: asking })));
-    assert.ok(!kept(premises(memory, { rollout: { phase: 'Draining', ...SLOT } })));
+    const draining = () => premises(memory, { rollout: { phase: 'Draining', ...SLOT } });
+    assert.ok(kept(draining(), [{ kind: 'Drain', node: 'a', how: { mode: 'Evict' } }]));
+    assert.ok(!kept(draining(), [{ kind: 'Cordon', node: 'a', by: 'nos-a', marks: {} }]));
   });
 });
