@@ -73,7 +73,7 @@ const holding = (name: string) =>
 
 describe('An explanation', () => {
   it('says in a cluster at rest exactly what the operator has written down, whatever happened before', function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     const kinds = new Set<string>();
     for (let seed = 1; seed <= 60; seed++) {
       const world = new World(seed);
