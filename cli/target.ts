@@ -15,6 +15,7 @@ import {
   formatOrigin,
   type Host,
   imageFactsReader,
+  nextArguments,
   OstreeTool,
   rollBack,
   soleStateroot,
@@ -142,8 +143,11 @@ class UnbootedTarget implements Target {
       const originFile = join(directory, 'origin');
       await writeFile(originFile, formatOrigin(reference));
       const [front] = await this.#tool.list();
+      const { sysroot } = this;
+      const next = { tool: this.#tool, run: commandRunner(), root: sysroot, sysroot, checksum };
       await this.#tool.deploy({
         checksum,
+        kernelArguments: front && (await nextArguments({ ...next, from: front })),
         stateroot: stateroot ?? front?.stateroot ?? (await soleStateroot(this.sysroot)),
         originFile,
       });

@@ -11,6 +11,8 @@ export type AgentErrorCode =
   | 'DowngradeForbidden'
   /** There is no second deployment to return to. */
   | 'NothingToRollBackTo'
+  /** The image asks for kernel arguments in a way that cannot be understood. */
+  | 'InvalidKernelArguments'
   /** The host cannot do what is asked of it (too old a tool, not booted). */
   | 'HostUnsupported'
   /** The Kubernetes API answered with an error, or did not answer. */

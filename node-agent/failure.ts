@@ -53,6 +53,7 @@ const FAULTS_OF_THE_IMAGE: ReadonlySet<string> = new Set([
   'UnsupportedRoot',
   'WrongArchitecture',
   'InvalidLayer',
+  'InvalidKernelArguments',
   'InvalidPolicy',
   'UnsupportedVerification',
   'SignatureMissing',

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CommandRunner } from '../../node-agent/host/command.ts';
-import { formatOrigin } from '../../node-agent/index.ts';
+import { formatOrigin, imageArguments, OstreeTool } from '../../node-agent/index.ts';
 import type { PulledImage } from '../../ostree/index.ts';
 import { formatOstreeImageReference, type OstreeImageReference } from '../../registry/index.ts';
 import type { Output } from '../output.ts';
@@ -52,11 +52,12 @@ export async function installImage(
     run(['sh', '-c', 'exec sfdisk --quiet --no-reread --no-tell-kernel "$1" < "$2"', 'sh', disk, script]),
   );
   const { bootUUID, rootUUID } = await makeFileSystems(disk, layout, run);
-  const kernelArguments = [`root=UUID=${rootUUID}`, 'rw', ...installation.kernelArguments];
-  const pulled = await withMounted(disk, layout, run, async (root) => {
+  const { pulled, kernelArguments } = await withMounted(disk, layout, run, async (root) => {
     await initialise(root, installation.stateroot, run);
     const repository = join(root, 'ostree', 'repo');
     return await pullFor({ ...installation.pull, repository }, output, signal, async (image) => {
+      const ofImage = await imageArguments(new OstreeTool(run), repository, image.mergeCommit);
+      const all = [`root=UUID=${rootUUID}`, 'rw', ...ofImage, ...installation.kernelArguments];
       await withScratchFile('origin', formatOrigin(formatOstreeImageReference(target)), (origin) =>
         run([
           'ostree',
@@ -64,14 +65,14 @@ export async function installImage(
           'deploy',
           `--sysroot=${root}`,
           `--os=${installation.stateroot}`,
-          ...kernelArguments.map((one) => `--karg=${one}`),
+          ...all.map((one) => `--karg=${one}`),
           `--origin-file=${origin}`,
           image.mergeCommit,
         ]),
       );
       await furnish(root, installation, bootUUID);
       await installBootLoader(root, run);
-      return image;
+      return { pulled: image, kernelArguments: all };
     });
   });
   await writeBootCode(disk, installation.bootCode);

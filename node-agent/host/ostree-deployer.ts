@@ -6,7 +6,7 @@ import type { CommandRunner } from './command.ts';
 import type { Deployer } from './deployer.ts';
 import { type ListedDeployment, originPath } from './deployments.ts';
 import type { StageRequest } from './host.ts';
-import { argumentsOf, changedArguments } from './kernel-arguments.ts';
+import { nextArguments } from './kernel-arguments.ts';
 import { formatOrigin } from './origin-file.ts';
 import type { OstreeTool } from './ostree-tool.ts';
 
@@ -29,14 +29,21 @@ export class OstreeDeployer implements Deployer {
     const directory = join(this.#sysroot, RUN_DIRECTORY);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await writeAtomically(join(directory, 'origin'), formatOrigin(request.origin));
-    const { kernelArguments: change } = request;
-    const present = change && (await argumentsOf(booted, this.#sysroot, { run: this.#run, root: '' }));
+    const kernelArguments = await nextArguments({
+      tool: this.#tool,
+      run: this.#run,
+      root: '',
+      sysroot: this.#sysroot,
+      from: booted,
+      checksum: request.checksum,
+      change: request.kernelArguments,
+    });
     await this.#tool.deploy({
       checksum: request.checksum,
       stateroot: booted.stateroot,
       originFile: `/${RUN_DIRECTORY}/origin`,
       stage: true,
-      ...(present && { kernelArguments: changedArguments(present, change) }),
+      kernelArguments,
     });
   }
 

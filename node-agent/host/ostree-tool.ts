@@ -100,6 +100,11 @@ export class OstreeTool {
     return text.split('\0').filter((name) => name !== '' && name !== path);
   }
 
+  /** A file of a commit, as text. */
+  async readFile(repository: string, checksum: string, path: string): Promise<string> {
+    return this.#run(['ostree', `--repo=${repository}`, 'cat', checksum, path]);
+  }
+
   async #admin(command: string, ...args: string[]): Promise<string> {
     const where = this.#sysroot === undefined ? [] : [`--sysroot=${this.#sysroot}`];
     return this.#run(['ostree', 'admin', command, ...where, ...args]);

@@ -21,7 +21,7 @@ import {
   type ReadImageFacts,
 } from './deployments.ts';
 import type { Host, StageRequest } from './host.ts';
-import { argumentsOf, changedArguments } from './kernel-arguments.ts';
+import { nextArguments } from './kernel-arguments.ts';
 import { freeBytes, ociArchitecture } from './machine.ts';
 import { formatOrigin, parseOrigin } from './origin-file.ts';
 import { OstreeTool, repositoryPath } from './ostree-tool.ts';
@@ -182,9 +182,9 @@ export class SandboxHost implements Host {
     await writeAtomically(originFile, formatOrigin(staged.image));
     try {
       const { checksum, stateroot, kernelArguments: change } = staged;
-      const where = { run: this.#run, root: this.sysroot };
-      const present = change && front && (await argumentsOf(front, this.sysroot, where));
-      const kernelArguments = present && changedArguments(present, change);
+      const { sysroot } = this;
+      const next = { tool: this.#tool, run: this.#run, root: sysroot, sysroot, checksum, change };
+      const kernelArguments = front && (await nextArguments({ ...next, from: front }));
       await this.#tool.deploy({ checksum, stateroot, originFile, kernelArguments });
     } catch (error) {
       await writeAtomically(this.#path('finalize-failure.stamp'), messageOf(error));
