@@ -155,12 +155,21 @@ export const hostStatusSchema = z.strictObject({
       digest: z.string().max(128).optional().describe('Manifest digest of what the host went back from.'),
       checksum: z.string().max(64).describe('OSTree commit checksum of what the host went back from.'),
       reason: z
-        .enum(['UnitFailed', 'DeadlinePassed'])
-        .describe('`UnitFailed`: a unit that had to be active; `DeadlinePassed`: it had not proven itself in time.'),
+        .enum(['UnitFailed', 'DeadlinePassed', 'BootFailed'])
+        .describe(
+          '`UnitFailed`: a unit that had to be active; `DeadlinePassed`: it had not proven itself in time; `BootFailed`: the boot loader booted it once, and that ended before it had proven itself.',
+        ),
       message: z.string().max(1024).describe('Why, as a clause.'),
     })
     .optional()
     .describe('From what, and why, the host last went back by itself; until the next boot is tried.'),
+  finalizationFailure: z
+    .strictObject({
+      bootID: z.string().max(64).describe('The boot at whose end it was.'),
+      message: z.string().max(1024).describe('What libostree said, and what to do where that is known.'),
+    })
+    .optional()
+    .describe('Why the deployment that was to be booted was not finalised; until the next boot is tried.'),
   freeBytes: z.int().min(0).optional().describe("Free bytes in the file system of the host's OSTree repository."),
   architecture: z.string().max(32).optional().describe('As in OCI platforms: amd64, arm64, …'),
   agentVersion: z.string().max(64).optional().describe('Version of the agent that wrote this.'),

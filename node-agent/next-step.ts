@@ -110,6 +110,14 @@ function bootStep(order: Order, { host, rollout, now, clockSkewMs = 0 }: Situati
     }
     // Without a deployment of it the ordered image was never tried: it says nothing about the image.
     if (host.rollback?.digest !== order.digest && host.staged?.digest !== order.digest) {
+      const failure = host.finalizationFailure;
+      if (failure !== undefined && failure.bootID === rollout.preBootID) {
+        return done(
+          'Failed',
+          'FinalizationFailed',
+          `The node could not finalise ${order.digest} when it shut down, and still runs ${booted}: ${failure.message}. Order goal Stage again after that.`,
+        );
+      }
       return done(
         'Failed',
         'StagedLost',

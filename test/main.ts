@@ -21,6 +21,8 @@ interface Tier {
   readonly needsMachine: boolean;
   /** Fails below the thresholds of .c8rc.json, which hold for the rooms that unit tests alone can cover. */
   readonly measuresCoverage?: true;
+  /** Files that run at once, each in a process of its own; by default one after the other in one. */
+  readonly jobs?: number;
   /** Left out with `--quick`. */
   readonly slow?: true;
   /** What it needs from a network, made ready before it runs in network and mount namespaces of its own, where there is none. */
@@ -43,6 +45,8 @@ const TIERS: readonly Tier[] = [
     standsOn: 'a virtual machine that boots what treeline install wrote',
     timeoutMs: 900_000,
     needsMachine: true,
+    // A machine has one processor, and waits a lot.
+    jobs: 2,
     slow: true,
   },
   {
@@ -128,6 +132,7 @@ function runTier(tier: Tier, grep: string | undefined): Counts {
         './test/report/count-reporter.ts',
         '--timeout',
         String(tier.timeoutMs),
+        ...(tier.jobs === undefined ? [] : ['--parallel', `--jobs=${tier.jobs}`]),
         ...(grep === undefined ? [] : ['--fgrep', grep]),
         ...files,
       ],

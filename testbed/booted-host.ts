@@ -1,6 +1,6 @@
 /**
  * A disk that `treeline install` wrote, booted as far as that goes without a kernel: in mount and process namespaces of
- * its own, with the deployment that the newest boot entry names as root, `/sysroot`, `/var` and `/boot` where the initramfs puts
+ * its own, with the deployment that the boot loader would boot as root, `/sysroot`, `/var` and `/boot` where the initramfs puts
  * them, and a boot ID that no boot had before. libostree takes it for the running system. The programs are this machine's:
  * the small OS has none. There is no systemd; what it does at shutdown, `shutDown` does.
  */
@@ -19,8 +19,12 @@ const BOOT = `set -e
 disk=$1 top=$2 id=$3
 mount -o "loop,offset=$6,sizelimit=$7" "$disk" "$top"
 mount -o "loop,offset=$4,sizelimit=$5" "$disk" "$top/boot"
-entry=$(grep -H '^version ' "$top"/boot/loader/entries/*.conf | sort -t ' ' -k 2 -n | tail -n 1)
-options=$(sed -n 's/^options //p' "\${entry%%:*}")
+config=$top/boot/loader/syslinux.cfg
+# Of syslinux's auxiliary data, 512 bytes at the end: a label that is executed once, behind a head of 8 bytes, tag and length.
+once=$(tail -c 512 "$top/boot/syslinux/ldlinux.sys" | tail -c +11 | tr '\\0' '\\n' | head -n 1)
+[ -z "$once" ] || extlinux --clear-once "$top/boot/syslinux" 2> /dev/null
+label=\${once:-$(sed -n 's/^DEFAULT //p' "$config")}
+options=$(awk -v label="LABEL $label" '$0 == label { found = 1 } found && $1 == "APPEND" { $1 = ""; print; exit }' "$config")
 for word in $options; do case $word in ostree=*) link=\${word#ostree=} ;; esac; done
 root=$(readlink -f "$top$link")
 state=\${root%/deploy/*}
@@ -93,9 +97,22 @@ export class BootedHost implements AsyncDisposable {
         () => false,
       );
     if ((await there('staged-deployment')) && !(await there('staged-deployment-locked'))) {
-      await this.run(['ostree', 'admin', 'finalize-staged']);
+      const result = await this.run(['ostree', 'admin', 'finalize-staged']).then(
+        () => 'success',
+        () => 'exit-code',
+      );
+      await this.#afterFinalization(result);
     }
     await this[Symbol.asyncDispose]();
+  }
+
+  /** What drop-ins have systemd run after the unit has stopped. */
+  async #afterFinalization(result: string): Promise<void> {
+    const path = join(this.root, 'run/systemd/system/ostree-finalize-staged.service.d/treeline.conf');
+    const text = await readFile(path, 'utf8').catch(() => '');
+    for (const [, command = ''] of text.matchAll(/^ExecStopPost=-?(.*)$/gm)) {
+      await this.run(['env', `SERVICE_RESULT=${result}`, ...command.split(' ')]);
+    }
   }
 
   /** A power cut: what was in memory is gone. */

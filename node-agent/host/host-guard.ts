@@ -5,6 +5,7 @@
 import { chmod, mkdir, rm, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { writeAtomically } from './atomic-file.ts';
+import { BOOT_ONCE_FILE } from './boot-once.ts';
 import { FALLBACK_FILE, TRIAL_FILE } from './trial.ts';
 
 const UNIT_NAME = 'treeline-host-rollback.service';
@@ -25,7 +26,7 @@ Description=Treeline: go back unless this deployment proves itself
 ConditionPathExists=/${TRIAL_FILE}
 DefaultDependencies=no
 IgnoreOnIsolate=yes
-After=-.mount
+After=-.mount boot.mount var.mount
 Conflicts=shutdown.target
 Before=shutdown.target
 
@@ -53,7 +54,30 @@ for word in $(cat ${root}/proc/cmdline); do
 done
 booted=$(readlink -f "${root}/sysroot$link")
 booted=\${booted##*/}
-[ "\${booted%.*}" = "$TARGET" ] || exit 0
+booted=\${booted%.*}
+
+# All deployments in boot order, each as "mark stateroot commit.serial …".
+deployments() { ostree admin status | grep -E '^[* ] +[^ ]+ [0-9a-f]{64}[.]'; }
+
+# Where the boot loader has gone back: what failed is libostree's default still, and must not be the boot loader's again.
+drop_target() {
+  while :; do
+    first=$(deployments | head -n 1)
+    case $first in
+      # Early in the boot, /boot is not mounted yet.
+      "  $STATEROOT $TARGET."*) [ -e ${root}/boot/loader ] && ostree admin undeploy 0 && return ;;
+      '') ;;
+      *) return ;;
+    esac
+    sleep ${LOOK_SECONDS}
+  done
+}
+
+if [ "$booted" = "$PREVIOUS" ] && grep -q "$TARGET" "$record" 2>/dev/null; then
+  drop_target
+  rm -f "$trial"
+fi
+[ "$booted" = "$TARGET" ] || exit 0
 
 uptime_seconds() { read -r up _ < ${root}/proc/uptime; echo "\${up%%.*}"; }
 
@@ -66,7 +90,9 @@ failed_unit() {
 # Makes PREVIOUS the default again: by its place in the boot order, or, with a libostree that cannot do that, anew.
 go_back() {
   grep -q ' /boot ' /proc/mounts || mount /boot 2>/dev/null
-  line=$(ostree admin status | grep -E '^[* ] +[^ ]+ [0-9a-f]{64}[.]' | grep -n -F " $STATEROOT $PREVIOUS." | head -n 1)
+  # The boot loader boots it anyway.
+  [ -e ${root}/${BOOT_ONCE_FILE} ] && sh ${root}/${BOOT_ONCE_FILE} armed >/dev/null 2>&1 && return
+  line=$(deployments | grep -n -F " $STATEROOT $PREVIOUS." | head -n 1)
   serial=\${line#*"$PREVIOUS".}
   serial=\${serial%% *}
   if [ -n "$line" ] && ostree admin set-default --help >/dev/null 2>&1; then

@@ -8,15 +8,17 @@ import { join } from 'node:path';
 import type { HostRollback, HostStatus } from '../../api/index.ts';
 import { AgentError } from '../errors.ts';
 import { readIfPresent } from './atomic-file.ts';
+import { acceptBoot, installBootOnce } from './boot-once.ts';
 import { type CommandRunner, commandRunner } from './command.ts';
 import type { Deployer } from './deployer.ts';
 import { describeDeployment, type ListedDeployment, type ReadImageFacts } from './deployments.ts';
+import { prepareFinalization, readFinalizationFailure } from './finalization.ts';
 import type { Host, StageRequest } from './host.ts';
 import { installGuard } from './host-guard.ts';
 import { freeBytes, ociArchitecture } from './machine.ts';
 import { OstreeDeployer } from './ostree-deployer.ts';
 import { OstreeTool, repositoryPath } from './ostree-tool.ts';
-import { describeFallback, readFallback, readTrial, removeTrial, type Trial, writeTrial } from './trial.ts';
+import { describeFallback, passTrial, readFallback, readTrial, removeTrial, type Trial, writeTrial } from './trial.ts';
 
 export interface OstreeAdminHostOptions {
   /** Where the host's root is seen: `/` on the host itself, or a mount of it in a pod that shares the host's processes. */
@@ -131,10 +133,15 @@ export class OstreeAdminHost implements Host {
   async arm(policy: HostRollback | undefined, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     const { booted, staged } = await this.#deployments();
-    if (policy === undefined || staged === undefined) return removeTrial(this.sysroot);
+    if (policy === undefined || staged === undefined) {
+      await removeTrial(this.sysroot);
+      return prepareFinalization(this.sysroot, this.#run, false);
+    }
     await installGuard(this.sysroot);
     const { stateroot } = booted;
     await writeTrial(this.sysroot, { target: staged.checksum, previous: booted.checksum, stateroot, ...policy });
+    const once = await installBootOnce(this.sysroot, this.#run);
+    await prepareFinalization(this.sysroot, this.#run, once);
   }
 
   async endTrial(signal?: AbortSignal): Promise<boolean> {
@@ -143,7 +150,8 @@ export class OstreeAdminHost implements Host {
     const trial = await this.#trialOf(booted);
     if (trial === undefined) return true;
     if (!(await this.#areActive(trial.units))) return false;
-    await removeTrial(this.sysroot);
+    await acceptBoot(this.sysroot, this.#run);
+    await passTrial(this.sysroot);
     return true;
   }
 
@@ -181,12 +189,16 @@ export class OstreeAdminHost implements Host {
     return trial?.target === booted.checksum ? trial : undefined;
   }
 
-  async #probation(booted: ListedDeployment): Promise<Pick<HostStatus, 'trial' | 'fallback'>> {
+  async #probation(booted: ListedDeployment): Promise<Pick<HostStatus, 'trial' | 'fallback' | 'finalizationFailure'>> {
     const trial = await this.#trialOf(booted);
-    const record = await readFallback(this.sysroot);
+    const found = await readFallback(this.sysroot);
+    // What is on trial may have its failure written already: it counts once something else runs.
+    const record = found?.target === booted.checksum ? undefined : found;
+    const finalizationFailure = await readFinalizationFailure(this.sysroot);
     const facts = record === undefined ? undefined : await this.#options.readImageFacts(record.target);
     return {
       ...(trial === undefined ? {} : { trial: { deadlineSeconds: trial.deadlineSeconds } }),
+      ...(finalizationFailure === undefined ? {} : { finalizationFailure }),
       ...(record === undefined
         ? {}
         : {

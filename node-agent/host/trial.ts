@@ -11,7 +11,7 @@ import { readIfPresent, writeAtomically } from './atomic-file.ts';
 
 /** Below the host's root. */
 export const TRIAL_FILE = 'etc/treeline/host-rollback/trial';
-/** What the guard leaves behind when it has gone back; `/var` is the same for all deployments. */
+/** What is left behind by the guard when it goes back, and beforehand by what has the boot loader try once; `/var` is the same for all deployments. */
 export const FALLBACK_FILE = 'var/lib/treeline/host-rollback/fallback.json';
 
 export interface Trial {
@@ -28,9 +28,10 @@ export interface Trial {
 
 const fallbackSchema = z.object({
   target: z.string(),
-  reason: z.enum(['UnitFailed', 'DeadlinePassed']),
+  reason: z.enum(['UnitFailed', 'DeadlinePassed', 'BootFailed']),
   unit: z.string().optional(),
-  uptimeSeconds: z.number(),
+  /** Absent where nobody saw it: the boot loader did the going back. */
+  uptimeSeconds: z.number().optional(),
 });
 
 export type FallbackRecord = z.infer<typeof fallbackSchema>;
@@ -68,7 +69,13 @@ export async function removeTrial(root: string): Promise<void> {
   await rm(join(root, TRIAL_FILE), { force: true });
 }
 
-/** What the guard wrote when it last went back; undefined when it never did since, or what it wrote is not whole. */
+/** The note goes last: with it there, a trial that was cut short at its end is ended once more. */
+export async function passTrial(root: string): Promise<void> {
+  await rm(join(root, FALLBACK_FILE), { force: true });
+  await removeTrial(root);
+}
+
+/** Why the host last went back; undefined when it has not since, or what was written is not whole. */
 export async function readFallback(root: string): Promise<FallbackRecord | undefined> {
   const text = await readIfPresent(join(root, FALLBACK_FILE));
   if (text === undefined) return undefined;
@@ -82,7 +89,12 @@ export async function readFallback(root: string): Promise<FallbackRecord | undef
 
 /** For people, as a clause: what was wrong with the deployment that was on trial. */
 export function describeFallback({ reason, unit, uptimeSeconds }: FallbackRecord): string {
-  return reason === 'UnitFailed'
-    ? `the unit ${unit ?? ''} had failed ${uptimeSeconds} s after the kernel started`
-    : `it had not proven itself ${uptimeSeconds} s after the kernel started`;
+  switch (reason) {
+    case 'UnitFailed':
+      return `the unit ${unit ?? ''} had failed ${uptimeSeconds} s after the kernel started`;
+    case 'DeadlinePassed':
+      return `it had not proven itself ${uptimeSeconds} s after the kernel started`;
+    default:
+      return 'the boot loader booted it once, and that ended before it had proven itself: in a panic of its kernel, in a hang, or in a power cut; its console and `journalctl --list-boots` tell which';
+  }
 }

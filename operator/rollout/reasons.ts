@@ -169,6 +169,7 @@ export type EventReason =
   | 'RebootOverdue'
   | 'NodeUnhealthy'
   | 'StagedLost'
+  | 'FinalizationFailed'
   | 'HostRolledBack'
   | 'NodeUpdated'
   | 'NodeLeft';

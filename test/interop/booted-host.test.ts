@@ -118,6 +118,45 @@ describe('a host that treeline install wrote, booted without a kernel', () => {
     await guard();
     await machine.run(['test', '!', '-e', '/run/asked']);
     await machine.run(['ostree', 'fsck', '--quiet']);
+    await reboot();
+    assert.deepEqual(await state(), ['2', undefined, undefined, '1'], 'the boot loader keeps to it');
+    assert.doesNotMatch(await readFile(join(machine.root, 'boot/loader/syslinux.cfg'), 'utf8'), /treeline/);
+  });
+
+  it('boots once what is on trial: whatever ends that, the old version comes up, says so, and stays', async () => {
+    await stage();
+    await host().unlock(bench.digests[2]);
+    await host().arm({ deadlineSeconds: 86_400, units: [] });
+    await reboot();
+    assert.deepEqual(await state(), ['2', undefined, undefined, '1']);
+    assert.equal((await host().status()).fallback, undefined);
+    assert.match(await readFile(join(machine.root, 'proc/cmdline'), 'utf8'), / panic=10\n$/);
+    await machine[Symbol.asyncDispose]();
+    await boot();
+    assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
+    const { fallback } = await host().status();
+    assert.deepEqual([fallback?.digest, fallback?.reason], [bench.digests[2], 'BootFailed']);
+    assert.doesNotMatch(await readFile(join(machine.root, 'proc/cmdline'), 'utf8'), /panic/);
+    await guard();
+    assert.match(await machine.run(['ostree', 'admin', 'status']), /^\* small [0-9a-f]{64}\.0\n(?!.*small)/);
+    assert.doesNotMatch(await readFile(join(machine.root, 'boot/loader/syslinux.cfg'), 'utf8'), /treeline/);
+    await reboot();
+    assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
+    assert.equal((await host().status()).fallback?.digest, bench.digests[2], 'until something else is tried');
+  });
+
+  it('runs the old version when /boot is full at the end, and says why and what to do', async () => {
+    await stage();
+    await host().unlock(bench.digests[2]);
+    await host().arm({ deadlineSeconds: 86_400, units: [] });
+    const { bootID } = await host().status();
+    const fill = 'fallocate --length "$(df --output=avail --block-size=1 /boot | tail -n 1)" /boot/filler';
+    await machine.run(['sh', '-c', `${fill}; dd if=/dev/zero of=/boot/filler-2 bs=1k 2> /run/full; true`]);
+    await reboot();
+    assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
+    const { finalizationFailure, fallback } = await host().status();
+    assert.deepEqual([finalizationFailure?.bootID, fallback], [bootID, undefined]);
+    assert.match(finalizationFailure?.message ?? '', /\/boot is full: .*`ostree admin undeploy`/);
   });
 
   it('goes back by its guard when a unit has failed, and says so afterwards', async () => {
@@ -131,7 +170,7 @@ describe('a host that treeline install wrote, booted without a kernel', () => {
     await guard();
     assert.match(await readFile(join(machine.root, 'run/asked'), 'utf8'), /^--no-block reboot\n/);
     await reboot();
-    assert.deepEqual(await state(), ['1', undefined, undefined, '2']);
+    assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
     const { fallback, trial } = await host().status();
     assert.deepEqual([fallback?.digest, fallback?.reason, trial], [bench.digests[2], 'UnitFailed', undefined]);
     assert.equal(await readFile(join(machine.root, 'var/data'), 'utf8'), 'of the new version\n');
@@ -147,7 +186,7 @@ describe('a host that treeline install wrote, booted without a kernel', () => {
     await reboot();
     await guard();
     await reboot();
-    assert.deepEqual(await state(), ['1', undefined, undefined, '2']);
+    assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
     assert.equal((await host().status()).fallback?.reason, 'DeadlinePassed');
   });
 });

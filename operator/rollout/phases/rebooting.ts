@@ -213,9 +213,13 @@ function bootOrderOr(view: NodeView, target: NodeTarget): Order {
  */
 function cameBackElsewhere(view: NodeView, target: NodeTarget, rollout: RolloutStatus): Step {
   const attempts = (rollout.attempts ?? 0) + 1;
-  const { rollback, fallback } = view.os.status?.host ?? {};
+  const { rollback, fallback, finalizationFailure } = view.os.status?.host ?? {};
   const tried = rollback?.digest === target.digest || fallback?.digest === target.digest;
   if (tried || attempts >= MAX_ATTEMPTS) return rolledBack(view, target, rollout);
+  if (finalizationFailure !== undefined && finalizationFailure.bootID === rollout.preBootID) {
+    const why = `The node could not finalise ${target.digest} when it shut down: ${finalizationFailure.message}. It is staged again.`;
+    return startAfterRest(view, target, attempts, { type: 'Warning', reason: 'FinalizationFailed', message: why });
+  }
   const message = `The node rebooted before ${target.digest} was finalised, and lost what was staged; it is staged again.`;
   return startAfterRest(view, target, attempts, { type: 'Warning', reason: 'StagedLost', message });
 }

@@ -119,6 +119,16 @@ describe('the next step of an order', () => {
     assert.equal(other.kind === 'Done' && other.reason, 'StagedLost');
   });
 
+  it('says why what was staged was not finalised, when that was at the end of the boot for which it was approved', () => {
+    const finalizationFailure = { bootID: 'boot-1', message: 'no space; /boot is full: look at it' };
+    const step = nextStep(situation({ host: { bootID: 'boot-2', booted, finalizationFailure } }));
+    assert.deepEqual(step.kind === 'Done' && [step.result, step.reason], ['Failed', 'FinalizationFailed']);
+    assert.match(step.kind === 'Done' ? step.message : '', /\/boot is full: look at it/);
+    const older = { ...finalizationFailure, bootID: 'boot-0' };
+    const lost = nextStep(situation({ host: { bootID: 'boot-2', booted, finalizationFailure: older } }));
+    assert.equal(lost.kind === 'Done' && lost.reason, 'StagedLost');
+  });
+
   it('is nothing but to end the trial of what runs, whatever is ordered', () => {
     const trial = { deadlineSeconds: 600 };
     for (const goal of ['Observe', 'Stage', 'Boot', 'Discard'] as const) {

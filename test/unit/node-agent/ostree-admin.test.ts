@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { OstreeAdminHost } from '../../../node-agent/host/ostree-admin.ts';
 import { readTrial } from '../../../node-agent/host/trial.ts';
 import { checksumOf, digestOf } from './fake-host.ts';
@@ -18,6 +18,7 @@ class Machine {
   readonly version: string;
   readonly calls: string[] = [];
   staged: { digest: string; locked: boolean } | undefined;
+  bootsOnce = true;
   /** What systemctl says of units. */
   unitStates = '';
   bootEntries = '';
@@ -41,6 +42,7 @@ class Machine {
     if (line.startsWith('ostree --repo=')) return '';
     if (line.startsWith('sh -c cat')) return this.bootEntries;
     this.calls.push(line);
+    if (line.endsWith('boot-once check') && !this.bootsOnce) throw new Error('no such boot loader');
     if (line.startsWith('systemctl show')) return this.unitStates;
     if (line.startsWith('ostree admin deploy')) await this.#deploy(argv);
     if (line === 'ostree admin undeploy 0') this.staged = undefined;
@@ -236,8 +238,40 @@ describe('a booted host', () => {
       assert.deepEqual((await host.status()).trial, { deadlineSeconds: 300 });
       it.unitStates = 'active\n\nactive\n';
       assert.equal(await host.endTrial(), true);
+      assert.equal(it.calls.at(-1), 'sh /etc/treeline/host-rollback/boot-once accept', 'the boot loader keeps to it');
       assert.equal((await host.status()).trial, undefined);
       assert.equal(await host.endTrial(), true, 'again does no harm');
+    });
+
+    it('is booted once, where the boot loader can, and what that may come to is no word against it while it runs', async () => {
+      const dropIn = join(root, 'run/systemd/system/ostree-finalize-staged.service.d/treeline.conf');
+      const { machine: it, host } = machine('2026.2');
+      await host.stage({ checksum: checksumOf(B), origin: 'x' });
+      await host.arm(policy);
+      assert.match(
+        await readFile(dropIn, 'utf8'),
+        /ExecStopPost=\/bin\/sh \/etc\/treeline\/host-rollback\/boot-once arm\n/,
+      );
+      assert.equal(it.calls.at(-1), 'systemctl daemon-reload');
+      const record = join(root, 'var/lib/treeline/host-rollback/fallback.json');
+      await mkdir(dirname(record), { recursive: true });
+      await writeFile(record, JSON.stringify({ target: checksumOf(B), reason: 'BootFailed' }));
+      assert.equal((await host.status()).fallback?.reason, 'BootFailed');
+      boot(it);
+      assert.equal((await host.status()).fallback, undefined);
+      it.unitStates = 'active\n\nactive\n';
+      await host.endTrial();
+      it.deployed = [A, B];
+      assert.equal((await host.status()).fallback, undefined, 'it had proven itself');
+    });
+
+    it('is not booted once by a boot loader that cannot', async () => {
+      const { machine: it, host } = machine('2026.2');
+      await host.stage({ checksum: checksumOf(B), origin: 'x' });
+      it.bootsOnce = false;
+      await host.arm(policy);
+      const dropIn = join(root, 'run/systemd/system/ostree-finalize-staged.service.d/treeline.conf');
+      assert.doesNotMatch(await readFile(dropIn, 'utf8'), /boot-once/);
     });
 
     it('is no more when it is armed without a policy', async () => {
@@ -268,6 +302,26 @@ describe('a booted host', () => {
       await host.arm(policy);
       assert.equal((await host.status()).fallback, undefined);
     });
+  });
+
+  it('tells why what was staged was not finalised, until the next boot is tried', async () => {
+    const { host } = machine('2026.2');
+    const file = join(root, 'var/lib/treeline/host-rollback/finalization-failure');
+    await mkdir(dirname(file), { recursive: true });
+    for (const [left, said, full] of [
+      [1_000_000, 'error: Installing kernel: No space left on device', true],
+      [0, 'ostree admin finalize-staged failed (exit-code)', true],
+      [1_000_000, 'error: opendir: Input/output error', false],
+    ] as const) {
+      await writeFile(file, `boot-0\n${left}\n${said}\n`);
+      const { finalizationFailure: failure } = await host.status();
+      assert.equal(failure?.bootID, 'boot-0');
+      assert.ok(failure.message.startsWith(said));
+      assert.equal(failure.message.includes('/boot is full'), full);
+    }
+    await host.stage({ checksum: checksumOf(B), origin: 'x' });
+    await host.arm(undefined);
+    assert.equal((await host.status()).finalizationFailure, undefined);
   });
 
   it('reboots through systemd, with the reason', async () => {

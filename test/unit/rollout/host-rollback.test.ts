@@ -104,4 +104,16 @@ describe('A host that may go back by itself', () => {
       assert.match(failed.message ?? '', /went back by itself: the unit kubelet\.service had failed/);
     }
   });
+
+  it('that could not finalise what was staged is told so with what to do, and stages again', () => {
+    const finalizationFailure = { bootID: 'boot-1', message: 'no space; /boot is full: look at it' };
+    const events = (failure: typeof finalizationFailure) => {
+      const os = { order, bootID: 'boot-2', host: { finalizationFailure: failure }, rollout: REBOOTING };
+      const nodes = [nodeOf('a', ourCordon('a'))];
+      const { actions } = plan(snapshotOf({ images: [imageOf()], nodes, nodeOSes: [nodeOSOf('a', os)] }), NOW);
+      return actions.map((action) => (action.kind === 'Emit' ? `${action.reason}: ${action.message}` : '')).join('\n');
+    };
+    assert.match(events(finalizationFailure), /^FinalizationFailed: .*\/boot is full: look at it/m);
+    assert.match(events({ ...finalizationFailure, bootID: 'boot-0' }), /^StagedLost/m);
+  });
 });
