@@ -135,7 +135,8 @@ export class OstreeAdminHost implements Host {
     const { booted, staged } = await this.#deployments();
     if (policy === undefined || staged === undefined) {
       await removeTrial(this.sysroot);
-      return prepareFinalization(this.sysroot, this.#run, false);
+      // It only has the host say more about a failure: no reason not to boot.
+      return prepareFinalization(this.sysroot, this.#run, false).catch(() => undefined);
     }
     await installGuard(this.sysroot);
     const { stateroot } = booted;

@@ -26,19 +26,16 @@ describe('a machine whose next version is broken', function () {
     readonly files?: readonly LayerFile[];
     readonly hostRollback: { readonly deadlineSeconds: number; readonly units?: readonly string[] };
     readonly kernelArguments?: object;
-    /** What somebody has to do meanwhile. */
-    readonly help?: () => Promise<void>;
   }
 
   /** Rolls the version out, waits until the host has gone back from it, and returns why, as it says itself. */
-  async function goesBackFrom({ version, files, hostRollback, kernelArguments, help }: Breakage) {
+  async function goesBackFrom({ version, files, hostRollback, kernelArguments }: Breakage) {
     const digest = await publishNextVersion(bench().registry, '1', version, files);
     const { length: boots } = bench().machine.boots;
     const rollout = { maxUnavailable: 1, onFailure: 'RollBack' };
     await bench().applyImage(
       bench().spec(version, { rollout, health: { hostRollback }, ...(kernelArguments && { kernelArguments }) }),
     );
-    await help?.();
     await bench().eventually('version 1 is up again', async () => {
       if (bench().machine.boots.length <= boots) return false;
       // The broken version may be the one that answers, and reboot meanwhile.
@@ -79,21 +76,7 @@ describe('a machine whose next version is broken', function () {
     assert.equal(fallback?.reason, 'BootFailed');
     assert.match(await bench().machine.log(), /initramfs: panics as told/);
     const { commandLine } = await bench().running();
-    assert.doesNotMatch(commandLine, /initramfs|panic/, 'the old version keeps its own kernel arguments');
-  });
-
-  it('comes up on the old one after a power cycle when the initramfs hangs', async () => {
-    const fallback = await goesBackFrom({
-      version: 'hangs',
-      hostRollback: { deadlineSeconds: LATE },
-      kernelArguments: { append: ['initramfs.hang'] },
-      help: async () => {
-        await bench().eventually('it hangs', async () => (await bench().machine.log()).includes('hangs as told'));
-        await bench().machine.cutPower();
-        bench().machine.powerOn();
-      },
-    });
-    assert.equal(fallback?.reason, 'BootFailed');
+    assert.doesNotMatch(commandLine, /initramfs\.panic|panic=/, 'the old version keeps its own kernel arguments');
   });
 
   it('goes back by itself when a unit of the new version fails', async () => {
@@ -113,15 +96,6 @@ describe('a machine whose next version is broken', function () {
     });
     assert.equal(fallback?.reason, 'UnitFailed');
     assert.match(fallback.message, /testbed-health\.service had failed/);
-  });
-
-  it('goes back by itself when the new version has no network', async () => {
-    const fallback = await goesBackFrom({
-      version: 'network',
-      files: [{ path: 'etc/systemd/network/10-guest.network', content: '[Match]\nName=none\n' }],
-      hostRollback: { deadlineSeconds: 60 },
-    });
-    assert.equal(fallback?.reason, 'DeadlinePassed');
   });
 
   it('goes back by itself when its agent does not run in the new version', async () => {
