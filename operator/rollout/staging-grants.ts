@@ -1,6 +1,5 @@
 /** Gives staging places to the nodes of one OSImage that wait for one, and says what keeps it from doing so. */
 import { countOf } from './budget.ts';
-import type { Census } from './census.ts';
 import { imageRefusals } from './image-refusal.ts';
 import { closedToAny, closedToJoining, isJoining } from './joining.ts';
 import type { Member } from './member.ts';
@@ -47,7 +46,7 @@ export function grantPlaces(view: GateView, slots: SlotsGranted): PlacesGranted 
     ...(mode === 'AheadOfRollout' && {
       lookahead: {
         nodes: lookahead,
-        heldBack: new Set([...slots.heldBack.flatMap(({ node }) => node ?? []), ...witnesses(census, refused)]),
+        heldBack: new Set([...slots.heldBack.flatMap(({ node }) => node ?? []), ...tryingAgain(view, refused)]),
         stuck: isStuck(view, slots),
       },
     }),
@@ -61,9 +60,14 @@ export function grantPlaces(view: GateView, slots: SlotsGranted): PlacesGranted 
   return { granted, unstaged };
 }
 
-/** Nodes that try a refused image again. They never wait for a look-ahead, which no slot empties while it is refused. */
-function witnesses({ blaming }: Census, refused: ReadonlySet<string>): readonly string[] {
-  return blaming.filter(({ target }) => refused.has(target?.digest ?? '')).map(({ node }) => node.name);
+/**
+ * Names of nodes that try again what keeps all others from going on: they never wait for a look-ahead, which no slot empties
+ * meanwhile. They try a refused image, or have failed while the rollout is halted.
+ */
+function tryingAgain({ census, halted }: GateView, refused: ReadonlySet<string>): readonly string[] {
+  const refusing = census.blaming.filter(({ target }) => refused.has(target?.digest ?? ''));
+  const failed = halted ? census.failures.map(({ member }) => member) : [];
+  return [...refusing, ...failed].map(({ node }) => node.name);
 }
 
 function isStuck({ census, budget, halted, steps }: GateView, { granted, closed, looks }: SlotsGranted): boolean {

@@ -71,8 +71,11 @@ export function staysWithinPlaces(snapshot: Snapshot, made: Plan, time: number):
     assert.ok(fetching.length <= most, `${fetching.length} nodes would fetch at once, at most ${most} may`);
     for (const node of begin) assert.ok(node.ready, `${node.name} is sent to fetch and is not Ready`);
     if (mode === 'AheadOfRollout') {
-      // One that tries a refused image again is no candidate for a slot.
-      const again = (node: NodeSnapshot) => osOf(node)?.status?.rollout?.fault === 'Image';
+      // One that tries a refused image again, or has failed, is no candidate for a slot.
+      const again = (node: NodeSnapshot) => {
+        const before = osOf(node)?.status?.rollout;
+        return before?.fault === 'Image' || before?.phase === 'Failed';
+      };
       const next = begin.filter((node) => !node.cordoned && !again(node)).length;
       assert.ok(next <= lookahead, `${next} nodes are sent to fetch, ${lookahead} are next`);
     }

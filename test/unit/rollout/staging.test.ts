@@ -297,6 +297,27 @@ describe('Staging places', () => {
     assert.equal(begun({ staging, os: stuck, names: NAMES.slice(0, 3) }).length, 1);
   });
 
+  it('go beyond the next nodes to one whose failure halts the rollout, once its attempt rests no more: nothing else could move', () => {
+    const staging = { mode: 'AheadOfRollout', lookahead: 1 };
+    const fault = 'Registry';
+    const failed: NodeOSOptions = {
+      order: STAGE,
+      lastOrder: {
+        id: STAGE.id,
+        result: 'Failed',
+        reason: 'RegistryUnreachable',
+        message: '',
+        fault,
+        completionTime: PLACE,
+      },
+      rollout: { phase: 'Failed', attempts: 6, nextAttemptTime: PLACE, fault },
+    };
+    const os = (name: string) => (name === 'node-0' ? failed : HOLDING);
+    const names = NAMES.slice(0, 2);
+    assert.deepEqual(begun({ staging, os, names }), ['node-0']);
+    assert.deepEqual(begun({ staging, os, names, rollout: { failureThreshold: 2 } }), []);
+  });
+
   it('are not given to a node that is NotReady, being deleted, or has not answered that it gave up an earlier order', () => {
     const observe = { ...STAGE, id: 'observe.x.0', goal: 'Observe' as const };
     for (const node of [{ ready: false }, { deleting: true }]) assert.deepEqual(begun({ node: () => node }), []);
