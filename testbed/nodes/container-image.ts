@@ -67,7 +67,7 @@ export async function buildContainerImage(say: Say): Promise<void> {
   const image = await containerImage();
   await withLock('container-image', say, async () => {
     if (!existsSync(image.store)) await makeBase(image, say);
-    say('Building the container image from the Dockerfile: two minutes at first, then seconds.');
+    say('Building the container image from the Dockerfile: a few minutes at first, then seconds.');
     await build(image);
   });
 }

@@ -39,7 +39,7 @@ const PACKAGES = [
 ];
 const KERNEL = '6.1.1-stand-in';
 
-/** Returns the folder of the registry's storage; made on first use, in two minutes. @throws SetupError */
+/** Returns the folder of the registry's storage; made on first use, in a few minutes. @throws SetupError */
 export async function ensureNodeImage(say: Say): Promise<string> {
   const distribution = await readDistribution();
   const kubelet = await ensureKubernetesBinary('kubelet', say);
@@ -62,7 +62,7 @@ async function build(path: string, kubelet: string, say: Say): Promise<void> {
   const distribution = await readDistribution();
   say(
     `Making a small ${distribution.id} ${distribution.codename} with containerd and a kubelet, as the operating system of ` +
-      'real nodes: two minutes, once.',
+      'real nodes: a few minutes, once.',
   );
   const scratch = await mkdtemp(`${path}.`);
   try {
