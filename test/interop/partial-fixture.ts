@@ -31,7 +31,8 @@ export const ownWriter: LayerWriter = async (tar) => {
   await using pool = new CompressionPool(1);
   const encoder = new ZstdChunkedEncoder(pool);
   const pieces: Buffer[] = [];
-  for await (const piece of encoder.encode(once(tar))) pieces.push(piece);
+  // A piece lasts until the next one is asked for.
+  for await (const piece of encoder.encode(once(tar))) pieces.push(Buffer.from(piece));
   return { blob: Buffer.concat(pieces), annotations: encoder.annotations };
 };
 
