@@ -140,8 +140,11 @@ describe('a cluster of real nodes', function () {
     const workload = ['daemonset/treeline-agent', `--namespace=${DEFAULT_NAMESPACE}`];
     await lab.controlPlane.kubectl(['rollout', 'restart', ...workload]);
     await lab.controlPlane.kubectl(['rollout', 'status', '--timeout=240s', ...workload]);
-    const replaced = await bench.agents();
-    assert.ok(replaced.every(({ metadata }) => old.every((pod) => pod.metadata.uid !== metadata.uid)));
+    // The new ones are counted while the old ones still end.
+    await lab.eventually('the old agents are gone', async () => {
+      const agents = await bench.agents();
+      return agents.every(({ metadata }) => old.every((pod) => pod.metadata.uid !== metadata.uid));
+    });
 
     const staging = await bench.nodeIn('Staging');
     await bench.cutPower(staging);
