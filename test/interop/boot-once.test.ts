@@ -1,11 +1,12 @@
 /** The script that has syslinux try a deployment once, as a shell runs it, on a host of stubs: a real one is in test/vm. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { BOOT_ONCE_FILE, bootOnceScript } from '../../node-agent/host/boot-once.ts';
 import { describeFallback, readFallback, writeTrial } from '../../node-agent/host/trial.ts';
+import { placeFile } from './placed-file.ts';
 
 const OLD = 'a'.repeat(64);
 const NEW = 'b'.repeat(64);
@@ -39,12 +40,7 @@ describe('booting once with syslinux', () => {
   });
   afterEach(() => rm(root, { recursive: true }));
 
-  async function file(name: string, text: string): Promise<string> {
-    const path = join(root, name);
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, text);
-    return path;
-  }
+  const file = (name: string, text: string) => placeFile(root, name, text);
 
   async function deployed(kernel: string, deployment: string): Promise<void> {
     await mkdir(join(root, 'sysroot/ostree/deploy/os/deploy', deployment), { recursive: true });

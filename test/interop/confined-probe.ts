@@ -4,8 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import process from 'node:process';
+import type { Attempts } from './probe-report.ts';
 
-const paths = JSON.parse(readFileSync(0, 'utf8')) as { read: string[]; write: string[]; port: number; signal: number };
+const paths = JSON.parse(readFileSync(0, 'utf8')) as Attempts;
 
 const outcome = (act: () => unknown): string => {
   try {

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import process from 'node:process';
-import { text } from 'node:stream/consumers';
 import { startConfined } from '../../confinement/confined-process.ts';
+import { probeReport } from './probe-report.ts';
 
 const NETWORK_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/nsswitch.conf'].filter((path) => existsSync(path));
 
@@ -18,21 +18,12 @@ describe('a process without privilege that has the network', function () {
     await once(server, 'listening');
     const probe = startConfined(new URL('./confined-probe.ts', import.meta.url), { network: true });
     try {
-      const complaint = text(probe.stderr);
-      probe.stdin.end(
-        JSON.stringify({
-          read: [...NETWORK_FILES, '/etc/shadow', '/var/run/secrets/kubernetes.io/serviceaccount/token', '/root'],
-          write: [...NETWORK_FILES, '/x', '/etc/x', '/usr/x', '/program/code/x'],
-          port: (server.address() as AddressInfo).port,
-          signal: process.pid,
-        }),
-      );
-      const said = await text(probe.stdout);
-      assert.notEqual(said, '', await complaint);
-      const report = JSON.parse(said) as Record<string, unknown> & {
-        read: Record<string, string>;
-        write: Record<string, string>;
-      };
+      const report = await probeReport(probe, {
+        read: [...NETWORK_FILES, '/etc/shadow', '/var/run/secrets/kubernetes.io/serviceaccount/token', '/root'],
+        write: [...NETWORK_FILES, '/x', '/etc/x', '/usr/x', '/program/code/x'],
+        port: (server.address() as AddressInfo).port,
+        signal: process.pid,
+      });
       assert.deepEqual(report['root'], ['bin', 'etc', 'lib', 'lib64', 'proc', 'program', 'sbin', 'usr']);
       assert.deepEqual(report['processes'], ['1']);
       assert.equal(report['connect'], 'done');

@@ -1,14 +1,15 @@
 /** What is written down when a finalisation fails, as a shell writes it in the last moments of a boot. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import {
   afterFinalizationScript,
   prepareFinalization,
   readFinalizationFailure,
 } from '../../node-agent/host/finalization.ts';
+import { placeFile } from './placed-file.ts';
 
 describe('the end of a boot in which something was to be finalised', () => {
   let root = '';
@@ -20,12 +21,7 @@ describe('the end of a boot in which something was to be finalised', () => {
   });
   afterEach(() => rm(root, { recursive: true }));
 
-  async function file(name: string, text: string): Promise<string> {
-    const path = join(root, name);
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, text);
-    return path;
-  }
+  const file = (name: string, text: string) => placeFile(root, name, text);
 
   function end(SERVICE_RESULT: string): void {
     const env = { PATH: process.env['PATH'], SERVICE_RESULT };

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { guardScript } from '../../node-agent/host/host-guard.ts';
 import { describeFallback, readFallback, removeTrial, TRIAL_FILE, writeTrial } from '../../node-agent/host/trial.ts';
+import { placeFile } from './placed-file.ts';
 
 const OLD = 'a'.repeat(64);
 const NEW = 'b'.repeat(64);
@@ -31,12 +32,7 @@ describe('the guard of a host', () => {
   });
   afterEach(() => rm(root, { recursive: true }));
 
-  async function file(name: string, text: string): Promise<string> {
-    const path = join(root, name);
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, text);
-    return path;
-  }
+  const file = (name: string, text: string) => placeFile(root, name, text);
 
   /** A command that notes how it was called, then does as told. */
   async function stub(name: string, text: string): Promise<void> {

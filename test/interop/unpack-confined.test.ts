@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, readlink, rename, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startConfined } from '../../confinement/confined-process.ts';
 import { CONFINED_ID } from '../../confinement/confinement-script.ts';
@@ -23,6 +22,7 @@ import {
   pull,
   readLayout,
 } from './import-fixture.ts';
+import { probeReport } from './probe-report.ts';
 
 /** Does something over and over while a pull is going on. */
 async function during(pulling: Promise<unknown>, act: () => Promise<unknown>): Promise<void> {
@@ -135,27 +135,12 @@ describe('layers that are unpacked by processes without privilege', function () 
     const secret = await mkdtemp(join(folder, 'secret-'));
     const probe = startConfined(new URL('./confined-probe.ts', import.meta.url), { network: false });
     try {
-      const complaint = text(probe.stderr);
-      probe.stdin.end(
-        JSON.stringify({
-          read: [
-            '/etc/shadow',
-            '/var/run/secrets/kubernetes.io/serviceaccount/token',
-            secret,
-            folder,
-            '/proc/1/environ',
-          ],
-          write: ['/x', '/usr/x', '/program/code/x', '/proc/sys/kernel/core_pattern', '/tmp/x', '/dev/null'],
-          port: (server.address() as AddressInfo).port,
-          signal: process.pid,
-        }),
-      );
-      const said = await text(probe.stdout);
-      assert.notEqual(said, '', await complaint);
-      const report = JSON.parse(said) as Record<string, unknown> & {
-        read: Record<string, string>;
-        write: Record<string, string>;
-      };
+      const report = await probeReport(probe, {
+        read: ['/etc/shadow', '/var/run/secrets/kubernetes.io/serviceaccount/token', secret, folder, '/proc/1/environ'],
+        write: ['/x', '/usr/x', '/program/code/x', '/proc/sys/kernel/core_pattern', '/tmp/x', '/dev/null'],
+        port: (server.address() as AddressInfo).port,
+        signal: process.pid,
+      });
       assert.deepEqual(report['root'], ['bin', 'lib', 'lib64', 'proc', 'program', 'sbin', 'usr']);
       assert.deepEqual(report['program'], ['code', 'node']);
       assert.deepEqual(report['environment'], ['LC_ALL', 'PATH']);

@@ -134,6 +134,7 @@ async function build({ buildah, name, tag }: ContainerImage): Promise<void> {
       'fund=false',
       'update-notifier=false',
     ];
+    // That of root in the container.
     const volumes = [`${join(scratch, 'npmrc')}:/root/.npmrc:ro`];
     if (authority !== undefined && authority !== '') {
       volumes.push(`${authority}:/run/npm-authorities.pem:ro`);
