@@ -1,6 +1,6 @@
 /**
  * JSON in the one spelling of RFC 8785 (JCS), which the ostree-container tools write: equal values give equal bytes,
- * so an image that is encapsulated twice keeps its digest.
+ * so an image that is encapsulated twice keeps its digest, and so does the commit that manifest and config are stored in.
  */
 
 /**

@@ -1,9 +1,8 @@
 /** Makes a container image of a commit: the inverse of an import, as `ostree container encapsulate` does it. */
 import { createHash } from 'node:crypto';
-import { type Descriptor, type ImageDestination, MEDIA_TYPE, once } from '../../registry/index.ts';
+import { canonicalJson, type Descriptor, type ImageDestination, MEDIA_TYPE, once } from '../../registry/index.ts';
 import type { Chunk } from '../chunking/chunk.ts';
 import { COMPONENT_SEPARATOR, COMPONENTS_ANNOTATION } from '../chunking/previous-layout.ts';
-import { canonicalJson } from '../import/canonical-json.ts';
 import type { Repository } from '../repository/repository.ts';
 import { requireCover } from './chunk-cover.ts';
 import { chunkLayer, type FormatVersion } from './chunk-layer.ts';

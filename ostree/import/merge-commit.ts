@@ -4,10 +4,9 @@
  *
  * Source: ostree-rs-ext, container store: merge commit and `query_image_commit`.
  */
-import type { ImageConfig, ImageManifest } from '../../registry/index.ts';
+import { canonicalJson, type ImageConfig, type ImageManifest } from '../../registry/index.ts';
 import { lookupString, variant, type VariantDictionary } from '../gvariant/value.ts';
 import type { Commit } from '../objects/commit.ts';
-import { canonicalJson } from './canonical-json.ts';
 import { ImportError } from './errors.ts';
 
 /** The release of the reference importer whose commits ours are equal to, byte for byte. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { startControlPlane } from '../../testbed/control-plane.ts';
 import { installTreeline } from '../../testbed/control-plane-treeline.ts';
-import { must, OS_IMAGES, type Json } from './crd-objects.ts';
+import { createFleet, must, OS_IMAGES, type Json } from './crd-objects.ts';
 import {
   conditionOf,
   createRefuge,
@@ -77,8 +77,7 @@ describe('an operator whose admission policies are taken away', function () {
       await eventually('the operator has noticed', async () => (await gauge()) === '0', 90_000);
       const image = { reference: `${registry.host}/os:v1` };
       const spec = { nodeSelector: { matchLabels: POOL }, image };
-      const body = { apiVersion: 'treeline.dev/v1alpha1', kind: 'OSImage', metadata: { name: 'fleet' }, spec };
-      await must(controlPlane, { method: 'POST', path: OS_IMAGES, body });
+      await createFleet(controlPlane, spec);
       await becomes('AdmissionPolicyMissing', /treeline-agent-own-node is not there\. Apply manifests\/base/);
       await eventually('the node has staged and waits', async () => {
         return (await readNodeOS(controlPlane, 'p1')).status?.rollout?.phase === 'AwaitingSlot';

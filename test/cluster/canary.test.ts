@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { NodeOS } from '../../api/index.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, NODE_OSES, OS_IMAGES } from './crd-objects.ts';
+import { createFleet, must, NODE_OSES, OS_IMAGES } from './crd-objects.ts';
 import { conditionOf, eventually, readOSImage, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -38,9 +38,8 @@ describe('a rollout in steps', function () {
     };
     const image = { reference: `${registry.host}/os:v2` };
     const spec = { nodeSelector: { matchLabels: POOL }, image, rollout };
-    const body = { apiVersion: 'treeline.dev/v1alpha1', kind: 'OSImage', metadata: { name: 'fleet' }, spec };
     let operator = stack.use(await startOperator(controlPlane, registry.host));
-    await must(controlPlane, { method: 'POST', path: OS_IMAGES, body });
+    await createFleet(controlPlane, spec);
     const waits = async () => {
       const fleet = await readOSImage(controlPlane, 'fleet');
       const { state } = fleet.status?.step ?? {};

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { CONTROL_PLANE_LABEL } from '../../api/index.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet, must } from './crd-objects.ts';
 import { eventually, readOSImage, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -56,8 +56,7 @@ describe('control-plane nodes', function () {
     stack.use(await startOperator(controlPlane, registry.host));
     const image = { reference: `${registry.host}/os:v2` };
     const spec = { nodeSelector: {}, image, rollout: { maxUnavailable: '100%' } };
-    const body = { apiVersion: 'treeline.dev/v1alpha1', kind: 'OSImage', metadata: { name: 'fleet' }, spec };
-    await must(controlPlane, { method: 'POST', path: OS_IMAGES, body });
+    await createFleet(controlPlane, spec);
     await eventually('the first waits for the API server of the second', async () => {
       const { blockers, nodes } = (await readOSImage(controlPlane, 'fleet')).status ?? {};
       const told = blockers?.find(({ type }) => type === 'ControlPlaneUnavailable')?.message ?? '';

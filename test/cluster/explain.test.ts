@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { treeline } from '../unit/cli/run.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet, must, OS_IMAGES } from './crd-objects.ts';
 import { eventually, readNodeOS, readOSImage, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -55,8 +55,7 @@ describe('treeline explain', function () {
     ];
     const windows = [{ name: 'never', schedule: '0 0 30 2 *', durationSeconds: 600 }];
     const spec = { nodeSelector: { matchLabels: POOL }, image: { reference: `${registry.host}/os:v2` }, windows };
-    const object = { apiVersion: 'treeline.dev/v1alpha1', kind: 'OSImage', metadata: { name: 'fleet' }, spec };
-    await must(controlPlane, { method: 'POST', path: OS_IMAGES, body: object });
+    await createFleet(controlPlane, spec);
     for (const name of ['x1', 'x2']) {
       await eventually(
         `${name} waits for a slot`,

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { parseAllDocuments } from 'yaml';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet, must, OS_IMAGES } from './crd-objects.ts';
 import { eventually, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -67,14 +67,9 @@ describe('FleetLock', function () {
       const { body } = await controlPlane.call({ path: `/api/v1/nodes/${name}` });
       return (body['spec'] as { readonly unschedulable?: boolean }).unschedulable === true;
     };
-    const image = (spec: object) => ({
-      apiVersion: 'treeline.dev/v1alpha1',
-      kind: 'OSImage',
-      metadata: { name: 'fleet' },
-      spec: { nodeSelector: { matchLabels: POOL }, image: { reference: `${registry.host}/os:v2` }, ...spec },
-    });
-    const paused = image({ rollout: { maxUnavailable: 1, paused: true } });
-    await must(controlPlane, { method: 'POST', path: OS_IMAGES, body: paused });
+    const image = { reference: `${registry.host}/os:v2` };
+    const paused = { maxUnavailable: 1, paused: true };
+    await createFleet(controlPlane, { nodeSelector: { matchLabels: POOL }, image, rollout: paused });
     const first = await start();
     const inPause = await eventually('a refusal that says why', async () => {
       const [status, why] = await ask(first.url, '/v1/pre-reboot', 'z1');

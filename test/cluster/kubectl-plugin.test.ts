@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet } from './crd-objects.ts';
 import { conditionOf, eventually, readOSImage, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -36,8 +36,7 @@ describe('kubectl osimage', function () {
     const rollout = { steps: [canary], pauseRequests: [{ name: 'storage', reason: 'Ceph is rebalancing.' }] };
     const image = { reference: `${registry.host}/os:v2` };
     const spec = { nodeSelector: { matchLabels: POOL }, image, rollout };
-    const body = { apiVersion: 'treeline.dev/v1alpha1', kind: 'OSImage', metadata: { name: 'fleet' }, spec };
-    await must(controlPlane, { method: 'POST', path: OS_IMAGES, body });
+    await createFleet(controlPlane, spec);
     assert.match(await controlPlane.kubectl(['plugin', 'list'], { plugins: PLUGINS }), /bin\/kubectl-osimage/);
     await assert.rejects(osimage('approve', 'fleet'), /has not spoken about the present spec/);
     await assert.rejects(osimage('approve', 'fleet', 'wave'), /has no step wave; its steps: canary/);

@@ -6,7 +6,7 @@ import { operatorToken } from '../../testbed/control-plane-treeline.ts';
 import type { ApiAnswer } from '../../testbed/control-plane-client.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet, must } from './crd-objects.ts';
 import { eventually, readOSImage, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -99,15 +99,9 @@ describe('lifecycle conditions', function () {
     const theirs = { type: 'DrainInProgress', status: 'True', reason: 'KubectlDrainStarted' };
     assert.equal((await write('l2', { conditions: [theirs] })).code, 200);
     keep(await startOperator(controlPlane, registry.host, 'operator-0', { lifecycleConditions: true }));
-    await must(controlPlane, {
-      method: 'POST',
-      path: OS_IMAGES,
-      body: {
-        apiVersion: 'treeline.dev/v1alpha1',
-        kind: 'OSImage',
-        metadata: { name: 'fleet' },
-        spec: { nodeSelector: { matchLabels: POOL }, image: { reference: `${registry.host}/os:v2` } },
-      },
+    await createFleet(controlPlane, {
+      nodeSelector: { matchLabels: POOL },
+      image: { reference: `${registry.host}/os:v2` },
     });
     const heard = new Set<string>();
     await eventually('l1 is done and nothing is said of it', async () => {

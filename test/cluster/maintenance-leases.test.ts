@@ -9,7 +9,7 @@ import { operatorToken } from '../../testbed/control-plane-treeline.ts';
 import type { ApiCall } from '../../testbed/control-plane-client.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, NODE_OSES, OS_IMAGES } from './crd-objects.ts';
+import { createFleet, must, NODE_OSES } from './crd-objects.ts';
 import { eventually, readOSImage, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -160,15 +160,9 @@ describe('maintenance leases', function () {
       return nodes;
     };
     const apply = () =>
-      must(controlPlane, {
-        method: 'POST',
-        path: OS_IMAGES,
-        body: {
-          apiVersion: 'treeline.dev/v1alpha1',
-          kind: 'OSImage',
-          metadata: { name: 'fleet' },
-          spec: { nodeSelector: { matchLabels: POOL }, image: { reference: `${registry.host}/os:v2` } },
-        },
+      createFleet(controlPlane, {
+        nodeSelector: { matchLabels: POOL },
+        image: { reference: `${registry.host}/os:v2` },
       });
 
     it('no node that we have cordoned is without our lease, no remediator gets one while it is down, and none is left', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet } from './crd-objects.ts';
 import { OperatorProcess, eventually, readNodeOS, startOperator, waitUntilReady } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -42,16 +42,7 @@ describe('a rollout', function () {
     return one;
   }
   const apply = () =>
-    must(controlPlane, {
-      method: 'POST',
-      path: OS_IMAGES,
-      body: {
-        apiVersion: 'treeline.dev/v1alpha1',
-        kind: 'OSImage',
-        metadata: { name: 'fleet' },
-        spec: { nodeSelector: { matchLabels: POOL }, image: { reference: `${registry.host}/os:v2` } },
-      },
-    });
+    createFleet(controlPlane, { nodeSelector: { matchLabels: POOL }, image: { reference: `${registry.host}/os:v2` } });
   const assertFinal = async () => {
     await waitUntilReady(controlPlane, 'fleet', digest, 120_000);
     for (const node of nodes) {

@@ -10,7 +10,7 @@ import { KubeApi } from '../../operator/kube/kube-api.ts';
 import { operatorToken } from '../../testbed/control-plane-treeline.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet, must, OS_IMAGES } from './crd-objects.ts';
 import {
   conditionOf,
   createRefuge,
@@ -55,16 +55,7 @@ describe('the operator', function () {
     return nodes;
   };
   const applyImage = async (reference: string, spec: object = {}) => {
-    await must(controlPlane, {
-      method: 'POST',
-      path: OS_IMAGES,
-      body: {
-        apiVersion: 'treeline.dev/v1alpha1',
-        kind: 'OSImage',
-        metadata: { name: 'fleet' },
-        spec: { nodeSelector: { matchLabels: POOL }, image: { reference }, ...spec },
-      },
-    });
+    await createFleet(controlPlane, { nodeSelector: { matchLabels: POOL }, image: { reference }, ...spec });
   };
 
   it('brings every node to the image, one after the other, and cleans up after itself', async () => {

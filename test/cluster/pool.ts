@@ -2,7 +2,7 @@
 import type { RolloutStatus } from '../../api/index.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet } from './crd-objects.ts';
 import { eventually, readNodeOS, readOSImage, startOperator, type RunningOperator } from './operator-harness.ts';
 import { SimulatedNode } from './simulated-node.ts';
 import { SimulatedRegistry } from './simulated-registry.ts';
@@ -76,8 +76,7 @@ export class Pool {
   async applyImage(further: object): Promise<void> {
     const image = { reference: `${this.registry.host}/os:v2` };
     const spec = { nodeSelector: { matchLabels: this.#labels }, image, ...further };
-    const body = { apiVersion: 'treeline.dev/v1alpha1', kind: 'OSImage', metadata: { name: 'fleet' }, spec };
-    await must(this.controlPlane, { method: 'POST', path: OS_IMAGES, body });
+    await createFleet(this.controlPlane, spec);
   }
 
   async rolloutOf(name: string): Promise<RolloutStatus | undefined> {

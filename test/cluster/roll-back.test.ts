@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
-import { must, OS_IMAGES } from './crd-objects.ts';
+import { createFleet, must, OS_IMAGES } from './crd-objects.ts';
 import {
   conditionOf,
   eventually,
@@ -46,15 +46,10 @@ describe('a fleet', function () {
     return node;
   };
   const apply = (tag: string, rollout: object) =>
-    must(controlPlane, {
-      method: 'POST',
-      path: OS_IMAGES,
-      body: {
-        apiVersion: 'treeline.dev/v1alpha1',
-        kind: 'OSImage',
-        metadata: { name: 'fleet' },
-        spec: { nodeSelector: { matchLabels: POOL }, image: { reference: `${registry.host}/os:${tag}` }, rollout },
-      },
+    createFleet(controlPlane, {
+      nodeSelector: { matchLabels: POOL },
+      image: { reference: `${registry.host}/os:${tag}` },
+      rollout,
     });
   const name = (tag: string) =>
     must(controlPlane, {

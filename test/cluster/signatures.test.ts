@@ -7,7 +7,7 @@ import { parsePublicKey } from '../../registry/signatures/index.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { clearCluster, sharedControlPlane } from '../../testbed/shared-control-plane.ts';
 import { newKeyPair } from '../../testbed/signing-keys.ts';
-import { must, OS_IMAGES, type Json } from './crd-objects.ts';
+import { createFleet, must, OS_IMAGES, type Json } from './crd-objects.ts';
 import {
   conditionOf,
   eventually,
@@ -52,19 +52,10 @@ describe('a fleet whose images must be signed', function () {
     nodes.push(await SimulatedNode.register(controlPlane, name, POOL, { digest: OLD, bootMs: 200 }));
   };
   const apply = (verification: Json) =>
-    must(controlPlane, {
-      method: 'POST',
-      path: OS_IMAGES,
-      body: {
-        apiVersion: 'treeline.dev/v1alpha1',
-        kind: 'OSImage',
-        metadata: { name: 'fleet' },
-        spec: {
-          nodeSelector: { matchLabels: POOL },
-          image: { reference: `${registry.host}/os:v1`, pollIntervalSeconds: 10, verification },
-          rollout: { maxUnavailable: '100%' },
-        },
-      },
+    createFleet(controlPlane, {
+      nodeSelector: { matchLabels: POOL },
+      image: { reference: `${registry.host}/os:v1`, pollIntervalSeconds: 10, verification },
+      rollout: { maxUnavailable: '100%' },
     });
   const verified = (status: string, pattern: RegExp) =>
     eventually(`ImageVerified is ${status} and says ${String(pattern)}`, async () => {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { canonicalJson } from '../../../ostree/import/canonical-json.ts';
 import { mergeCommit, readImageMetadata } from '../../../ostree/import/merge-commit.ts';
 import { encodeCommit, metadataChecksum } from '../../../ostree/objects/commit.ts';
 import type { ImageConfig, ImageManifest } from '../../../registry/index.ts';
@@ -118,15 +117,5 @@ describe('the merge commit', () => {
     const { metadata } = mergeCommit(image, BASE, ROOT, new Date(0));
     assert.deepEqual(readImageMetadata(BASE, metadata), image);
     assert.throws(() => readImageMetadata(BASE, []), { name: 'ImportError', code: 'NotImageCommit' });
-  });
-});
-
-describe('canonical JSON', () => {
-  it('sorts members by UTF-16 code units and writes nothing that carries no meaning', () => {
-    const value = { b: [1, null, 'x', { z: true, a: -1.5 }], a: undefined, '\u{1f600}': 1, '\ufb33': 2, '': '\u0001"' };
-    assert.equal(
-      canonicalJson(value),
-      '{"":"\\u0001\\"","b":[1,null,"x",{"a":-1.5,"z":true}],"\u{1f600}":1,"\ufb33":2}',
-    );
   });
 });

@@ -10,6 +10,11 @@ describe('canonical JSON', () => {
     );
   });
 
+  it('is sorted by UTF-16 code units', () => {
+    const value = { '\u{1f600}': 1, '\ufb33': 2, b: -1.5, '': '\u0001"' };
+    assert.equal(canonicalJson(value), '{"":"\\u0001\\"","b":-1.5,"\u{1f600}":1,"\ufb33":2}');
+  });
+
   it('means the same as the value, and does not depend on the order of its members', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
