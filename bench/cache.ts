@@ -2,22 +2,19 @@
  * `npm run bench:cache`: what a fleet takes from the registry of its image, with and without a layer cache in the cluster. Real
  * pulls of as many agents into repositories of their own; a proxy in front of the registry counts the bytes. Ends with 1 when
  * a pull fails. Needs root, as repositories of mode `bare` do.
- *
- *   --agents N       (default 50)
- *   --size MB        of the operating system (default 20)       --files N        in it (default 500)
- *   --output json
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { pullImage, Repository } from '../ostree/index.ts';
 import { openImageSource, parseOstreeImageReference } from '../registry/index.ts';
 import { startRegistry, type TestRegistry } from '../testbed/registry.ts';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
 import { type CountingProxy, startCountingProxy } from './counting-proxy.ts';
 import { ensureImages, IMAGES } from './images.ts';
 import { renderTable } from './import-table.ts';
+import { shapeOf, sizeFlags } from './shape-flags.ts';
 
 /** As many nodes fetch at once unless spec.staging.maxConcurrent says otherwise. */
 const STAGING_AT_ONCE = 10;
@@ -40,18 +37,22 @@ interface Fleet {
   readonly origin: CountingProxy;
 }
 
+const SCRIPT = {
+  command: 'npm run bench:cache',
+  does: `Counts what a fleet takes from the registry of its image, with and without a layer cache in the cluster. Ends with 1 when a
+pull fails. Needs root, as repositories of mode \`bare\` do.`,
+  flags: {
+    agents: { kind: 'number', says: 'how many pull', default: 50 },
+    ...sizeFlags(20, 500),
+    output: OUTPUT,
+  },
+} as const;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      agents: { type: 'string', default: '50' },
-      size: { type: 'string', default: '20' },
-      files: { type: 'string', default: '500' },
-      output: { type: 'string', default: 'table' },
-    },
-  });
-  const agents = Number(values.agents);
+  const { values } = readFlags(SCRIPT);
+  const { agents } = values;
   await ensureAll(say, ['bench']);
-  const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
+  const shape = shapeOf(values);
   const images = await ensureImages(await ensurePeer(say), shape, say);
   const folder = await mkdtemp(join(tmpdir(), 'treeline-bench-cache-'));
   try {

@@ -19,6 +19,8 @@ export const CHUNKINGS = {
 
 export type ChunkingName = keyof typeof CHUNKINGS;
 
+export const CHUNKING_NAMES = Object.keys(CHUNKINGS) as readonly ChunkingName[];
+
 export interface StepResult {
   /** What happened since the version before. */
   readonly step: string;

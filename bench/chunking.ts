@@ -1,18 +1,15 @@
 /**
  * `npm run bench:chunking`: what a node pulls, step by step, of a real Debian that is updated: the kernel alone, a security
  * update, a big one. Each step is pulled into a repository that has the version before, through a proxy that counts.
- *
- *   --only NAME,…   of default, baseline, single, zstd-single, zstd-default (default: all)
- *   --max-layers N  beside the one of the commit (default 64)          --output json
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { startRegistry, type TestRegistry } from '../testbed/registry.ts';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { runCommand } from '../tools/setup/command.ts';
 import { ensureAll, sayOnStandardError as say } from '../tools/setup/index.ts';
 import { compressedSizeOfChanges } from './changed-files.ts';
-import { CHUNKINGS, type ChunkingName, renderChunking, type StepResult } from './chunking-table.ts';
+import { CHUNKING_NAMES, CHUNKINGS, type ChunkingName, renderChunking, type StepResult } from './chunking-table.ts';
 import { type CountingProxy, startCountingProxy } from './counting-proxy.ts';
 import { makeFreshDisk } from './fresh-disk.ts';
 import { ensurePackageHistory, type PackageHistory } from './package-history.ts';
@@ -31,15 +28,20 @@ interface Bench {
   readonly work: string;
 }
 
+const SCRIPT = {
+  command: 'npm run bench:chunking',
+  does: `Counts what a node pulls, step by step, of a real Debian that is updated: the configuration alone, the kernel alone, a security
+update, a big one. Needs root.`,
+  flags: {
+    only: { kind: 'some', of: CHUNKING_NAMES, says: 'ways to make layers' },
+    'max-layers': { kind: 'number', says: 'beside the one of the commit', default: 64 },
+    output: OUTPUT,
+  },
+} as const;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      only: { type: 'string', default: Object.keys(CHUNKINGS).join(',') },
-      'max-layers': { type: 'string', default: '64' },
-      output: { type: 'string', default: 'table' },
-    },
-  });
-  const names = values.only.split(',').map(chunkingName);
+  const { values } = readFlags(SCRIPT);
+  const names = values.only;
   await ensureAll(say, ['bench']);
   const history = await ensurePackageHistory(say);
   await using shipped = await makeShippedBundle();
@@ -51,7 +53,7 @@ async function main(): Promise<void> {
     entry: shipped.entry,
     registry,
     proxy,
-    maxLayers: values['max-layers'],
+    maxLayers: String(values['max-layers']),
     work: join(disk.path, 'work'),
   };
   await mkdir(bench.work);
@@ -66,12 +68,6 @@ async function main(): Promise<void> {
   process.stdout.write(
     values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : renderChunking(names, results),
   );
-}
-
-function chunkingName(text: string): ChunkingName {
-  const name = (Object.keys(CHUNKINGS) as ChunkingName[]).find((one) => one === text);
-  if (name === undefined) throw new Error(`--only takes ${Object.keys(CHUNKINGS).join(', ')}, not ${text}`);
-  return name;
 }
 
 /** Bytes over the wire for each version, one after the other into one repository. */

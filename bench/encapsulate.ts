@@ -3,19 +3,17 @@
  * division into layers, gzip at the same level, an OCI layout on the same disk. And of an update: the same system with another
  * kernel, of which ours knows the image before (`--previous`), while the peer makes all of it again. In turns, so that whatever
  * else the machine does hits all of them; of each the median. Needs root and five times the size in disk space for a while.
- *
- *   --size MB        of the operating system (default 500)   --files N   in it (default 13000)
- *   --rounds N       default 3                               --output json
  */
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
 import { commit, initialiseRepository, writeContentMeta } from './encapsulation.ts';
 import { medianCost, renderTable } from './import-table.ts';
 import { type Cost, measure } from './measured-process.ts';
 import { kernelBytes, writeKernel, writeTree } from './os-tree.ts';
+import { shapeOf, sizeFlags } from './shape-flags.ts';
 import { makeShippedBundle } from './shipped-bundle.ts';
 
 interface Way {
@@ -32,15 +30,19 @@ interface Result extends Cost {
   readonly against: string | undefined;
 }
 
+const SCRIPT = {
+  command: 'npm run bench:encapsulate',
+  does: `Makes images of one commit in turns with the peer, and of an update of it. Needs root, and five times the size in disk space
+for a while.`,
+  flags: {
+    ...sizeFlags(500, 13_000),
+    rounds: { kind: 'number', says: 'rounds, of which the medians count', default: 3 },
+    output: OUTPUT,
+  },
+} as const;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      size: { type: 'string', default: '500' },
-      files: { type: 'string', default: '13000' },
-      rounds: { type: 'string', default: '3' },
-      output: { type: 'string', default: 'table' },
-    },
-  });
+  const { values } = readFlags(SCRIPT);
   await ensureAll(say, ['bench']);
   const peer = await ensurePeer(say);
   await using shipped = await makeShippedBundle();
@@ -48,7 +50,7 @@ async function main(): Promise<void> {
   try {
     const [tree, repository] = [join(work, 'tree'), join(work, 'repo')];
     say('Committing an operating system.');
-    const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
+    const shape = shapeOf(values);
     writeTree(tree, shape);
     await initialiseRepository(repository);
     await commit(repository, tree, 'os');
@@ -67,7 +69,7 @@ async function main(): Promise<void> {
       before,
       updateMeta: await writeContentMeta(repository, 'update', work),
     });
-    const results = await race(ways, Number(values.rounds), join(work, 'image'));
+    const results = await race(ways, values.rounds, join(work, 'image'));
     process.stdout.write(values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : render(results));
   } finally {
     await rm(work, { recursive: true, force: true });

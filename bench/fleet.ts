@@ -1,21 +1,15 @@
 /**
  * `npm run bench:fleet`: what a rollout costs the API server and the operator, and how both grow with the fleet. Real etcd
  * and kube-apiserver, the shipped operator, the agents' real order loop on simulated hosts.
- *
- *   --nodes N[,N…]          sizes of fleet (default 1000,5000)
- *   --max-unavailable V     of the OSImage (default 10%)
- *   --idle-seconds S        how long the steady state is watched (default 60)
- *   --sharing               with --maintenance-leases and --lifecycle-conditions
- *   --output json
  */
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { startControlPlane, type ControlPlane } from '../testbed/control-plane.ts';
 import { installTreeline } from '../testbed/control-plane-treeline.ts';
 import { must, OS_IMAGES } from '../test/cluster/crd-objects.ts';
 import { SimulatedRegistry } from '../test/cluster/simulated-registry.ts';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { ensureAll, sayOnStandardError as say } from '../tools/setup/index.ts';
 import { OperatorProcess } from './fleet/operator-process.ts';
 import { readMetrics, total, type Sample } from './fleet/prometheus-text.ts';
@@ -53,24 +47,28 @@ const MANIFESTS = join(import.meta.dirname, '..', 'manifests', 'optional');
 const WRITES = new Set(['POST', 'PUT', 'PATCH', 'DELETE', 'APPLY']);
 const MB = 1e6;
 
+const SCRIPT = {
+  command: 'npm run bench:fleet',
+  does: `Rolls an image out over a simulated fleet with a real API server and the operator as it ships, and says what that costs both.`,
+  flags: {
+    nodes: { kind: 'numbers', says: 'sizes of fleet', default: [1000, 5000] },
+    'max-unavailable': { kind: 'text', takes: 'N|N%', says: 'of the OSImage', default: '10%' },
+    'idle-seconds': { kind: 'number', says: 'how long the steady state is watched', default: 60 },
+    sharing: { kind: 'switch', says: 'with --maintenance-leases and --lifecycle-conditions of the operator' },
+    output: OUTPUT,
+  },
+} as const;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      nodes: { type: 'string', default: '1000,5000' },
-      'max-unavailable': { type: 'string', default: '10%' },
-      'idle-seconds': { type: 'string', default: '60' },
-      sharing: { type: 'boolean', default: false },
-      output: { type: 'string', default: 'table' },
-    },
-  });
+  const { values } = readFlags(SCRIPT);
   await ensureAll(say, ['cluster']);
   await using shipped = await makeShippedBundle();
   const budget = values['max-unavailable'];
   const maxUnavailable = /^\d+$/.test(budget) ? Number(budget) : budget;
   const flags = values.sharing ? SHARING : [];
   const results: Result[] = [];
-  for (const count of values.nodes.split(',').map(Number)) {
-    results.push(await measureFleet(shipped.entry, count, maxUnavailable, Number(values['idle-seconds']), flags));
+  for (const count of values.nodes) {
+    results.push(await measureFleet(shipped.entry, count, maxUnavailable, values['idle-seconds'], flags));
   }
   process.stdout.write(
     values.output === 'json' ? `${JSON.stringify({ maxUnavailable, results }, undefined, 2)}\n` : tableOf(results),

@@ -1,15 +1,12 @@
 /**
  * `npm run bench:floor`: how far our `image pull` is from the least that any importer has to do with the same image:
  * inflate, the digests that must be computed (blobs and objects), files written and synced, on all cores.
- *
- *   --scenario A,B   of single and chunked (default: both)      --runs N    of which the fastest counts (default 3)
- *   --size MB, --files N   as in bench:import                   --output json
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { mkdir } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
 import { startRegistry, type TestRegistry } from '../testbed/registry.ts';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { runCommand } from '../tools/setup/command.ts';
 import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
 import { type Contender, treelineContender } from './contender.ts';
@@ -20,7 +17,8 @@ import { ensureImages } from './images.ts';
 import { renderTable } from './import-table.ts';
 import { type Cost, measure } from './measured-process.ts';
 import { readIntoPageCache } from './page-cache.ts';
-import { parseScenarios, type ScenarioName, SCENARIOS } from './scenario.ts';
+import { type ScenarioName, SCENARIOS } from './scenario.ts';
+import { shapeOf, sizeFlags } from './shape-flags.ts';
 import { makeShippedBundle } from './shipped-bundle.ts';
 
 interface FloorResult {
@@ -30,17 +28,20 @@ interface FloorResult {
   readonly pull: Cost;
 }
 
+const SCRIPT = {
+  command: 'npm run bench:floor',
+  does: `Shows how far our \`image pull\` is from the least that any importer has to do with the same image. Needs root.`,
+  flags: {
+    scenario: { kind: 'some', of: ['single', 'chunked'], says: 'what is pulled' },
+    runs: { kind: 'number', says: 'runs, of which the fastest counts', default: 3 },
+    ...sizeFlags(900, 20_000),
+    output: OUTPUT,
+  },
+} as const;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      scenario: { type: 'string', default: 'single,chunked' },
-      runs: { type: 'string', default: '3' },
-      size: { type: 'string', default: '900' },
-      files: { type: 'string', default: '20000' },
-      output: { type: 'string', default: 'table' },
-    },
-  });
-  const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
+  const { values } = readFlags(SCRIPT);
+  const shape = shapeOf(values);
   await ensureAll(say, ['bench']);
   const images = await ensureImages(await ensurePeer(say), shape, say);
   await using shipped = await makeShippedBundle();
@@ -48,10 +49,8 @@ async function main(): Promise<void> {
   await using registry = await startRegistry({ storage: images.storage });
   await readIntoPageCache(images.storage);
   const results: FloorResult[] = [];
-  for (const scenario of parseScenarios(values.scenario)) {
-    results.push(
-      await measureFloor(scenario, treeline, registry, images.storage, Number(values.runs), 2.5 * shape.size),
-    );
+  for (const scenario of values.scenario) {
+    results.push(await measureFloor(scenario, treeline, registry, images.storage, values.runs, 2.5 * shape.size));
   }
   process.stdout.write(
     values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : results.map(render).join('\n'),

@@ -1,14 +1,11 @@
 /**
  * `npm run bench:limits`: whether the limits of `image pull` hold, and what a neighbour on the same disk feels of a pull
  * with and without them. Ends with 1 when a limit does not hold. Needs root.
- *
- *   --size MB        of the operating system (default 200)      --files N        in it (default 5000)
- *   --output json
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { startRegistry } from '../testbed/registry.ts';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { runCommand } from '../tools/setup/command.ts';
 import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
 import { type Contender, treelineContender } from './contender.ts';
@@ -19,6 +16,7 @@ import { type Priorities, threadPriorities } from './io-priority.ts';
 import { measure } from './measured-process.ts';
 import { latencyBeside, percentile } from './neighbour.ts';
 import { type BlobTraffic, type ObservingProxy, startObservingProxy } from './observing-proxy.ts';
+import { shapeOf, sizeFlags } from './shape-flags.ts';
 import { makeShippedBundle } from './shipped-bundle.ts';
 
 interface LimitCase {
@@ -70,15 +68,16 @@ const CASES: readonly LimitCase[] = [
   },
 ];
 
+const SCRIPT = {
+  command: 'npm run bench:limits',
+  does: `Shows whether the limits of \`image pull\` hold, and what a neighbour on the same disk feels of a pull with and without
+them. Ends with 1 when a limit does not hold. Needs root.`,
+  flags: { ...sizeFlags(200, 5000), output: OUTPUT },
+} as const;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      size: { type: 'string', default: '200' },
-      files: { type: 'string', default: '5000' },
-      output: { type: 'string', default: 'table' },
-    },
-  });
-  const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
+  const { values } = readFlags(SCRIPT);
+  const shape = shapeOf(values);
   await ensureAll(say, ['bench']);
   const images = await ensureImages(await ensurePeer(say), shape, say);
   await using shipped = await makeShippedBundle();

@@ -1,16 +1,12 @@
 /**
  * `npm run bench:memory`: the peak memory of everything that our `image pull` starts, at 900 MB, at 5 GB of many files, and
  * at 5 GB in one layer, against the limit. Ends with 1 when a pull needs more. Needs root and 20 GB of disk for a while.
- *
- *   --case A,B       of 900-chunked, 900-single, large-chunked, large-single (default: all)
- *   --large MB       of the large operating system (default 5000)   --files N   in it (default 100000)
- *   --limit MB       default 256                                    --output json
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { startRegistry } from '../testbed/registry.ts';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { runCommand } from '../tools/setup/command.ts';
 import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup/index.ts';
 import { type Contender, treelineContender } from './contender.ts';
@@ -30,29 +26,32 @@ interface MemoryResult extends Cost {
   readonly title: string;
 }
 
+const SCRIPT = {
+  command: 'npm run bench:memory',
+  does: `Measures the peak memory of everything that our \`image pull\` starts. Ends with 1 when a pull needs more than the limit.
+Needs root, and 20 GB of disk for a while.`,
+  flags: {
+    case: { kind: 'some', of: CASES, says: 'what is pulled' },
+    large: { kind: 'number', takes: 'MB', says: 'size of the large operating system', default: 5000 },
+    files: { kind: 'number', says: 'files in it', default: 100_000 },
+    limit: { kind: 'number', takes: 'MB', says: 'what a pull may need', default: 256 },
+    output: OUTPUT,
+  },
+} as const;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      case: { type: 'string', default: CASES.join(',') },
-      large: { type: 'string', default: '5000' },
-      files: { type: 'string', default: '100000' },
-      limit: { type: 'string', default: '256' },
-      output: { type: 'string', default: 'table' },
-    },
-  });
-  const names = values.case.split(',');
-  const unknown = names.find((name) => !CASES.some((one) => one === name));
-  if (unknown !== undefined) throw new Error(`There is no case '${unknown}'. Cases: ${CASES.join(', ')}.`);
-  const large: TreeShape = { size: Number(values.large) * 1e6, files: Number(values.files) };
+  const { values } = readFlags(SCRIPT);
+  const names = values.case;
+  const large: TreeShape = { size: values.large * 1e6, files: values.files };
   await ensureAll(say, ['bench']);
   const peer = await ensurePeer(say);
   await using shipped = await makeShippedBundle();
   const treeline = treelineContender(shipped);
   const results = [
-    ...(await measureOrdinary(treeline, peer, names as Case[])),
-    ...(await measureLarge(treeline, peer, names as Case[], large)),
+    ...(await measureOrdinary(treeline, peer, names)),
+    ...(await measureLarge(treeline, peer, names, large)),
   ];
-  const limit = Number(values.limit) * 1e6;
+  const limit = values.limit * 1e6;
   process.stdout.write(
     values.output === 'json' ? `${JSON.stringify({ limit, results }, undefined, 2)}\n` : render(results, limit),
   );

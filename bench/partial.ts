@@ -2,33 +2,44 @@
  * `npm run bench:partial`: an update of an image with a single layer, of which few files changed, once with the layer as
  * zstd:chunked, of which only these files are fetched, and with gzip, by our `image pull` and by the peer's. The peer is
  * not asked for zstd:chunked: with skopeo 1.9.3 it ends with "broken pipe" at a table of contents that fills a pipe.
- *
- *   --size MB      of the operating system (default 300)      --files N    in it (default 7000)
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { MEDIA_TYPE } from '../registry/oci.ts';
 import { startRegistry } from '../testbed/registry.ts';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { ensureAll, ensurePeer, ensureZstdChunkedWriter, sayOnStandardError } from '../tools/setup/index.ts';
 import { startCountingProxy } from './counting-proxy.ts';
 import { makeFreshDisk } from './fresh-disk.ts';
-import { measure } from './measured-process.ts';
+import { renderTable } from './import-table.ts';
+import { type Cost, measure } from './measured-process.ts';
 import { kernelBytes, type TreeShape, writeKernel, writeTree } from './os-tree.ts';
+import { shapeOf, sizeFlags } from './shape-flags.ts';
 
 /** Tags of the images, and what changed since `v1`. */
 const UPDATES = { 'one-file': 'one file of many', kernel: 'the kernel' } as const;
 /** In every tree; a text file of the first package. */
 const CHANGED_FOLDER = 'usr/etc/package-0';
 
+interface PartialResult extends Cost {
+  readonly update: string;
+  readonly tool: string;
+  readonly wireBytes: number;
+}
+
+const SCRIPT = {
+  command: 'npm run bench:partial',
+  does: `Updates an image with a single layer, of which few files changed: as zstd:chunked, as gzip, and by the peer. Needs root.`,
+  flags: { ...sizeFlags(300, 7000), output: OUTPUT },
+} as const;
+
 async function main(): Promise<void> {
-  const options = { size: { type: 'string', default: '300' }, files: { type: 'string', default: '7000' } } as const;
-  const { values } = parseArgs({ options });
-  const shape = { size: Number(values.size) * 1e6, files: Number(values.files) };
+  const { values } = readFlags(SCRIPT);
+  const shape = shapeOf(values);
   await ensureAll(sayOnStandardError, ['bench']);
   const peer = await ensurePeer(sayOnStandardError);
   const treeline = fileURLToPath(new URL('../bin/treeline', import.meta.url));
@@ -36,7 +47,7 @@ async function main(): Promise<void> {
   await using registry = await startRegistry({ storage: join(disk.path, 'registry') });
   await publishImages(disk.path, registry.host, peer, shape);
   await using proxy = await startCountingProxy(registry.host);
-  const rows = [['update', 'tool', 'wall s', 'CPU s', 'peak MB', 'wire MB']];
+  const results: PartialResult[] = [];
   for (const [tag, title] of Object.entries(UPDATES)) {
     const ours = ['image', 'pull', '--plain-http', proxy.host, '--repo'];
     for (const [name, format, command, flags] of [
@@ -55,12 +66,25 @@ async function main(): Promise<void> {
       await pull('v1');
       run('sync');
       proxy.takeCount();
-      const { wallSeconds, cpuSeconds, peakBytes } = await pull(tag);
-      const megabytes = [peakBytes, proxy.takeCount()].map((bytes) => (bytes / 1e6).toFixed(1));
-      rows.push([title, `${name}, ${format}`, wallSeconds.toFixed(1), cpuSeconds.toFixed(1), ...megabytes]);
+      const cost = await pull(tag);
+      results.push({ update: title, tool: `${name}, ${format}`, ...cost, wireBytes: proxy.takeCount() });
     }
   }
-  process.stdout.write(rows.map((row) => `| ${row.join(' | ')} |\n`).join(''));
+  process.stdout.write(values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : render(results));
+}
+
+function render(results: readonly PartialResult[]): string {
+  return renderTable(
+    ['update', 'tool', 'wall s', 'CPU s', 'peak MB', 'wire MB'],
+    results.map(({ update, tool, wallSeconds, cpuSeconds, peakBytes, wireBytes }) => [
+      update,
+      tool,
+      wallSeconds.toFixed(1),
+      cpuSeconds.toFixed(1),
+      (peakBytes / 1e6).toFixed(1),
+      (wireBytes / 1e6).toFixed(1),
+    ]),
+  );
 }
 
 /** Makes `v1` and its updates, each a single layer by the writer that podman has. */

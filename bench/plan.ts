@@ -1,17 +1,11 @@
 /**
  * `npm run bench:plan`: how long the planner takes for one plan, by size of the fleet and stage of a rollout, and how that
  * grows. No API server: a fleet in the operator's caches, of which some nodes have changed since the plan before.
- *
- *   --nodes N[,N…]    sizes of fleet (default 1000,5000,10000)
- *   --plans N         plans that are timed in each stage (default 100)
- *   --changed N       nodes that have changed since the plan before (default 16)
- *   --forgetful       each plan without the memory of the one before
- *   --output json
  */
-import { parseArgs } from 'node:util';
 import { plan } from '../operator/rollout/plan.ts';
 import { PlanMemory } from '../operator/rollout/plan-memory.ts';
 import type { Plan } from '../operator/rollout/action.ts';
+import { OUTPUT, readFlags } from '../tools/script-flags.ts';
 import { median, renderTable } from './import-table.ts';
 import { percentile } from './neighbour.ts';
 import { PlannedFleet } from './plan/planned-fleet.ts';
@@ -52,22 +46,22 @@ const STAGES: readonly (readonly [string, (nodes: number) => Reach])[] = [
   ['awaiting slots, 10 % soak', (nodes) => ({ staged: nodes, emptied: nodes })],
 ];
 
+const SCRIPT = {
+  command: 'npm run bench:plan',
+  does: `Times the planner alone, by size of fleet and stage of a rollout.`,
+  flags: {
+    nodes: { kind: 'numbers', says: 'sizes of fleet', default: [1000, 5000, 10_000] },
+    plans: { kind: 'number', says: 'plans that are timed in each stage', default: 100 },
+    changed: { kind: 'number', says: 'nodes that have changed since the plan before', default: 16 },
+    forgetful: { kind: 'switch', says: 'each plan without the memory of the one before' },
+    output: OUTPUT,
+  },
+} as const;
+
 function main(): void {
-  const { values } = parseArgs({
-    options: {
-      nodes: { type: 'string', default: '1000,5000,10000' },
-      plans: { type: 'string', default: '100' },
-      changed: { type: 'string', default: '16' },
-      forgetful: { type: 'boolean', default: false },
-      output: { type: 'string', default: 'table' },
-    },
-  });
-  const plans = Number(values.plans);
-  const changed = Number(values.changed);
-  const { forgetful } = values;
-  const results = values.nodes
-    .split(',')
-    .flatMap((count) => measureFleet(Number(count), { plans, changed, forgetful }));
+  const { values } = readFlags(SCRIPT);
+  const { plans, changed, forgetful } = values;
+  const results = values.nodes.flatMap((count) => measureFleet(count, { plans, changed, forgetful }));
   process.stdout.write(
     values.output === 'json'
       ? `${JSON.stringify({ plans, changed, forgetful, results }, undefined, 2)}\n`

@@ -42,16 +42,6 @@ export function groupScenarios(wanted: ReadonlySet<ScenarioName>): readonly Grou
     .filter(({ first, next }) => wanted.has(first) || next.length > 0);
 }
 
-/** @throws Error that lists the names there are. */
-export function parseScenarios(list: string): ReadonlySet<ScenarioName> {
-  const names = list.split(',').map((name) => name.trim());
-  const unknown = names.find((name) => !(name in SCENARIOS));
-  if (unknown !== undefined) {
-    throw new Error(`There is no scenario '${unknown}'. Scenarios: ${SCENARIO_NAMES.join(', ')}.`);
-  }
-  return new Set(names as ScenarioName[]);
-}
-
 /** Who goes first changes with every turn: A B, B A, A B, …, so that neither always profits from what the other left. */
 export function orderOfTurn<T>(contenders: readonly T[], turn: number): readonly T[] {
   return turn % 2 === 0 ? contenders : contenders.toReversed();

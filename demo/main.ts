@@ -2,55 +2,36 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readFlags } from '../tools/script-flags.ts';
 import { Display } from './display.ts';
 import { tellStory } from './story.ts';
 
 const MAX_NODES = 9;
 const EXIT_INTERRUPTED = 130;
 
-const HELP = `Usage: npm run demo [-- FLAG…]
-
-Makes three versions of a small operating system, starts a real Kubernetes API, a registry and some nodes on loopback,
+const SCRIPT = {
+  command: 'npm run demo',
+  does: `Makes three versions of a small operating system, starts a real Kubernetes API, a registry and some nodes on loopback,
 and moves the nodes from version 1 to 2 to 3 with an OSImage. Stops and removes everything at the end.
-Needs root, because an operating system's files belong to many users.
-
-Flags:
-  --nodes N         how many nodes, 1 to ${MAX_NODES} (default 3)
-  --keep            leave everything running at the end, until Ctrl-C, with a kubeconfig to play with
-  --output FORMAT   text (default), or json: one document on standard output at the end, the story on standard error
-  -h, --help        this text
-`;
+Needs root, because an operating system's files belong to many users.`,
+  flags: {
+    nodes: { kind: 'number', says: `how many nodes, 1 to ${MAX_NODES}`, default: 3 },
+    keep: { kind: 'switch', says: 'leave everything running at the end, until Ctrl-C, with a kubeconfig to play with' },
+    output: {
+      kind: 'one',
+      of: ['text', 'json'],
+      says: 'json: one document on standard output at the end, the story on standard error',
+      default: 'text',
+    },
+  },
+} as const;
 
 class UsageError extends Error {}
 
-interface Arguments {
-  readonly nodes: number;
-  readonly keep: boolean;
-  readonly json: boolean;
-  readonly help: boolean;
-}
-
-function readArguments(): Arguments {
-  const { values } = parseArgs({
-    options: {
-      nodes: { type: 'string', default: '3' },
-      keep: { type: 'boolean', default: false },
-      output: { type: 'string', default: 'text' },
-      help: { type: 'boolean', short: 'h', default: false },
-    },
-  });
-  if (!/^[1-9]$/.test(values.nodes)) throw new UsageError(`--nodes takes a number from 1 to ${MAX_NODES}.`);
-  if (values.output !== 'text' && values.output !== 'json') throw new UsageError('--output takes text or json.');
-  return { nodes: Number(values.nodes), keep: values.keep, json: values.output === 'json', help: values.help };
-}
-
 async function main(): Promise<number> {
-  const { help, json, nodes, keep } = readArguments();
-  if (help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  const { nodes, keep, output } = readFlags(SCRIPT).values;
+  const json = output === 'json';
+  if (nodes < 1 || nodes > MAX_NODES) throw new UsageError(`--nodes takes a number from 1 to ${MAX_NODES}.`);
   if (process.getuid?.() !== 0) {
     throw new UsageError('The demo makes operating system trees and needs root: run it with sudo or in a root shell.');
   }
@@ -91,7 +72,7 @@ async function main(): Promise<number> {
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (!(error instanceof UsageError) && !(error instanceof TypeError)) throw error;
+  if (!(error instanceof UsageError)) throw error;
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 2;
 }

@@ -6,7 +6,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs, styleText } from 'node:util';
+import { styleText } from 'node:util';
+import { readFlags } from '../tools/script-flags.ts';
 import { ensureAll } from '../tools/setup/index.ts';
 import type { Counts } from './report/count-reporter.ts';
 
@@ -68,33 +69,20 @@ const NAMESPACES = ['unshare', '--net', '--mount', '--propagation', 'private', '
 const SLOW = TIERS.filter((tier) => tier.slow === true)
   .map((tier) => tier.name)
   .join(' and ');
-const HELP = `npm test -- [--only TIER[,TIER…]] [--quick] [--grep TEXT]
-
-Runs all tests, with --quick all but those of ${SLOW}. Tiers, in order:
-${TIERS.map((tier) => `  ${tier.name.padEnd(8)} ${tier.standsOn}`).join('\n')}
-`;
+const SCRIPT = {
+  command: 'npm test',
+  does: `Runs all tests, with --quick all but those of ${SLOW}. Tiers, in order:
+${TIERS.map((tier) => `  ${tier.name.padEnd(8)} ${tier.standsOn}`).join('\n')}`,
+  flags: {
+    only: { kind: 'some', of: TIERS.map(({ name }) => name), says: 'tiers' },
+    quick: { kind: 'switch', says: `without ${SLOW}` },
+    grep: { kind: 'text', takes: 'TEXT', says: 'tests with this in their name' },
+  },
+} as const;
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      only: { type: 'string' },
-      quick: { type: 'boolean' },
-      grep: { type: 'string' },
-      help: { type: 'boolean' },
-    },
-  });
-  if (values.help === true) {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  const usual = TIERS.filter((tier) => values.quick !== true || tier.slow !== true).map((tier) => tier.name);
-  const wanted = values.only?.split(',') ?? usual;
-  const unknown = wanted.filter((name) => !TIERS.some((tier) => tier.name === name));
-  if (unknown.length > 0) {
-    process.stderr.write(`npm test: no tier called ${unknown.join(', ')}\n${HELP}`);
-    return 2;
-  }
-  const tiers = TIERS.filter((tier) => wanted.includes(tier.name));
+  const { values } = readFlags(SCRIPT);
+  const tiers = TIERS.filter(({ name, slow }) => values.only.includes(name) && !(values.quick && slow === true));
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   if (tiers.some((tier) => tier.needsMachine)) await ensureAll(say);
 

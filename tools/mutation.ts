@@ -1,41 +1,32 @@
-/**
- * `npm run mutation`: changes the planner in many small ways and sees whether its tests notice. What survives is a test that
- * does not bite, or code that changes nothing.
- *
- *   [FILE…]        files of operator/rollout (default: all of them, in an order that --seed draws)
- *   --minutes N    no further file is begun after so long (default 20)
- *   --seed N       repeats an order
- *   --output json
- */
+/** `npm run mutation`: changes the planner in many small ways and sees whether its tests notice. */
 import { createHash, randomInt } from 'node:crypto';
 import { glob } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import process from 'node:process';
-import { parseArgs } from 'node:util';
 import { mutate, type MutationResult } from '../testbed/mutation/mutation-run.ts';
 import { PlannerCopy } from '../testbed/mutation/planner-copy.ts';
+import { OUTPUT, readFlags } from './script-flags.ts';
 import { ensureMutationTester } from './setup/mutation-tester.ts';
 import { sayOnStandardError as say } from './setup/index.ts';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    minutes: { type: 'string', default: '20' },
-    seed: { type: 'string' },
-    output: { type: 'string', default: 'text' },
+const { values, operands } = readFlags({
+  command: 'npm run mutation',
+  does: `Changes the planner in many small ways and sees whether its tests notice. What survives is a test that does not bite, or
+code that changes nothing. FILE is one of operator/rollout (default: all of them, in an order that --seed draws).`,
+  operands: 'FILE',
+  flags: {
+    minutes: { kind: 'number', says: 'no further file is begun after so long', default: 20 },
+    seed: { kind: 'number', says: 'repeats an order' },
+    output: OUTPUT,
   },
 });
-const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
-const end = performance.now() + Number(values.minutes) * 60_000;
-if (!Number.isSafeInteger(seed) || Number.isNaN(end)) {
-  process.stderr.write('npm run mutation -- [--minutes N] [--seed N] [--output json] [operator/rollout/FILE.ts…]\n');
-  process.exit(2);
-}
+const { seed = randomInt(2 ** 31) } = values;
+const end = performance.now() + values.minutes * 60_000;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const all: string[] = [];
 for await (const file of glob('operator/rollout/**/*.ts', { cwd: root })) all.push(file);
-const unknown = positionals.filter((file) => !all.includes(file));
+const unknown = operands.filter((file) => !all.includes(file));
 if (unknown.length > 0) {
   process.stderr.write(`${unknown.join(', ')}: not a file of the planner; give paths such as ${all[0]}\n`);
   process.exit(2);
@@ -43,7 +34,7 @@ if (unknown.length > 0) {
 const packages = await ensureMutationTester(say);
 await using copy = await PlannerCopy.make(packages);
 const results: MutationResult[] = [];
-for (const file of positionals.length > 0 ? positionals : shuffled(all, seed)) {
+for (const file of operands.length > 0 ? operands : shuffled(all, seed)) {
   if (performance.now() > end) break;
   say(`Mutants of ${file} …`);
   results.push(await mutate(copy.path, packages, file));

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
-import { groupScenarios, orderOfTurn, parseScenarios, SCENARIO_NAMES } from '../../../bench/scenario.ts';
+import { groupScenarios, orderOfTurn, SCENARIO_NAMES } from '../../../bench/scenario.ts';
 
 describe('the scenarios of the import benchmark', () => {
-  it('are taken by name, and an unknown one is refused with those there are', () => {
-    assert.deepEqual([...parseScenarios('update, single')], ['update', 'single']);
-    assert.throws(() => parseScenarios('single,singel'), /no scenario 'singel'.*single, chunked/);
-  });
-
   it('that go on with a repository bring the one that fills it, and run after it', () => {
     assert.deepEqual(groupScenarios(new Set(['update'])), [{ first: 'chunked', next: ['update'] }]);
     assert.deepEqual(groupScenarios(new Set(['single'])), [{ first: 'single', next: [] }]);
