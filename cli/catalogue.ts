@@ -32,6 +32,16 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/rollback.ts')).rollback,
   },
   {
+    name: 'pin',
+    summary: 'Keep a deployment until it is unpinned.',
+    load: async () => (await import('./commands/pin.ts')).pin,
+  },
+  {
+    name: 'kargs',
+    summary: 'Show or change what the kernel of a host is started with.',
+    load: async () => (await import('./commands/kargs.ts')).kargs,
+  },
+  {
     name: 'install',
     summary: 'Put the operating system of a container image on an empty disk.',
     load: async () => (await import('./commands/install.ts')).install,

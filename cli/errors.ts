@@ -23,6 +23,7 @@ export type CliErrorCode =
   | 'BuildFailed'
   | 'NotFound'
   | 'NothingWaits'
+  | 'StagedLocked'
   | 'ToolMissing'
   | 'NotADisk'
   | 'DiskInUse'

@@ -56,6 +56,8 @@ export interface NewDeployment {
 export interface Target {
   readonly kind: 'booted' | 'sandbox' | 'unbooted';
   readonly sysroot: string;
+  /** The `ostree` that manages it. */
+  readonly tool: OstreeTool;
   /** In boot order; what is staged comes first. */
   deployments(): Promise<ShownDeployment[]>;
   /** Stages or deploys, so that it is what boots next. */
@@ -109,9 +111,10 @@ function hostTarget(sysroot: string, booted: boolean): Target {
   return {
     kind: booted ? 'booted' : 'sandbox',
     sysroot,
+    tool,
     deployments: async () => {
       const shown = await shownDeployments(tool, sysroot);
-      return booted ? shown : withSandbox(shown, host);
+      return booted ? withLock(shown, host) : withSandbox(shown, host);
     },
     apply: async ({ checksum, digest, reference }) => {
       await host.stage({ checksum, origin: reference });
@@ -126,15 +129,15 @@ function hostTarget(sysroot: string, booted: boolean): Target {
 class UnbootedTarget implements Target {
   readonly kind = 'unbooted';
   readonly sysroot: string;
-  readonly #tool: OstreeTool;
+  readonly tool: OstreeTool;
 
   constructor(sysroot: string) {
     this.sysroot = sysroot;
-    this.#tool = new OstreeTool(commandRunner(), sysroot);
+    this.tool = new OstreeTool(commandRunner(), sysroot);
   }
 
   async deployments(): Promise<ShownDeployment[]> {
-    return shownDeployments(this.#tool, this.sysroot);
+    return shownDeployments(this.tool, this.sysroot);
   }
 
   async apply({ checksum, reference, stateroot }: NewDeployment): Promise<'Deployed'> {
@@ -142,10 +145,10 @@ class UnbootedTarget implements Target {
     try {
       const originFile = join(directory, 'origin');
       await writeFile(originFile, formatOrigin(reference));
-      const [front] = await this.#tool.list();
+      const [front] = await this.tool.list();
       const { sysroot } = this;
-      const next = { tool: this.#tool, run: commandRunner(), root: sysroot, sysroot, checksum };
-      await this.#tool.deploy({
+      const next = { tool: this.tool, run: commandRunner(), root: sysroot, sysroot, checksum };
+      await this.tool.deploy({
         checksum,
         kernelArguments: front && (await nextArguments({ ...next, from: front })),
         stateroot: stateroot ?? front?.stateroot ?? (await soleStateroot(this.sysroot)),
@@ -158,7 +161,7 @@ class UnbootedTarget implements Target {
   }
 
   async rollback(): Promise<void> {
-    await rollBack(this.#tool, this.sysroot);
+    await rollBack(this.tool, this.sysroot);
   }
 
   async reboot(): Promise<void> {
@@ -179,6 +182,13 @@ async function shownDeployments(tool: OstreeTool, sysroot: string): Promise<Show
       ...(await describeDeployment(sysroot, one, readImageFacts)),
     })),
   );
+}
+
+/** Before 2023.8, libostree's own list does not tell whether what is staged is locked. */
+async function withLock(shown: readonly ShownDeployment[], host: Host): Promise<ShownDeployment[]> {
+  if (!shown.some(({ staged }) => staged)) return [...shown];
+  const { staged } = await host.status();
+  return shown.map((one) => (one.staged ? { ...one, locked: staged?.locked === true } : one));
 }
 
 /** libostree knows nothing of what a sandbox calls booted and staged. */

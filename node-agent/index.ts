@@ -11,6 +11,7 @@ export { nextArguments } from './host/kernel-arguments.ts';
 export { ociArchitecture } from './host/machine.ts';
 export { formatOrigin } from './host/origin-file.ts';
 export { OstreeTool } from './host/ostree-tool.ts';
+export { changeBootArguments, nextBootArguments } from './host/redeploy.ts';
 export { rollBack, soleStateroot } from './host/sandbox.ts';
 export { isReadOnly } from './host/writable.ts';
 export { imageFactsReader } from './image-store.ts';

@@ -4,6 +4,7 @@ export { adviseOnLayout } from './chunking/layout-advice.ts';
 export { DEFAULT_MAX_LAYERS, pack, type PackOptions } from './chunking/pack.ts';
 export { layoutOf } from './chunking/previous-layout.ts';
 export { OstreeError } from './errors.ts';
+export { decodeVariant } from './gvariant/decode.ts';
 export { Repository } from './repository/repository.ts';
 export { type IoPriority, setIoPriority } from './posix/io-priority.ts';
 export { commitTree, type CommittedTree, type TreeSource } from './compose/commit-tree.ts';

@@ -16,7 +16,7 @@ const READ_ENTRIES = 'cat -- "$1"/boot/loader/entries/*.conf';
  * time, when somebody may have typed something into the boot menu. `root` is where `run` sees the sysroot, and `sysroot`
  * where this process does. Throws AgentError `SysrootUnusable` when there is no entry of it.
  */
-async function argumentsOf(
+export async function argumentsOf(
   deployment: ListedDeployment,
   sysroot: string,
   { run, root }: { readonly run: CommandRunner; readonly root: string },
@@ -37,8 +37,18 @@ async function argumentsOf(
   );
 }
 
+/**
+ * For a deployment that is deployed once more: libostree would give it those of another. Undefined on hosts without boot
+ * entries, which have no others.
+ */
+export async function argumentsToKeep(
+  ...deployed: Parameters<typeof argumentsOf>
+): Promise<readonly string[] | undefined> {
+  return argumentsOf(...deployed).catch(() => undefined);
+}
+
 /** `present` without what is to be deleted, and with what is to be appended and is not there: doing it twice does it once. */
-function changedArguments(
+export function changedArguments(
   present: readonly string[],
   { append = [], delete: unwanted = [] }: KernelArguments,
 ): readonly string[] {

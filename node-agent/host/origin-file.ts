@@ -37,6 +37,11 @@ export function formatOrigin(reference: string): string {
   return `[origin]\ncontainer-image-reference=${escape(reference)}\n`;
 }
 
+/** The origin file of another deployment of the same: without what libostree notes about this one alone, such as that it is pinned. */
+export function withoutTransientState(text: string): string {
+  return text.replaceAll(/^\[libostree-transient\]\n(?:(?!\[).*\n?)*/gm, '');
+}
+
 /** GKeyFile string escapes (GLib, "Key-value file parser"). */
 function escape(value: string): string {
   return value

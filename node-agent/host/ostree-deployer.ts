@@ -6,7 +6,7 @@ import type { CommandRunner } from './command.ts';
 import type { Deployer } from './deployer.ts';
 import { type ListedDeployment, originPath } from './deployments.ts';
 import type { StageRequest } from './host.ts';
-import { nextArguments } from './kernel-arguments.ts';
+import { argumentsToKeep, nextArguments } from './kernel-arguments.ts';
 import { formatOrigin } from './origin-file.ts';
 import type { OstreeTool } from './ostree-tool.ts';
 
@@ -42,7 +42,7 @@ export class OstreeDeployer implements Deployer {
       checksum: request.checksum,
       stateroot: booted.stateroot,
       originFile: `/${RUN_DIRECTORY}/origin`,
-      stage: true,
+      stage: 'locked',
       kernelArguments,
     });
   }
@@ -57,6 +57,7 @@ export class OstreeDeployer implements Deployer {
       checksum: previous.checksum,
       stateroot: previous.stateroot,
       originFile: originPath('/', previous),
+      kernelArguments: await argumentsToKeep(previous, this.#sysroot, { run: this.#run, root: '' }),
     });
   }
 }

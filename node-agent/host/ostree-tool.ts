@@ -24,8 +24,8 @@ export interface DeployRequest {
   readonly stateroot: string;
   /** Path as the tool sees it; its content is copied verbatim beside the deployment. */
   readonly originFile: string;
-  /** Finalise at shutdown, locked, instead of now; needs a booted host. */
-  readonly stage?: boolean;
+  /** Finalise at shutdown, instead of now; needs a booted host. What is locked is not finalised until it is unlocked. */
+  readonly stage?: 'locked' | 'unlocked' | undefined;
   /** All that the kernel is started with; absent: what the deployment before is. */
   readonly kernelArguments?: readonly string[] | undefined;
 }
@@ -48,7 +48,7 @@ export class OstreeTool {
 
   /** Deploys a commit in front of the others; takes the sysroot lock itself. */
   async deploy(request: DeployRequest): Promise<void> {
-    if (request.stage === true && !(await this.#atLeast(LOCKED_STAGING))) {
+    if (request.stage === 'locked' && !(await this.#atLeast(LOCKED_STAGING))) {
       throw new AgentError(
         'HostUnsupported',
         "This host's libostree cannot stage a deployment locked; update it to 2022.2 or later.",
@@ -58,7 +58,8 @@ export class OstreeTool {
       'deploy',
       `--os=${request.stateroot}`,
       `--origin-file=${request.originFile}`,
-      ...(request.stage === true ? ['--stage', '--lock-finalization'] : []),
+      ...(request.stage === undefined ? [] : ['--stage']),
+      ...(request.stage === 'locked' ? ['--lock-finalization'] : []),
       // Not merged: what is merged depends on what else is deployed or staged.
       ...(request.kernelArguments === undefined
         ? []
@@ -69,6 +70,11 @@ export class OstreeTool {
 
   async undeploy(index: number): Promise<void> {
     await this.#admin('undeploy', String(index));
+  }
+
+  /** A pinned deployment stays until it is unpinned, whatever is deployed. What is staged cannot be pinned. */
+  async setPinned(index: number, pinned: boolean): Promise<void> {
+    await this.#admin('pin', ...(pinned ? [] : ['--unpin']), String(index));
   }
 
   /** Whether deployments can be put in another order without deploying again. */

@@ -21,7 +21,7 @@ import {
   type ReadImageFacts,
 } from './deployments.ts';
 import type { Host, StageRequest } from './host.ts';
-import { nextArguments } from './kernel-arguments.ts';
+import { argumentsToKeep, nextArguments } from './kernel-arguments.ts';
 import { freeBytes, ociArchitecture } from './machine.ts';
 import { formatOrigin, parseOrigin } from './origin-file.ts';
 import { OstreeTool, repositoryPath } from './ostree-tool.ts';
@@ -257,6 +257,7 @@ export async function rollBack(tool: OstreeTool, sysroot: string): Promise<Liste
       checksum: previous.checksum,
       stateroot: previous.stateroot,
       originFile: originPath(sysroot, previous),
+      kernelArguments: await argumentsToKeep(previous, sysroot, { run: commandRunner(), root: sysroot }),
     });
   }
   return previous;

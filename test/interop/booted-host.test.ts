@@ -4,6 +4,8 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OstreeAdminHost } from '../../node-agent/host/ostree-admin.ts';
+import { OstreeTool } from '../../node-agent/host/ostree-tool.ts';
+import { changeBootArguments, nextBootArguments } from '../../node-agent/host/redeploy.ts';
 import { imageFactsReader } from '../../node-agent/image-store.ts';
 import { BootedHost } from '../../testbed/booted-host.ts';
 import { treeline } from '../../testbed/treeline-command.ts';
@@ -121,6 +123,25 @@ describe('a host that treeline install wrote, booted without a kernel', () => {
     await reboot();
     assert.deepEqual(await state(), ['2', undefined, undefined, '1'], 'the boot loader keeps to it');
     assert.doesNotMatch(await readFile(join(machine.root, 'boot/loader/syslinux.cfg'), 'utf8'), /treeline/);
+  });
+
+  it('stages other kernel arguments for what runs, one change upon the other, and boots with them', async () => {
+    const where = { tool: new OstreeTool(machine.run), run: machine.run, root: '', sysroot: machine.root };
+    const present = await nextBootArguments(where);
+    assert.deepEqual(present.slice(1), ['rw']);
+    await where.tool.setPinned(0, true);
+    assert.equal((await host().status()).booted?.pinned, true);
+    await changeBootArguments(where, { append: ['quiet', 'a=1'] });
+    assert.deepEqual(await state(), ['1', '1', false, undefined]);
+    assert.deepEqual(await nextBootArguments(where), [...present, 'quiet', 'a=1']);
+    const { kernelArguments } = await changeBootArguments(where, { append: ['b=2'], delete: ['quiet'] });
+    assert.deepEqual(kernelArguments, [...present, 'a=1', 'b=2']);
+    assert.equal((await changeBootArguments(where, { append: ['b=2'] })).changed, false);
+    await reboot();
+    const { booted } = await host().status();
+    assert.deepEqual([booted?.version, booted?.pinned], ['1', undefined], 'what was pinned is the other one');
+    assert.equal(booted?.image, `ostree-unverified-registry:${bench.image('1')}`);
+    assert.match(await readFile(join(machine.root, 'proc/cmdline'), 'utf8'), / rw a=1 b=2 ostree=/);
   });
 
   it('boots once what is on trial: whatever ends that, the old version comes up, says so, and stays', async () => {

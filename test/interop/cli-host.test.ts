@@ -128,6 +128,63 @@ describe('treeline on a sysroot, judged by ostree', () => {
     );
   });
 
+  it('keeps what is pinned through the updates that would remove it, until it is unpinned', async () => {
+    await rebase('1');
+    const [first = ''] = await deploymentsOf(sysroot);
+    const pin = (...argv: string[]) => say(['pin', '--sysroot', sysroot, ...argv]);
+    assert.match((await pin('0')).stdout, /^Pinned .*os:1 \(version 1\)\.\n$/);
+    assert.match((await pin('0')).stdout, /is pinned already; nothing was changed\.\n$/);
+    const change = (one: string) => say(['kargs', '--sysroot', sysroot, '--append', one]);
+    await rebase('2');
+    await change('a=1');
+    await change('a=2');
+    assert.equal((await deploymentsOf(sysroot)).at(-1), first);
+    assert.match(await runCommand('ostree', ['admin', 'status', `--sysroot=${sysroot}`]), /Pinned: yes/);
+    assert.match((await say(['status', '--sysroot', sysroot])).stdout, /os:1 \(rollback, pinned\)/);
+    const unpinned = JSON.parse((await pin('--unpin', '2', '-o', 'json')).stdout) as {
+      action: string;
+      deployment: { checksum: string; pinned: boolean };
+    };
+    assert.deepEqual(
+      [unpinned.action, unpinned.deployment.checksum, unpinned.deployment.pinned],
+      ['Unpinned', first, false],
+    );
+    await change('a=3');
+    assert.ok(!(await deploymentsOf(sysroot)).includes(first));
+    assert.match((await pin('rollback')).stdout, /^Pinned .*os:2/);
+    const none = await pin('booted');
+    assert.deepEqual(
+      [none.status, none.stderr],
+      [1, `treeline: ${sysroot} has no deployment booted; \`treeline status\` shows those that it has.\n`],
+    );
+  });
+
+  it('changes what the kernel is started with, with the way back to the arguments of before', async () => {
+    await rebase('1');
+    const [commit = ''] = await deploymentsOf(sysroot);
+    const of = async (...argv: string[]) => {
+      const { stdout } = await say(['kargs', '--sysroot', sysroot, '-o', 'json', ...argv]);
+      return JSON.parse(stdout) as { action: string; kernelArguments: string[] };
+    };
+    assert.deepEqual(await of(), { action: 'None', kernelArguments: [] });
+    const added = await of('--append', 'quiet', '--append', 'a=1');
+    assert.deepEqual([added.action, added.kernelArguments], ['Deployed', ['quiet', 'a=1']]);
+    const changed = await of('--delete', 'quiet', '--append=b=2');
+    assert.deepEqual(changed.kernelArguments, ['a=1', 'b=2']);
+    assert.equal((await of('--append', 'a=1', '--delete', 'c')).action, 'None');
+    assert.equal((await say(['kargs', '--sysroot', sysroot])).stdout, 'a=1 b=2\n');
+    assert.deepEqual(await deploymentsOf(sysroot), [commit, commit], 'the same commit');
+    const deploy = join(sysroot, 'ostree/deploy/small/deploy');
+    assert.equal(
+      await readFile(join(deploy, `${commit}.2.origin`), 'utf8'),
+      `[origin]\ncontainer-image-reference=ostree-unverified-registry:${bench.image('1')}\n`,
+    );
+    await say(['rollback', '--sysroot', sysroot]);
+    assert.equal((await say(['kargs', '--sysroot', sysroot])).stdout, 'quiet a=1\n');
+    await rebase('2');
+    assert.equal((await say(['kargs', '--sysroot', sysroot])).stdout, 'quiet a=1\n', 'what comes next takes them over');
+  });
+
   it('lists what it pulled, as ostree refs do', async () => {
     const repo = join(sysroot, 'ostree/repo');
     const pulled = await say(['image', 'pull', '--repo', repo, ...bench.plain, bench.image('1')]);

@@ -54,6 +54,10 @@ describe('the command line', () => {
     [['image', 'pull', '--repo', 'r'], /REF is missing/],
     [['image', 'pull', '--repo', 'r', 'a', 'b'], /b is one argument too many/],
     [['image', 'pull', '--repo', 'r', '--frob', 'a'], /Unknown option '--frob'; `treeline image pull --help`/],
+    [['kargs', '--append', 'two words'], /"two words" is not one kernel argument: NAME or NAME=VALUE\./],
+    [['kargs', '--delete', 'ostree=/x'], /ostree= is set for each deployment by libostree itself\./],
+    [['kargs', '--append', 'a', '--delete', 'a'], /a is to be both added and taken away\./],
+    [['pin'], /DEPLOYMENT is missing/],
     [['rebase', '--output', 'yaml', 'x'], /--output takes text or json, not yaml/],
     [['encapsulate', '--repo', 'r', '--label', 'novalue', 'a', 'oci:b'], /--label takes KEY=VALUE, not novalue/],
     [

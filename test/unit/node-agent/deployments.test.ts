@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { parseAdminStatus } from '../../../node-agent/host/deployments.ts';
-import { formatOrigin, parseOrigin } from '../../../node-agent/host/origin-file.ts';
+import { formatOrigin, parseOrigin, withoutTransientState } from '../../../node-agent/host/origin-file.ts';
 import { parseVersion } from '../../../node-agent/host/ostree-tool.ts';
 
 const A = 'a'.repeat(64);
@@ -45,6 +45,14 @@ describe('an origin file', () => {
       containerImageReference: 'ostree-image-signed:docker://a/b:c',
       pinned: true,
     });
+  });
+
+  it('goes to another deployment without what libostree notes about this one', () => {
+    const origin = '[origin]\nrefspec=a:b\n\n';
+    const pinned = '[libostree-transient]\npinned=true\n';
+    assert.equal(withoutTransientState(`${origin}${pinned}`), origin);
+    assert.equal(withoutTransientState(`${pinned}\n[packages]\nrequested=x\n`), '[packages]\nrequested=x\n');
+    assert.equal(withoutTransientState(origin), origin);
   });
 
   it('of an ordinary ostree deployment names no image', () => {
