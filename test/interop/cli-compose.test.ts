@@ -6,6 +6,7 @@ import { mkdtemp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startRegistry, type TestRegistry } from '../../testbed/registry.ts';
+import { BUILDERS } from '../../cli/compose/container-builder.ts';
 import { TREELINE } from '../../testbed/treeline-command.ts';
 import { ensurePeer, sayOnStandardError } from '../../tools/setup/index.ts';
 import { runCommand } from '../../tools/setup/command.ts';
@@ -112,42 +113,46 @@ describe('treeline compose', () => {
     assert.deepEqual(await readdir(scratch), []);
   });
 
-  it('builds upon a base with buildah, keeps its labels, and puts the result into the layout of a system', async () => {
-    await compose([`--rootfs=${rootfs}`, '--version=3', '--label=org.example.team=platform', image('3')]);
-    const context = join(folder, 'context');
-    await mkdir(context);
-    await writeFile(join(context, 'worker.conf'), 'worker=1\n');
-    const file = join(folder, 'compose.yaml');
-    await writeFile(
-      file,
-      [
-        `base: ${image('3')}`,
-        'layers:',
-        '  - COPY worker.conf /etc/worker.conf',
-        '  - COPY worker.conf /var/lib/worker/state',
-        '  - LABEL org.example.role=worker',
-        'context: context',
-        'version: "4"',
-        `destination: ${image('4')}`,
-      ].join('\n'),
-    );
-    const composed = await compose([`--file=${file}`], builds);
-    assert.deepEqual(await compose([`--file=${file}`], builds), composed);
-    const { Labels: labels } = JSON.parse(
-      await runCommand('skopeo', ['inspect', '--tls-verify=false', `docker://${image('4')}`]),
-    ) as { Labels: Record<string, string> };
-    assert.deepEqual(
-      ['org.example.team', 'org.example.role', 'org.opencontainers.image.version', 'ostree.linux'].map(
-        (key) => labels[key],
-      ),
-      ['platform', 'worker', '4', '6.1.0-test'],
-    );
-    const repo = await peerImports('4');
-    assert.equal(ostree(repo, 'cat', composed.commit, '/usr/etc/worker.conf'), 'worker=1\n');
-    assert.equal(ostree(repo, 'cat', composed.commit, '/usr/share/factory/var/lib/worker/state'), 'worker=1\n');
-    assert.match(declared(repo, composed.commit), /C \/var\/lib\/worker\/state/);
-    assert.deepEqual(await readdir(scratch), []);
-  });
+  for (const builder of BUILDERS) {
+    it(`builds upon a base with ${builder}, keeps its labels, and puts the result into the layout of a system`, async () => {
+      const [base, built] = [`${builder}-3`, `${builder}-4`];
+      await compose([`--rootfs=${rootfs}`, '--version=3', '--label=org.example.team=platform', image(base)]);
+      const context = join(folder, builder);
+      await mkdir(context);
+      await writeFile(join(context, 'worker.conf'), 'worker=1\n');
+      const file = join(folder, `${builder}.yaml`);
+      await writeFile(
+        file,
+        [
+          `base: ${image(base)}`,
+          'layers:',
+          '  - COPY worker.conf /etc/worker.conf',
+          '  - COPY worker.conf /var/lib/worker/state',
+          '  - LABEL org.example.role=worker',
+          `context: ${builder}`,
+          'version: "4"',
+          `destination: ${image(built)}`,
+        ].join('\n'),
+      );
+      const request = [`--builder=${builder}`, `--file=${file}`];
+      const composed = await compose(request, builds);
+      assert.deepEqual(await compose(request, builds), composed);
+      const { Labels: labels } = JSON.parse(
+        await runCommand('skopeo', ['inspect', '--tls-verify=false', `docker://${image(built)}`]),
+      ) as { Labels: Record<string, string> };
+      assert.deepEqual(
+        ['org.example.team', 'org.example.role', 'org.opencontainers.image.version', 'ostree.linux'].map(
+          (key) => labels[key],
+        ),
+        ['platform', 'worker', '4', '6.1.0-test'],
+      );
+      const repo = await peerImports(built);
+      assert.equal(ostree(repo, 'cat', composed.commit, '/usr/etc/worker.conf'), 'worker=1\n');
+      assert.equal(ostree(repo, 'cat', composed.commit, '/usr/share/factory/var/lib/worker/state'), 'worker=1\n');
+      assert.match(declared(repo, composed.commit), /C \/var\/lib\/worker\/state/);
+      assert.deepEqual(await readdir(scratch), []);
+    });
+  }
 
   it('tells which layers a node on an earlier image fetches: the commit, and those of the package that changed', async () => {
     const packages = join(folder, 'packages');
