@@ -5,8 +5,8 @@
 import { toTimestamp } from '../../../api/index.ts';
 import type { MaintenanceWindow, OSImage, TimedAction } from '../../../api/index.ts';
 import type { Obstacle } from '../obstacle.ts';
-import { activeFreeze, windowsFor } from './calendar.ts';
-import { windowAt } from './window.ts';
+import { activeFreeze, windowsFor } from './stretch.ts';
+import { edgeOf } from './window.ts';
 
 /** What forbids staging at `now`, if anything; it holds until its `wake`. */
 export function mayStageNow(image: OSImage, now: Date): Obstacle | undefined {
@@ -39,7 +39,7 @@ function obstacleTo(image: OSImage, action: TimedAction, now: Date): Obstacle | 
 }
 
 function frozen(image: OSImage, now: Date): Obstacle | undefined {
-  const active = activeFreeze(image, now);
+  const active = activeFreeze(image.spec.freezes, now);
   if (active === undefined) return undefined;
   const { freeze, index } = active;
   const message = `Frozen until ${freeze.end} (${freeze.reason}): nothing is staged, no slot is granted and no boot approved; what is approved already finishes. Change spec.freezes[${index}] to go on sooner.`;
@@ -48,7 +48,7 @@ function frozen(image: OSImage, now: Date): Obstacle | undefined {
 
 function invalidWindow(image: OSImage, action: TimedAction, now: Date): Obstacle | undefined {
   for (const window of windowsFor(image, action)) {
-    const state = windowAt(window, now);
+    const state = edgeOf(window, now);
     if (!('field' in state)) continue;
     const message = `spec.windows[${window.name}].${state.field} "${window[state.field]}" cannot be read (${state.why}), so that ${DONE[action]} is not allowed at any time; correct it, or remove the window.`;
     return { type: 'InvalidWindow', message };
@@ -61,10 +61,10 @@ function windowClosed(image: OSImage, action: TimedAction, now: Date): Obstacle 
   if (windows.length === 0) return undefined;
   let first: { readonly window: MaintenanceWindow; readonly start: Date } | undefined;
   for (const window of windows) {
-    const state = windowAt(window, now);
+    const state = edgeOf(window, now);
     if ('field' in state) continue;
-    if (state.open !== undefined) return undefined;
-    const start = state.next?.start;
+    if (state.open) return undefined;
+    const start = state.until;
     if (start !== undefined && (first === undefined || start < first.start)) first = { window, start };
   }
   if (first === undefined) {

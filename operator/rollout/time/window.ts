@@ -18,6 +18,13 @@ export interface WindowState {
   readonly next?: Opening & { readonly start: Date };
 }
 
+/** How a window stands, and until when. */
+export interface Edge {
+  readonly open: boolean;
+  /** Absent when no change is in sight. */
+  readonly until?: Date;
+}
+
 /** Occurrences that are joined when a window opens again before it has closed; more are as good as for ever. */
 const MAX_JOINED = 32;
 
@@ -33,6 +40,17 @@ export function windowAt(window: MaintenanceWindow, now: Date): WindowState | Sc
     ...(open && { open: joined(schedule, last, durationMs) }),
     ...(next && { next: { start: next, ...(end && { end }) } }),
   };
+}
+
+/** Says whether `window` is open at `at`, and until when that surely stays so; without its openings, which cost more to find. */
+export function edgeOf(window: MaintenanceWindow, at: Date): Edge | ScheduleProblem {
+  const schedule = scheduleOf(window.schedule, window.timeZone);
+  if ('field' in schedule) return schedule;
+  const durationMs = window.durationSeconds * 1000;
+  const { last, next } = schedule.around(at);
+  const open = last !== undefined && at.getTime() < last.getTime() + durationMs;
+  const until = open ? endOf(schedule, last, durationMs) : next;
+  return { open, ...(until && { until }) };
 }
 
 /** When the answers of `windowAt` may differ next: it closes, opens, or is renewed. */
