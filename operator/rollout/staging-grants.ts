@@ -70,10 +70,14 @@ function tryingAgain({ census, halted }: GateView, refused: ReadonlySet<string>)
   return [...refusing, ...failed].map(({ node }) => node.name);
 }
 
-function isStuck({ census, budget, halted, steps }: GateView, { granted, closed, looks }: SlotsGranted): boolean {
+/**
+ * True when the fleet could spare a node, and nobody has a slot or can get one. Whatever closes slots to all nodes, a step that
+ * is full, and a question that is not answered yet, pass without another image on another node.
+ */
+function isStuck({ census, budget, steps }: GateView, { granted, closed, looks }: SlotsGranted): boolean {
   // With a step that takes no more nodes, those that hold the image are not stuck: they are what comes next.
   const taking = steps?.open?.some(({ room }) => room > 0) ?? true;
   // While checks or alerts are asked, somebody can go as soon as they are answered.
-  const open = closed.length === 0 && looks.length === 0 && !halted && taking && budget.unavailable.size < budget.max;
+  const open = closed.length === 0 && looks.length === 0 && taking && budget.unavailable.size < budget.max;
   return open && granted.length === 0 && census.holders.length === 0;
 }

@@ -1,81 +1,12 @@
 import assert from 'node:assert/strict';
-import { toTimestamp } from '../../../api/index.ts';
-import type { NodeOS, RolloutStatus } from '../../../api/index.ts';
 import { bootOrder, settledStageOrder, stageOrder } from '../../../operator/rollout/order.ts';
 import { plan } from '../../../operator/rollout/plan.ts';
-import type { NodeSnapshot, Snapshot } from '../../../operator/rollout/snapshot.ts';
 import { NOW, imageOf, manifestOf, nodeOSOf, nodeOf, snapshotOf } from './fixtures.ts';
 import type { NodeOSOptions } from './fixtures.ts';
 import { keepsItsPromises } from './promises.ts';
+import { FETCHING, HOLDING, NAMES, PLACE, STAGE, TARGET, WAITING } from './staging-scene.ts';
+import { begun, blockers, rollouts, scene, settled, told } from './staging-scene.ts';
 import { World } from './world.ts';
-
-const TARGET = {
-  digest: manifestOf('v2'),
-  image: `ostree-unverified-registry:registry.example/os@${manifestOf('v2')}`,
-};
-const STAGE = stageOrder(TARGET, 0, 'boot-1');
-const PLACE = '2026-11-23T11:59:00Z';
-const NAMES = Array.from({ length: 12 }, (_, index) => `node-${index}`);
-
-const FETCHING: NodeOSOptions = { order: STAGE, rollout: { phase: 'Staging', stagingTime: PLACE } };
-const HOLDING: NodeOSOptions = { staged: 'v2', order: STAGE, rollout: { phase: 'AwaitingSlot' } };
-const WAITING: NodeOSOptions = { rollout: { phase: 'Pending' } };
-
-interface Scene {
-  readonly staging?: Record<string, unknown>;
-  readonly os?: (name: string) => NodeOSOptions;
-  readonly node?: (name: string) => Partial<NodeSnapshot>;
-  readonly names?: readonly string[];
-  readonly rollout?: Record<string, unknown>;
-}
-
-function scene({ staging = {}, os = () => ({}), node = () => ({}), names = NAMES, rollout = {} }: Scene): Snapshot {
-  return snapshotOf({
-    images: [imageOf({ rollout, policy: { staging } })],
-    nodes: names.map((name) => nodeOf(name, node(name))),
-    nodeOSes: names.map((name) => nodeOSOf(name, os(name))),
-  });
-}
-
-function rollouts(snapshot: Snapshot): Map<string, RolloutStatus> {
-  return new Map(
-    plan(snapshot, NOW).actions.flatMap((action) =>
-      action.kind === 'WriteRollout' ? [[action.name, action.status.rollout] as const] : [],
-    ),
-  );
-}
-
-/** Names of the nodes that are given a place. */
-function begun(given: Scene): readonly string[] {
-  return [...rollouts(scene(given))].flatMap(([name, { stagingTime }]) =>
-    stagingTime === toTimestamp(NOW) ? [name] : [],
-  );
-}
-
-/** The only NodeOS of `given` after every write that its plans make, each as long as there is one. */
-function settled(given: Snapshot): NodeOS {
-  let [os] = given.nodeOSes;
-  for (let round = 0; round < 10; round++) {
-    assert.ok(os);
-    const { actions } = plan({ ...given, nodeOSes: [os] }, NOW);
-    const write = actions.find(({ kind }) => kind === 'WriteRollout' || kind === 'WriteOrder');
-    if (write?.kind === 'WriteRollout') {
-      os = { ...os, status: { ...os.status, ...write.status, conditions: [...write.status.conditions] } };
-    } else if (write?.kind === 'WriteOrder') os = { ...os, spec: write.spec };
-    else return os;
-  }
-  return assert.fail('the status does not stand still');
-}
-
-function blockers(given: Scene): readonly string[] {
-  return told(scene(given));
-}
-
-function told(given: Snapshot): readonly string[] {
-  const write = plan(given, NOW).actions.find(({ kind }) => kind === 'WriteImageStatus');
-  assert.ok(write?.kind === 'WriteImageStatus');
-  return (write.status.blockers ?? []).map(({ type }) => type);
-}
 
 describe('The mirrors of an image', () => {
   const mirrors = ['b.example:5000/os', 'a.example/copies/os'];
@@ -274,48 +205,6 @@ describe('Staging places', () => {
     const [first] = begun({ staging: { maxConcurrent: 1 } });
     const slot = [...rollouts(scene({ os: () => HOLDING }))].find(([, { phase }]) => phase === 'Draining');
     assert.equal(first, slot?.[0]);
-  });
-
-  it('go to the next nodes only with AheadOfRollout, counted beyond those that hold a slot', () => {
-    const staging = { mode: 'AheadOfRollout', lookahead: 3 };
-    assert.equal(begun({ staging }).length, 3);
-    const slot: NodeOSOptions = { ...HOLDING, rollout: { phase: 'Draining', slotTime: PLACE } };
-    const some = (name: string) => (name === 'node-0' ? slot : name === 'node-1' ? HOLDING : WAITING);
-    assert.equal(begun({ staging, os: some, rollout: { paused: true } }).length, 2);
-    const enough = (name: string) => (NAMES.indexOf(name) < 3 ? HOLDING : WAITING);
-    assert.deepEqual(begun({ staging, os: enough, rollout: { paused: true } }), []);
-  });
-
-  it('go beyond the next nodes to one that is cordoned anyway, or when none of those that hold the image can take the free slot', () => {
-    const staging = { mode: 'AheadOfRollout', lookahead: 1 };
-    const os = (name: string) => (name === 'node-0' ? HOLDING : WAITING);
-    const cordoned = (name: string) => (name === 'node-1' ? { cordoned: true } : {});
-    assert.deepEqual(begun({ staging, os, node: cordoned, names: NAMES.slice(0, 3) }), ['node-1']);
-    // It is being given back what it holds of an earlier slot, so it can take none.
-    const stuck = (name: string): NodeOSOptions =>
-      name === 'node-0' ? { ...HOLDING, order: { ...STAGE, id: 'stage.other' } } : WAITING;
-    assert.equal(begun({ staging, os: stuck, names: NAMES.slice(0, 3) }).length, 1);
-  });
-
-  it('go beyond the next nodes to one whose failure halts the rollout, once its attempt rests no more: nothing else could move', () => {
-    const staging = { mode: 'AheadOfRollout', lookahead: 1 };
-    const fault = 'Registry';
-    const failed: NodeOSOptions = {
-      order: STAGE,
-      lastOrder: {
-        id: STAGE.id,
-        result: 'Failed',
-        reason: 'RegistryUnreachable',
-        message: '',
-        fault,
-        completionTime: PLACE,
-      },
-      rollout: { phase: 'Failed', attempts: 6, nextAttemptTime: PLACE, fault },
-    };
-    const os = (name: string) => (name === 'node-0' ? failed : HOLDING);
-    const names = NAMES.slice(0, 2);
-    assert.deepEqual(begun({ staging, os, names }), ['node-0']);
-    assert.deepEqual(begun({ staging, os, names, rollout: { failureThreshold: 2 } }), []);
   });
 
   it('are not given to a node that is NotReady, being deleted, or has not answered that it gave up an earlier order', () => {
