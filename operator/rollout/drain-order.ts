@@ -33,9 +33,10 @@ export function drainOrder(view: NodeView): DrainOrder {
   const { drainPolicy: policy, alone } = view;
   const awaitPods = policy.waitForPodSelector && { awaitPods: policy.waitForPodSelector };
   if (alone && policy.policy === 'Evict' && policy.onlyNodePolicy === 'Reboot') return { mode: 'Await', ...awaitPods };
-  const overdue = policy.timeoutAction === 'Delete' && overdueSince(view) !== undefined;
+  const evicts = policy.policy === 'Evict';
+  const overdue = evicts && policy.timeoutAction === 'Delete' && overdueSince(view) !== undefined;
   return {
-    mode: policy.policy === 'None' ? 'Watch' : overdue ? 'Delete' : 'Evict',
+    mode: evicts ? (overdue ? 'Delete' : 'Evict') : 'Watch',
     ...(policy.skipPodSelector && { skipPods: policy.skipPodSelector }),
     ...awaitPods,
     ...(policy.emptyDirPolicy === 'Block' && { keepEmptyDirs: true }),

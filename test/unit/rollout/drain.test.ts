@@ -96,7 +96,23 @@ describe('A drain', () => {
       keepBarePods: true,
       gracePeriodSeconds: 7,
     });
-    assert.deepEqual(drainOf({ drain: { policy: 'None' } }), { mode: 'Watch', nameVolumes: true });
+  });
+
+  it('is left to somebody else under policy None: no pod is asked to go, nor deleted when it is overdue, and an empty node boots', () => {
+    const drain = { policy: 'None', timeoutSeconds: 60, timeoutAction: 'Delete' };
+    const watch = { mode: 'Watch', nameVolumes: true } as const;
+    assert.deepEqual(drainOf({ drain: { policy: 'None' } }), watch);
+    const look = { how: watch, podsLeft: 1, refusals: [] };
+    assert.deepEqual(drainOf({ drain, look }), watch);
+    assert.equal(rolloutOf({ drain, look }).phase, 'Draining');
+    assert.deepEqual(drainOf({ drain, look, others: [] }), watch, 'on the only node, too');
+    assert.equal(rolloutOf({ drain, look: { ...look, podsLeft: 0 } }).phase, 'Rebooting');
+    const node = { volumes: ['kubernetes.io/csi/d^moved'] };
+    assert.equal(
+      rolloutOf({ drain, look: { ...look, podsLeft: 0 }, node }).phase,
+      'Draining',
+      'Delete means nothing here',
+    );
   });
 
   it('does not believe a look that was made by another policy', () => {
