@@ -13,4 +13,4 @@ export const rebootPolicySchema = z
       ),
   })
   .prefault({})
-  .describe('How a node is rebooted.');
+  .describe('How a node is rebooted: in full, through its boot loader.');
