@@ -191,6 +191,8 @@ describe('the operator', function () {
     });
     assert.equal(blocker.node, 'c1');
     assert.ok(JSON.stringify(blocker).includes('web'), JSON.stringify(blocker));
+    const shown = await controlPlane.kubectl(['get', 'osimage', 'fleet', '-o', 'wide']);
+    assert.ok(shown.includes(words), shown);
     assert.deepEqual(node?.boots, []);
     assert.equal(conditionOf(await readOSImage(controlPlane, 'fleet'), 'Ready')?.status, 'False');
     await must(controlPlane, {

@@ -95,6 +95,18 @@ describe('Slots', () => {
     }
   });
 
+  it('of a Node that is deleted, or made anew under its name, are free in the very next plan', () => {
+    const holding = nodeOSOf('a', { ...WAITING, rollout: { phase: 'Rebooting', slotTime: SLOT, cordonOwned: true } });
+    const { nodes, nodeOSes, ...rest } = waiting(['a', 'b']);
+    const others = nodeOSes.filter(({ metadata }) => metadata.name !== 'a');
+    const held = { ...rest, nodes, nodeOSes: [holding, ...others] };
+    assert.deepEqual(granted(held), []);
+    const gone = { ...held, nodes: nodes.filter(({ name }) => name !== 'a') };
+    assert.deepEqual(granted(gone), ['b']);
+    const anew = { ...held, nodes: [...gone.nodes, nodeOf('a', { uid: 'node-a-2' })] };
+    assert.deepEqual(granted(anew), ['b']);
+  });
+
   it('go to a node below a foreign cordon within the budget, since it is unavailable already', () => {
     assert.deepEqual(granted(waiting(['a', 'b'], {}, { b: { cordoned: true } })), ['b']);
     assert.deepEqual(granted(waiting(['a', 'b', 'c'], {}, { b: { cordoned: true }, c: { cordoned: true } })), []);
