@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
 import type { HealthCheck } from '../../../api/index.ts';
 import { KubeError } from '../../../operator/errors.ts';
@@ -70,6 +71,21 @@ describe('The expression of a check', () => {
     const three = check('object.status.readyReplicas + 1 > object.spec.replicas && size(objects) == 1');
     assert.equal(evaluateCheck(three, [web(3)]).verdict, 'True');
     assert.equal(evaluateCheck(three, [web(2)]).verdict, 'False');
+  });
+
+  it('may have one pool of nodes wait for another: an OSImage is an object, too', () => {
+    const object = { apiVersion: 'treeline.dev/v1alpha1', kind: 'OSImage', name: 'workers' };
+    const page = readFileSync(new URL('../../../docs/tasks/health-checks.md', import.meta.url), 'utf8');
+    const [, said = ''] = /expression: >-\n([^]*?)\n +message: The workers come first/.exec(page) ?? [];
+    const after = check(said.replaceAll(/\s+/g, ' ').trim(), { object, when: ['BeforeRollout', 'BeforeNode'] });
+    const workers = (version: number, status: string, generation = 3n) => ({
+      metadata: { generation },
+      spec: { image: { reference: `registry.example.com/os/debian:${version}` } },
+      status: { conditions: [{ type: 'Ready', status, observedGeneration: 3n }] },
+    });
+    assert.equal(evaluateCheck(after, [workers(2, 'True')]).verdict, 'True');
+    for (const busy of [workers(1, 'True'), workers(2, 'False'), workers(2, 'True', 4n)])
+      assert.equal(evaluateCheck(after, [busy]).verdict, 'False');
   });
 
   it('may speak of the node that is back, and is only read for before', () => {
