@@ -68,7 +68,7 @@ function flagRows(flags: Flags): (readonly [string, string])[] {
     [
       flag.description,
       ...(flag.multiple === true ? ['May be repeated.'] : []),
-      ...(flag.default === undefined ? [] : [`Default: ${flag.default}.`]),
+      ...(flag.default === undefined ? [] : [`Default: ${flag.default}${flag.default.endsWith('.') ? '' : '.'}`]),
     ].join(' '),
   ]);
 }

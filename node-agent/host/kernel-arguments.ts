@@ -44,7 +44,12 @@ export async function argumentsOf(
 export async function argumentsToKeep(
   ...deployed: Parameters<typeof argumentsOf>
 ): Promise<readonly string[] | undefined> {
-  return argumentsOf(...deployed).catch(() => undefined);
+  try {
+    return await argumentsOf(...deployed);
+  } catch (error) {
+    if (error instanceof AgentError) return undefined;
+    throw error;
+  }
 }
 
 /** `present` without what is to be deleted, and with what is to be appended and is not there: doing it twice does it once. */
