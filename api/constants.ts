@@ -31,6 +31,9 @@ export const IMAGE_LABEL = 'treeline.dev/image';
 /** The role that lists, by name, the pull Secrets an agent may read; the operator keeps it in step with the OSImages. */
 export const AGENT_PULL_SECRETS_ROLE = 'treeline-agent-pull-secrets';
 
+/** `status.lastOrder.id` of an agent that says something before it has any order: no order has this id. */
+export const NO_ORDER = '';
+
 /** Who writes a field, as the API server records it. */
 export const OPERATOR_FIELD_MANAGER = 'treeline-operator';
 export const AGENT_FIELD_MANAGER = 'treeline-agent';

@@ -188,7 +188,10 @@ export const progressSchema = z.strictObject({
 const faultSchema = z.enum(['Image', 'Registry', 'Node']);
 
 export const lastOrderSchema = z.strictObject({
-  id: z.string().max(128).describe('The order this speaks of.'),
+  id: z
+    .string()
+    .max(128)
+    .describe('The order this speaks of; empty before the first one, when the host does not let itself be reported.'),
   result: z
     .enum(['Succeeded', 'Failed', 'Refused', 'RolledBack'])
     .describe(

@@ -4,10 +4,15 @@ import type { Logger } from 'pino';
 import { AGENT_FIELD_MANAGER, API_VERSION, type NodeOS } from '../api/index.ts';
 import { type IoPriority, type PullLimits, setIoPriority, type Unpacking } from '../ostree/index.ts';
 import type { RegistryOptions } from '../registry/index.ts';
+import { whyNotConfined } from './confinement-check.ts';
 import { failureOf } from './failure.ts';
 import { createHost, type HostKind, hostTool } from './host/create-host.ts';
+import type { Host } from './host/host.ts';
+import { hostRunner } from './host/ostree-admin.ts';
+import type { OstreeTool } from './host/ostree-tool.ts';
+import { shortcomingsOf } from './host/shortcomings.ts';
 import { hasOwnMounts, makeWritable } from './host/writable.ts';
-import { dropUnusedImages, imageCommitReader, imageFactsReader, imagePuller } from './image-store.ts';
+import { dropUnusedImages, imageCommitReader, imageFactsReader, imagePuller, requireLocks } from './image-store.ts';
 import { connectionFromKubeconfig, connectionInCluster } from './kube/connection.ts';
 import { KubeClient } from './kube/kube-client.ts';
 import { watchNodeOS } from './kube/node-os-watch.ts';
@@ -66,6 +71,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   };
   const loop = new OrderLoop({
     host,
+    examine: examination(options, host, tool, prepare),
     pull: imagePuller({
       sysroot,
       registry: await registryOptions(options),
@@ -112,6 +118,31 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     end.abort();
     await watching;
   }
+}
+
+/** A sandbox is no host, and offers what its tests need. */
+function examination(
+  options: AgentOptions,
+  host: Host,
+  tool: OstreeTool,
+  makeWritable: () => Promise<void>,
+): () => Promise<readonly string[]> {
+  const { host: kind, sysroot, unpack = 'confined', fetch = 'confined' } = options;
+  if (kind === 'sandbox') return async () => [];
+  // One without the network needs all that the others need.
+  const network = unpack !== 'confined';
+  return () =>
+    shortcomingsOf({
+      sysroot,
+      run: hostRunner(sysroot),
+      tool,
+      status: () => host.status(),
+      makeWritable,
+      lock: () => requireLocks(sysroot),
+      ...(sysroot !== '/' && { firstProcessRoot: '/proc/1/root' }),
+      ...(kind !== 'ostree-admin' && { deployer: kind }),
+      ...((unpack === 'confined' || fetch === 'confined') && { whyNotConfined: () => whyNotConfined(network) }),
+    });
 }
 
 /** A node that is updated at the usual priority is better than one that is not. */

@@ -3,6 +3,7 @@ import type { HostStatus, Order } from '../api/index.ts';
 import {
   imageCommitOf,
   lockSysroot,
+  OstreeError,
   pruneImages,
   pullImage,
   type PullLimits,
@@ -158,6 +159,15 @@ export function effectiveLimits(own: PullLimits = {}, ordered: () => Order['limi
     bytesPerSecond: () => (rates().length === 0 ? undefined : Math.min(...rates())),
     ...(minimumFreeBytes !== undefined && { minimumFreeBytes }),
   };
+}
+
+/** Takes the lock that every writer of the repository takes, for a moment; one that others hold will do. */
+export async function requireLocks(sysroot: string): Promise<void> {
+  try {
+    using _lock = await Repository.open(repositoryPath(sysroot)).lock('shared', { timeoutMs: 0 });
+  } catch (error) {
+    if (!(error instanceof OstreeError) || error.code !== 'LockTimeout') throw error;
+  }
 }
 
 /** Drops the images that no deployment was made from, as the other host tools do after an update. */

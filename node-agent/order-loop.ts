@@ -19,11 +19,13 @@ import { Bell } from './bell.ts';
 import { requireNoDowngrade } from './downgrade.ts';
 import { AgentError } from './errors.ts';
 import { failureOf } from './failure.ts';
+import { HostExamination } from './host-examination.ts';
 import type { Host } from './host/host.ts';
 import { backOffMs, sleep } from './kube/back-off.ts';
 import { nextStep, type Step } from './next-step.ts';
 import { ProgressReport } from './progress-report.ts';
 import { type AgentStatus, statusPatch } from './status-patch.ts';
+import { unreadableAnswer } from './unreadable-host.ts';
 
 /** How often the host is looked at when nothing happens: somebody may have worked on it by hand. */
 const REFRESH_MS = 60_000;
@@ -52,6 +54,8 @@ export interface PullOptions {
 
 export interface OrderLoopOptions {
   readonly host: Host;
+  /** What the host lacks, a sentence for each thing. */
+  readonly examine: () => Promise<readonly string[]>;
   readonly pull: (order: Order, options: PullOptions) => Promise<PulledImage>;
   /** Frees the space of images that the host no longer has deployed; called after a successful boot. */
   readonly cleanUp: (host: HostStatus) => Promise<void>;
@@ -72,6 +76,7 @@ export type AgentExit = 'Stopped' | 'Rebooting';
 export class OrderLoop {
   readonly #options: OrderLoopOptions;
   readonly #bell = new Bell();
+  readonly #examination: HostExamination;
   #object: NodeOS | undefined;
   #settled: { readonly uid: string; readonly lastOrder: LastOrder } | undefined;
   /** Whose signatures were verified for this order. */
@@ -81,6 +86,7 @@ export class OrderLoop {
 
   constructor(options: OrderLoopOptions) {
     this.#options = options;
+    this.#examination = new HostExamination(options);
   }
 
   /** Takes the newest version of the NodeOS; an older one than is known is ignored. */
@@ -97,6 +103,8 @@ export class OrderLoop {
   async run(signal: AbortSignal): Promise<AgentExit> {
     const { log, random } = this.#options;
     let failures = 0;
+    // Whether or not somebody has an order: what is missing is said to whoever sets up nodes.
+    await this.#examination.look();
     while (!signal.aborted) {
       try {
         if (this.#object === undefined) await this.#bell.wait(REFRESH_MS, signal);
@@ -114,7 +122,9 @@ export class OrderLoop {
 
   /** One look and one step; true when the host is rebooting. */
   async #turn(object: NodeOS, signal: AbortSignal): Promise<boolean> {
-    const host = await this.#options.host.status(signal);
+    if (this.#examination.failure !== undefined) await this.#examination.look();
+    const host = await this.#look(object, signal);
+    if (host === undefined) return false;
     const order = await this.#readOrder(object, host, signal);
     const now = this.#options.now();
     const lastOrder = this.#lastOrder(object, order);
@@ -153,6 +163,22 @@ export class OrderLoop {
     }
   }
 
+  /** The host as it is. One that does not let itself be read is told of, and undefined. */
+  async #look(object: NodeOS, signal: AbortSignal): Promise<HostStatus | undefined> {
+    try {
+      return await this.#options.host.status(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      await this.#examination.look();
+      const { failure } = this.#examination;
+      if (failure === undefined) throw error;
+      const lastOrder = unreadableAnswer(object, failureOf(failure), this.#options.now());
+      await this.#write({ progress: null, ...(lastOrder && { lastOrder }) }, signal);
+      await this.#bell.wait(REFRESH_MS, signal);
+      return undefined;
+    }
+  }
+
   async #act(
     step: Exclude<Step, { kind: 'Report' | 'EndTrial' }>,
     order: Order,
@@ -162,6 +188,7 @@ export class OrderLoop {
     const { host, log } = this.#options;
     switch (step.kind) {
       case 'Stage':
+        if (this.#examination.failure !== undefined) throw this.#examination.failure;
         await this.#stage(order, seen, signal);
         break;
       case 'Lock':

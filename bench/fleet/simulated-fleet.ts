@@ -72,6 +72,7 @@ export class SimulatedFleet implements AsyncDisposable {
       while (!this.#stop.signal.aborted) {
         const loop = new OrderLoop({
           host,
+          examine: async () => [],
           pull: async (order) => ({
             checksum: order.digest.slice('sha256:'.length),
             digest: order.digest,

@@ -2,6 +2,9 @@
 import { statfs } from 'node:fs/promises';
 import { repositoryPath } from './ostree-tool.ts';
 
+/** Below the host's root. */
+export const BOOT_ID_FILE = 'proc/sys/kernel/random/boot_id';
+
 /** Free space is reported in steps of this size, so that ordinary writes on the host do not become API writes. */
 const FREE_STEP_BYTES = 64 * 1024 * 1024;
 

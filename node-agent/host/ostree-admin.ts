@@ -15,7 +15,7 @@ import { describeDeployment, type ListedDeployment, type ReadImageFacts } from '
 import { prepareFinalization, readFinalizationFailure } from './finalization.ts';
 import type { Host, StageRequest } from './host.ts';
 import { installGuard } from './host-guard.ts';
-import { freeBytes, ociArchitecture } from './machine.ts';
+import { BOOT_ID_FILE, freeBytes, ociArchitecture } from './machine.ts';
 import { OstreeDeployer } from './ostree-deployer.ts';
 import { OstreeTool, repositoryPath } from './ostree-tool.ts';
 import { describeFallback, passTrial, readFallback, readTrial, removeTrial, type Trial, writeTrial } from './trial.ts';
@@ -36,7 +36,6 @@ const COMPOSEFS_STORE = 'sysroot/composefs';
 const STAGED_FILE = 'run/ostree/staged-deployment';
 /** The lock of libostree before 2023.8; later ones still honour it. */
 const LOCK_FILE = 'run/ostree/staged-deployment-locked';
-const BOOT_ID_FILE = 'proc/sys/kernel/random/boot_id';
 
 /** From a pod, commands run in the mount namespace of the host's process 1, where `/run` and `/boot` are the real ones. */
 const ENTER_HOST = ['nsenter', '--target', '1', '--mount', '--'];
@@ -175,7 +174,10 @@ export class OstreeAdminHost implements Host {
     const at = listed.findIndex((deployment) => deployment.booted);
     const booted = listed[at];
     if (booted === undefined) {
-      throw new AgentError('HostUnsupported', `${this.sysroot} has not been booted from an OSTree deployment.`);
+      throw new AgentError(
+        'HostUnsupported',
+        `${this.sysroot} has not been booted from an OSTree deployment: install an OS image on it, or take the node out of the OSImage's nodeSelector.`,
+      );
     }
     return {
       booted,

@@ -48,12 +48,7 @@ export class OstreeTool {
 
   /** Deploys a commit in front of the others; takes the sysroot lock itself. */
   async deploy(request: DeployRequest): Promise<void> {
-    if (request.stage === 'locked' && !(await this.#atLeast(LOCKED_STAGING))) {
-      throw new AgentError(
-        'HostUnsupported',
-        "This host's libostree cannot stage a deployment locked; update it to 2022.2 or later.",
-      );
-    }
+    if (request.stage === 'locked') await this.requireLockedStaging();
     await this.#admin(
       'deploy',
       `--os=${request.stateroot}`,
@@ -75,6 +70,15 @@ export class OstreeTool {
   /** A pinned deployment stays until it is unpinned, whatever is deployed. What is staged cannot be pinned. */
   async setPinned(index: number, pinned: boolean): Promise<void> {
     await this.#admin('pin', ...(pinned ? [] : ['--unpin']), String(index));
+  }
+
+  /** Throws AgentError `HostUnsupported` if a staged deployment cannot be kept from booting. */
+  async requireLockedStaging(): Promise<void> {
+    if (await this.#atLeast(LOCKED_STAGING)) return;
+    throw new AgentError(
+      'HostUnsupported',
+      "This host's libostree cannot stage a deployment locked; update it to 2022.2 or later.",
+    );
   }
 
   /** Whether deployments can be put in another order without deploying again. */

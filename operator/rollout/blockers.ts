@@ -13,7 +13,7 @@ import { leasesLost } from './maintenance-lease.ts';
 import { namesOf } from './member.ts';
 import { unverifiedObstacles, whyUnverified } from './verification.ts';
 import type { Member } from './member.ts';
-import { AGENT_PATIENCE_SECONDS, after, answer, passed } from './node-view.ts';
+import { AGENT_PATIENCE_SECONDS, after, answer, passed, unreportable } from './node-view.ts';
 import type { Obstacle } from './obstacle.ts';
 import { BLOCKER_TYPES } from './reasons.ts';
 import type { BlockerType } from './reasons.ts';
@@ -154,6 +154,10 @@ function silentAgents(fleet: ImageFleet, now: Date, wakes: Date[]): readonly Obs
     const begun = rollout.stagingTime ?? rollout.nextAttemptTime ?? rollout.phaseTime;
     const waits = rollout.phase === 'Pending' ? os.status?.host === undefined || unacknowledged(os) : unanswered(os);
     if (!waits) return [];
+    const said = unreportable(os);
+    if (said !== undefined) {
+      return [{ type: 'StagingFailed', node: node.name, message: `${node.name}: ${said}`, since: new Date(begun) }];
+    }
     const patience = after(begun, AGENT_PATIENCE_SECONDS);
     if (!passed(patience, now)) {
       wakes.push(patience);

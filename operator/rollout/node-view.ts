@@ -1,5 +1,5 @@
 /** One node as its phase sees it: everything that the decision about this node may depend on, and nothing of the others. */
-import { toTimestamp } from '../../api/index.ts';
+import { NO_ORDER, toTimestamp } from '../../api/index.ts';
 import type { DrainPolicy, Gate, HealthCheck, NodeOS, Order, Phase, RolloutStatus } from '../../api/index.ts';
 import type { LeaseStanding } from './maintenance-lease.ts';
 import type { Obstacle } from './obstacle.ts';
@@ -97,6 +97,12 @@ export function stagedDigest(os: NodeOS): string | undefined {
 export function answer(os: NodeOS): NonNullable<NodeOS['status']>['lastOrder'] {
   const last = os.status?.lastOrder;
   return last !== undefined && last.id === os.spec.order?.id ? last : undefined;
+}
+
+/** What the agent says, instead of reporting its host, that it lacks there. */
+export function unreportable(os: NodeOS): string | undefined {
+  const { host, lastOrder } = os.status ?? {};
+  return host === undefined && lastOrder?.id === NO_ORDER ? lastOrder.message : undefined;
 }
 
 /** Adds seconds to a timestamp of the API. */

@@ -92,6 +92,17 @@ describe('a cluster of real nodes', function () {
     }
   });
 
+  it('has agents that find everything on their host that they need', async () => {
+    const { lab } = bench;
+    for (const { metadata } of await bench.agents()) {
+      const log = await lab.eventually(`${metadata.name} has looked at its host`, async () => {
+        const text = await lab.controlPlane.kubectl(['logs', `--namespace=${DEFAULT_NAMESPACE}`, metadata.name]);
+        return /the host (offers|does not offer) what the agent needs/.test(text) && text;
+      });
+      assert.doesNotMatch(log, /does not offer/);
+    }
+  });
+
   it('moves to version 2 one node after the other, with pods evicted within their budget and agents that stay', async () => {
     const { lab } = bench;
     const agentsBefore = await bench.agents();

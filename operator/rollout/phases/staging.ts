@@ -15,7 +15,7 @@ import {
 import type { NodeView, Step } from '../node-view.ts';
 import { observeOrder, settledStageOrder, stageOrder } from '../order.ts';
 import type { NodeTarget } from '../target.ts';
-import { PENDING_MESSAGE, STAGED_MESSAGE, STAGING_MESSAGE, start, whyNotFetch } from './start.ts';
+import { pendingMessage, STAGED_MESSAGE, STAGING_MESSAGE, start, whyNotFetch } from './start.ts';
 
 /**
  * Seconds between an answer "Succeeded" and a report that shows the image staged. Longer means that somebody dropped
@@ -36,7 +36,7 @@ export function pending(view: NodeView, target: NodeTarget, rollout: RolloutStat
   const { os } = view;
   if (os.status?.host === undefined) {
     return {
-      rollout: enter(view, 'Pending', target.digest, PENDING_MESSAGE, {
+      rollout: enter(view, 'Pending', target.digest, pendingMessage(view), {
         ...slotUntilUncordoned(view),
         ...attemptsOf(rollout),
       }),

@@ -1,7 +1,7 @@
 /** Where a node begins for a digest: when it is new, when the target changed, when what it held is gone. */
 import { toTimestamp } from '../../../api/index.ts';
 import { slotRestSeconds } from '../backoff.ts';
-import { after, answer, bootedDigest, enter, slotUntilUncordoned, stagedDigest } from '../node-view.ts';
+import { after, answer, bootedDigest, enter, slotUntilUncordoned, stagedDigest, unreportable } from '../node-view.ts';
 import type { NodeEvent, NodeView, Step } from '../node-view.ts';
 import { nodeDowngrade } from '../downgrade.ts';
 import type { NodeTarget } from '../target.ts';
@@ -14,7 +14,7 @@ export function start(view: NodeView, target: NodeTarget, attempts = 0, event?: 
   const carried = { ...slotUntilUncordoned(view), ...(attempts > 0 && { attempts }) };
   const step = { order: view.os.spec.order, cordon: 'Leave', ...(event && { event }) } as const;
   if (view.os.status?.host === undefined) {
-    return { ...step, rollout: enter(view, 'Pending', target.digest, PENDING_MESSAGE, carried) };
+    return { ...step, rollout: enter(view, 'Pending', target.digest, pendingMessage(view), carried) };
   }
   if (bootedDigest(view.os) === target.digest) {
     return { ...step, rollout: enter(view, 'Updated', target.digest, UPDATED_MESSAGE, slotUntilUncordoned(view)) };
@@ -56,6 +56,11 @@ export function grantPlace(view: NodeView, target: NodeTarget, step: Step): Step
   return { ...rest, rollout };
 }
 
+/** What a node waits for whose host has not been reported. */
+export function pendingMessage({ os }: NodeView): string {
+  return unreportable(os) ?? PENDING_MESSAGE;
+}
+
 /** Why the node could not make use of a staging place in this moment, as a sentence; undefined when it could. */
 export function whyNotFetch(view: NodeView, target: NodeTarget): string | undefined {
   const { node, os } = view;
@@ -68,7 +73,7 @@ export function whyNotFetch(view: NodeView, target: NodeTarget): string | undefi
   return undefined;
 }
 
-export const PENDING_MESSAGE = "Waits for the node's agent to report the host; see that its agent pod runs.";
+const PENDING_MESSAGE = "Waits for the node's agent to report the host; see that its agent pod runs.";
 export const PLACE_MESSAGE = 'Waits for its turn to fetch the image (spec.staging).';
 export const STAGING_MESSAGE = 'Waits for the agent to fetch the image and stage it.';
 export const STAGED_MESSAGE = 'The image is staged and locked; waits for a slot of its OSImage.';

@@ -24,6 +24,8 @@ export class FakeHost implements Host {
   onReboot = () => {};
 
   async status(): Promise<HostStatus> {
+    const failure = this.failures.get('status');
+    if (failure !== undefined) throw failure;
     return {
       bootID: this.bootID,
       booted: this.booted,

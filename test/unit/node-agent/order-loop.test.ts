@@ -31,6 +31,9 @@ const liveApproval = (digest: string) => ({
 class Bench {
   readonly host = new FakeHost();
   readonly patches: Record<string, unknown>[] = [];
+  /** What the host lacks, and how often it was looked at. */
+  missing: readonly string[] = [];
+  examinations = 0;
   pulls = 0;
   pull = async (order: Order, _options: PullOptions) => ({
     checksum: checksumOf(order.digest),
@@ -65,6 +68,10 @@ class Bench {
   async run(done: () => boolean): Promise<string> {
     const options: OrderLoopOptions = {
       host: this.host,
+      examine: async () => {
+        this.examinations += 1;
+        return this.missing;
+      },
       pull: async (order, pullOptions) => {
         this.pulls += 1;
         return this.pull(order, pullOptions);
@@ -83,10 +90,13 @@ class Bench {
     const running = loop.run(stop.signal);
     const ended = running.then(() => true);
     const limit = Date.now() + 50_000;
-    while (!done() && !(await Promise.race([ended, delay(2, false)]))) {
-      assert.ok(Date.now() < limit, `gave up waiting; last order: ${JSON.stringify(this.lastOrder)}`);
+    try {
+      while (!done() && !(await Promise.race([ended, delay(2, false)]))) {
+        assert.ok(Date.now() < limit, `gave up waiting; last order: ${JSON.stringify(this.lastOrder)}`);
+      }
+    } finally {
+      stop.abort();
     }
-    stop.abort();
     return running;
   }
 
@@ -265,6 +275,83 @@ describe('the order loop', () => {
     await bench.run(bench.settled);
     assert.equal(bench.lastOrder?.result, 'RolledBack');
     assert.deepEqual(bench.host.calls, []);
+  });
+
+  describe('on a host that does not offer what the agent needs', () => {
+    const LACK = ['The host has no systemctl: it must.', 'Nothing can be confined: allow it.'];
+
+    it('reports the host, and fails an order to stage with all that is missing, before anything is fetched', async () => {
+      const bench = new Bench(orderFor(B));
+      bench.missing = LACK;
+      await bench.run(bench.settled);
+      const { result, reason, fault, message = '' } = bench.lastOrder ?? {};
+      assert.deepEqual([result, reason, fault], ['Failed', 'HostUnsupported', 'Node']);
+      for (const sentence of LACK) assert.ok(message.includes(sentence), message);
+      assert.equal(bench.object.status?.host?.bootID, 'boot-1');
+      assert.equal(bench.pulls, 0);
+    });
+
+    it('stages once that has been put right, without being started again', async () => {
+      const bench = new Bench(orderFor(B));
+      bench.missing = LACK;
+      await bench.run(() => {
+        if (!bench.settled() || bench.lastOrder?.result !== 'Failed') return bench.lastOrder?.result === 'Succeeded';
+        bench.missing = [];
+        bench.order(orderFor(B, { id: 'again' }));
+        return false;
+      });
+      assert.equal(bench.host.staged?.digest, B);
+    });
+
+    it('says that it runs what it was to boot all the same', async () => {
+      const bench = new Bench(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }));
+      bench.missing = LACK;
+      bench.host.booted = { checksum: checksumOf(B), digest: B };
+      await bench.run(bench.settled);
+      assert.equal(bench.lastOrder?.result, 'Succeeded');
+    });
+
+    describe('and does not let itself be read', () => {
+      const unreadable = (order: Order | undefined, status: NodeOSStatus = {}): Bench => {
+        const bench = new Bench(order, status);
+        bench.missing = LACK;
+        bench.host.failures.set('status', new Error('there is no ostree'));
+        return bench;
+      };
+
+      it('says so before there is any order, once', async () => {
+        const bench = unreadable(undefined);
+        await bench.run(() => bench.lastOrder !== undefined);
+        await bench.run(() => bench.examinations > 3);
+        assert.deepEqual([bench.lastOrder?.id, bench.lastOrder?.reason], ['', 'HostUnsupported']);
+        assert.equal(bench.patches.length, 1);
+        bench.host.failures.clear();
+        bench.missing = [];
+        await bench.run(() => bench.object.status?.host !== undefined);
+      });
+
+      it('fails an order to stage', async () => {
+        const bench = unreadable(orderFor(B));
+        await bench.run(bench.settled);
+        assert.deepEqual([bench.lastOrder?.result, bench.lastOrder?.reason], ['Failed', 'HostUnsupported']);
+      });
+
+      it('leaves it to the deadline of a boot to say that the node is not back', async () => {
+        const host = { bootID: 'boot-0' };
+        const bench = unreadable(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }), { host });
+        await bench.run(() => bench.examinations > 1);
+        assert.equal(bench.patches.length, 0);
+      });
+
+      it('tries again where nothing is missing: it was only busy', async () => {
+        const bench = unreadable(orderFor(B));
+        bench.missing = [];
+        await bench.run(() => bench.examinations > 2);
+        bench.host.failures.clear();
+        await bench.run(bench.settled);
+        assert.equal(bench.lastOrder?.result, 'Succeeded');
+      });
+    });
   });
 
   it('refuses an order with a field that it does not know', async () => {

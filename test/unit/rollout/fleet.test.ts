@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { drainPolicySchema } from '../../../api/index.ts';
+import { drainPolicySchema, NO_ORDER } from '../../../api/index.ts';
 import type { OSImageStatus } from '../../../api/index.ts';
 import { countOf, withinBudget } from '../../../operator/rollout/budget.ts';
 import { selects } from '../../../operator/rollout/membership.ts';
@@ -349,6 +349,28 @@ describe('An OSImage', () => {
       ({ kind }) => kind === 'WriteImageStatus',
     );
     assert.ok(later?.kind === 'WriteImageStatus' && later.status.blockers?.some(({ type }) => type === 'AgentSilent'));
+  });
+
+  it('says at once, in the words of the agent, what a host lacks that it cannot report', () => {
+    const message = 'The host has no systemctl: it must.';
+    const said = { result: 'Failed', reason: 'HostUnsupported', message, completionTime: SLOT } as const;
+    const os = nodeOSOf('a', {
+      silent: true,
+      lastOrder: { id: NO_ORDER, ...said },
+      rollout: { phase: 'Pending', message: 'Waits.' },
+    });
+    const { actions } = plan(snapshotOf({ nodes: [nodeOf('a')], nodeOSes: [os] }), NOW);
+    const rollout = actions.find((action) => action.kind === 'WriteRollout');
+    assert.ok(rollout?.kind === 'WriteRollout');
+    assert.deepEqual([rollout.status.rollout.phase, rollout.status.rollout.message], ['Pending', message]);
+    assert.ok(
+      actions.every(({ kind }) => kind !== 'WriteOrder'),
+      'an agent that can do nothing is asked for nothing',
+    );
+    const status = statusOf(snapshotOf({ nodes: [nodeOf('a')], nodeOSes: [os] }));
+    const blocker = status.blockers?.find(({ node }) => node === 'a');
+    assert.deepEqual([blocker?.type, blocker?.message], ['StagingFailed', `a: ${message}`]);
+    assert.equal(status.nodes?.failed, 0, 'it has not failed for this image');
   });
 
   it('lists at most twenty blockers', () => {
