@@ -14,6 +14,8 @@ export interface ControlPlaneOptions {
    * for it; the network namespace must have that address.
    */
   readonly nodes?: readonly string[];
+  /** Where its folder is made; the system's directory for temporary files by default. */
+  readonly parentFolder?: string;
 }
 
 /** Address of the Service `kubernetes`: the first of the range. */

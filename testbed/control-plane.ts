@@ -245,8 +245,8 @@ async function requiredBinaries(options: ControlPlaneOptions): Promise<Binaries>
 }
 
 /** Chooses ports and tokens and writes what the servers read at start. */
-async function prepare(binaries: Binaries, { nodes = [] }: ControlPlaneOptions): Promise<Layout> {
-  const folder = await mkdtemp(join(tmpdir(), 'treeline-control-plane-'));
+async function prepare(binaries: Binaries, { nodes = [], parentFolder }: ControlPlaneOptions): Promise<Layout> {
+  const folder = await mkdtemp(join(parentFolder ?? tmpdir(), 'treeline-control-plane-'));
   const [etcdPort = 0, etcdPeerPort = 0, freePort = 0] = await freePorts(3);
   const [apiAddress, apiPort] = nodes.length === 0 ? ['127.0.0.1', freePort] : [API_SERVICE_ADDRESS, 443];
   const tokens = {

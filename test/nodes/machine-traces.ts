@@ -1,7 +1,6 @@
 /** What a cluster of real nodes could leave behind on the machine, as it is at one moment. */
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { cgroupsThatBeginWith } from '../../testbed/nodes/cgroups.ts';
-import { CGROUP_PREFIX } from '../../testbed/nodes/node-lab.ts';
+import { ownLabs } from '../../testbed/nodes/lab-folder.ts';
 
 /** Settings of the kernel that a kubelet, a container runtime or a network plugin changes. */
 const SETTINGS = [
@@ -29,7 +28,8 @@ export interface MachineTraces {
   readonly processes: readonly string[];
   readonly mounts: readonly string[];
   readonly networkDevices: readonly string[];
-  readonly cgroups: readonly string[];
+  /** Folders and cgroups of this process's labs. */
+  readonly labs: readonly string[];
   readonly settings: Readonly<Record<string, string>>;
   /** What is in them; undefined for what does not exist. */
   readonly folders: Readonly<Record<string, readonly string[] | undefined>>;
@@ -46,7 +46,7 @@ export async function lookForTraces(): Promise<MachineTraces> {
     networkDevices: (await readFile('/proc/net/dev', 'utf8'))
       .split('\n')
       .flatMap((line) => /^\s*(\S+):/.exec(line)?.[1] ?? []),
-    cgroups: await cgroupsThatBeginWith(`${CGROUP_PREFIX}${process.pid}-`),
+    labs: await ownLabs(),
     settings,
     folders,
   };

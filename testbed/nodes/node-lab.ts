@@ -3,8 +3,7 @@
  * as its users install it. Everything dies with us.
  */
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
@@ -12,8 +11,8 @@ import { DEFAULT_NAMESPACE, type NodeOS, type OSImage } from '../../api/index.ts
 import type { Say } from '../../tools/setup/say.ts';
 import { startControlPlane, type ControlPlane } from '../control-plane.ts';
 import { startRegistry, type TestRegistry } from '../registry.ts';
-import { removeWithSysroots } from '../sysroot.ts';
 import { buildContainerImage, containerImage, pushContainerImages } from './container-image.ts';
+import { LabFolder } from './lab-folder.ts';
 import { makeLabNetwork, REGISTRY_ADDRESS } from './lab-network.ts';
 import { nodeConfiguration } from './node-configuration.ts';
 import { makeNodeDisks, writeConfiguration } from './node-disk.ts';
@@ -23,8 +22,6 @@ import { RealNode } from './real-node.ts';
 const MANIFESTS = join(import.meta.dirname, '..', '..', 'manifests', 'base');
 /** Who serves Treeline's own image; containerd on the nodes asks the lab's registry instead. */
 const RELEASE_REGISTRY = 'registry.treeline.dev';
-/** Names of cgroups begin with it. */
-export const CGROUP_PREFIX = 'treeline-lab-';
 /** For one step of a node; many times what it takes on an idle machine. */
 const STEP_TIMEOUT_MS = 240_000;
 const POLL_MS = 250;
@@ -34,6 +31,8 @@ export interface NodeLabOptions {
   /** Logs go there: of the control plane, of what runs on the nodes, of the pods. */
   readonly logs: string;
   readonly say: Say;
+  /** Aborts the start, and whatever is waited for later. */
+  readonly signal?: AbortSignal;
 }
 
 /** Makes what needs a network before the lab is started where there is none. */
@@ -48,6 +47,7 @@ interface Parts {
   readonly controlPlane: ControlPlane;
   readonly nodes: readonly RealNode[];
   readonly treelineImage: string;
+  readonly signal: AbortSignal | undefined;
 }
 
 export class NodeLab implements AsyncDisposable {
@@ -57,10 +57,11 @@ export class NodeLab implements AsyncDisposable {
   /** Treeline's container image, as the nodes know it. */
   readonly treelineImage: string;
   readonly #folder: string;
+  readonly #signal: AbortSignal | undefined;
   readonly #resources: AsyncDisposableStack;
 
   private constructor(
-    { folder, registry, controlPlane, nodes, treelineImage }: Parts,
+    { folder, registry, controlPlane, nodes, treelineImage, signal }: Parts,
     resources: AsyncDisposableStack,
   ) {
     this.#folder = folder;
@@ -68,15 +69,17 @@ export class NodeLab implements AsyncDisposable {
     this.controlPlane = controlPlane;
     this.nodes = nodes;
     this.treelineImage = treelineImage;
+    this.#signal = signal;
     this.#resources = resources;
   }
 
   /** Returns when version 1 of the operating system runs on all nodes and they are Ready. */
-  static async start({ nodeCount, logs, say }: NodeLabOptions): Promise<NodeLab> {
+  static async start({ nodeCount, logs, say, signal }: NodeLabOptions): Promise<NodeLab> {
     await makeLabNetwork(nodeCount);
     await using started = new AsyncDisposableStack();
-    const folder = await mkdtemp(join(tmpdir(), 'treeline-nodes-'));
-    started.defer(() => removeWithSysroots(folder));
+    const place = started.use(await LabFolder.claim(say));
+    const folder = place.path;
+    signal?.throwIfAborted();
     const storage = join(folder, 'registry');
     await cp(await ensureNodeImage(say), storage, { recursive: true });
     const registry = started.use(await startRegistry({ storage, address: REGISTRY_ADDRESS }));
@@ -86,11 +89,19 @@ export class NodeLab implements AsyncDisposable {
     await publishNodeOS(registry.url, '1');
     const names = Array.from({ length: nodeCount }, (_, index) => `node-${index + 1}`);
     const controlPlane = started.use(
-      await startControlPlane({ controllerManager: true, nodeLifecycle: true, scheduler: true, nodes: names }),
+      await startControlPlane({
+        controllerManager: true,
+        nodeLifecycle: true,
+        scheduler: true,
+        nodes: names,
+        parentFolder: folder,
+      }),
     );
+    signal?.throwIfAborted();
     const image = `${registry.host}/${NODE_OS}:1`;
     started.defer(() => keepLogs(folder, controlPlane, names, logs));
     const disks = await makeNodeDisks({ folder: disksOf(folder), names, image, plainHttpHost: registry.host });
+    signal?.throwIfAborted();
     const nodes: RealNode[] = [];
     for (const [index, name] of names.entries()) {
       const number = index + 1;
@@ -100,7 +111,7 @@ export class NodeLab implements AsyncDisposable {
         nodeConfiguration({
           name,
           number,
-          cgroup: cgroupOf(name),
+          cgroup: place.cgroup(name),
           kubeconfig: controlPlane.kubeconfig(controlPlane.nodeToken(name)),
           registry: registry.host,
           pauseImage: `${registry.host}/pause:1`,
@@ -109,9 +120,9 @@ export class NodeLab implements AsyncDisposable {
       );
       const logFile = join(logs, `${name}.log`);
       await mkdir(logs, { recursive: true });
-      nodes.push(started.use(new RealNode({ name, number, sysroot, cgroup: cgroupOf(name), logFile })));
+      nodes.push(started.use(new RealNode({ name, number, sysroot, cgroup: place.cgroup(name), logFile })));
     }
-    const lab = new NodeLab({ folder, registry, controlPlane, nodes, treelineImage }, started.move());
+    const lab = new NodeLab({ folder, registry, controlPlane, nodes, treelineImage, signal }, started.move());
     try {
       await Promise.all(nodes.map((node) => node.powerOn()));
       await Promise.all(nodes.map((node) => lab.ready(node)));
@@ -187,6 +198,7 @@ export class NodeLab implements AsyncDisposable {
   async eventually<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
     const deadline = Date.now() + STEP_TIMEOUT_MS;
     for (;;) {
+      this.#signal?.throwIfAborted();
       const found = await look();
       if (found !== undefined && found !== false) return found;
       if (Date.now() > deadline) throw new Error(`${what}: that did not come.\n${await this.#whatIsKnown()}`);
@@ -233,9 +245,4 @@ async function keepLogs(
     const filter = (path: string) => !path.startsWith(join(log, 'containers'));
     if (existsSync(log)) await cp(log, join(logs, name), { recursive: true, filter });
   }
-}
-
-/** Two labs on one machine have different ones. */
-function cgroupOf(name: string): string {
-  return `${CGROUP_PREFIX}${process.pid}-${name}`;
 }
