@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readFlags } from '../tools/script-flags.ts';
 import { Display } from './display.ts';
+import { isInNamespaces, prepareRealFleet, runInNamespaces, startRealFleet } from './real-fleet.ts';
+import { startSandboxFleet } from './sandbox-fleet.ts';
 import { tellStory } from './story.ts';
 
 const MAX_NODES = 9;
@@ -13,9 +15,18 @@ const SCRIPT = {
   command: 'npm run demo',
   does: `Makes three versions of a small operating system, starts a real Kubernetes API, a registry and some nodes on loopback,
 and moves the nodes from version 1 to 2 to 3 with an OSImage. Stops and removes everything at the end.
-Needs root, because an operating system's files belong to many users.`,
+Needs root, because an operating system's files belong to many users.
+
+With --real-nodes, agents are not processes and sysroots no folders: each node has a kubelet and a containerd, its root is the
+deployment that it has booted, and Treeline runs in pods, by kubectl apply -k manifests/base. That needs a machine, or a
+privileged container, that allows network and mount namespaces and new cgroups. The first time, a kubelet, an operating
+system and the container image are built, which takes some minutes and the package registries of npm and the distribution.`,
   flags: {
     nodes: { kind: 'number', says: `how many nodes, 1 to ${MAX_NODES}`, default: 3 },
+    'real-nodes': {
+      kind: 'switch',
+      says: 'a kubelet on each node, and Treeline installed by its manifests; see above',
+    },
     keep: { kind: 'switch', says: 'leave everything running at the end, until Ctrl-C, with a kubeconfig to play with' },
     output: {
       kind: 'one',
@@ -29,7 +40,7 @@ Needs root, because an operating system's files belong to many users.`,
 class UsageError extends Error {}
 
 async function main(): Promise<number> {
-  const { nodes, keep, output } = readFlags(SCRIPT).values;
+  const { nodes, 'real-nodes': realNodes, keep, output } = readFlags(SCRIPT).values;
   const json = output === 'json';
   if (nodes < 1 || nodes > MAX_NODES) throw new UsageError(`--nodes takes a number from 1 to ${MAX_NODES}.`);
   if (process.getuid?.() !== 0) {
@@ -39,14 +50,29 @@ async function main(): Promise<number> {
   // The terminal sends Ctrl-C to everybody in the foreground; more of them do not make the clean-up faster.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop.abort());
   const display = new Display(json ? process.stderr : process.stdout);
-  stop.signal.addEventListener('abort', () => {
+  const announce = () => {
     display.end();
     display.say('Stopping and removing everything that was started.');
-  });
+  };
+  stop.signal.addEventListener('abort', announce);
+  if (realNodes && !isInNamespaces()) {
+    try {
+      await prepareRealFleet((sentence) => display.say(sentence));
+    } catch (error) {
+      if (stop.signal.aborted) return EXIT_INTERRUPTED;
+      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+      return 1;
+    }
+    if (stop.signal.aborted) return EXIT_INTERRUPTED;
+    // From here on, the other run says it.
+    stop.signal.removeEventListener('abort', announce);
+    return await runInNamespaces(stop.signal);
+  }
   const logFolder = await mkdtemp(join(tmpdir(), 'treeline-demo-logs-'));
   try {
     await tellStory({
       nodes,
+      start: realNodes ? startRealFleet : startSandboxFleet,
       keep,
       logFolder,
       display,

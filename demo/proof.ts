@@ -1,15 +1,12 @@
 /** What is shown at the end of the demo: what other programs say of the result, and what was measured on the way. */
-import { join } from 'node:path';
-import { tryCommand } from '../tools/setup/command.ts';
-import type { Fleet } from '../testbed/fleet.ts';
-import { checkRepository } from '../testbed/repository-check.ts';
+import type { DemoFleet } from './demo-fleet.ts';
 import type { Onlooker } from './onlooker.ts';
 
 export interface NodeProof {
   readonly name: string;
-  /** `ostree admin status` of the sysroot. */
+  /** `ostree admin status` of the node. */
   readonly status: string;
-  /** `ostree fsck` of the sysroot's repository: its last line. */
+  /** `ostree fsck` of its repository: its last line. */
   readonly fsck: string;
   readonly fsckClean: boolean;
   readonly bytesPulled: number;
@@ -27,14 +24,15 @@ export interface Proof {
 }
 
 export async function collectProof(
-  fleet: Fleet,
+  fleet: DemoFleet,
   onlooker: Onlooker,
   facts: Pick<Proof, 'maxUnavailable' | 'durationSeconds'>,
 ): Promise<Proof> {
   const nodes = await Promise.all(
-    fleet.machines.map(async ({ name, sysroot, reboots }): Promise<NodeProof> => {
-      const status = await tryCommand('ostree', ['admin', 'status', `--sysroot=${sysroot.path}`]);
-      const fsck = await checkRepository(join(sysroot.path, 'ostree', 'repo'));
+    fleet.nodes.map(async (node): Promise<NodeProof> => {
+      const { name, reboots } = node;
+      const status = await node.ostreeStatus();
+      const fsck = await node.fsck();
       const lastLine = `${fsck.stdout}\n${fsck.stderr}`.trim().split('\n').at(-1) ?? '';
       return {
         name,

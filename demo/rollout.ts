@@ -1,7 +1,7 @@
 /** One rollout of the demo: applies an OSImage with kubectl and resolves when every node runs what it names. */
 import { API_VERSION } from '../api/index.ts';
-import type { Fleet } from '../testbed/fleet.ts';
 import type { OSVersion } from '../testbed/os-publication.ts';
+import type { DemoFleet } from './demo-fleet.ts';
 import type { FleetObjects, FleetView } from './fleet-view.ts';
 
 export const IMAGE_NAME = 'fleet';
@@ -25,8 +25,8 @@ spec:
 `;
 }
 
-export async function applyVersion(fleet: Fleet, version: OSVersion): Promise<void> {
-  const input = manifest(fleet.os.versions[version].reference);
+export async function applyVersion(fleet: DemoFleet, version: OSVersion): Promise<void> {
+  const input = manifest(fleet.versions[version].reference);
   await fleet.controlPlane.kubectl(['apply', '-f', '-'], { input });
 }
 

@@ -1,11 +1,7 @@
 /** The demo's story: a fleet on version 1, an OSImage for version 2, then for version 3, and the proof. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureKubernetesBinary } from '../tools/setup/control-plane-binaries.ts';
-import { ensureAll } from '../tools/setup/index.ts';
-import { startFleet } from '../testbed/fleet.ts';
-import type { Fleet } from '../testbed/fleet.ts';
-import { ensureOSImage } from '../testbed/os-image.ts';
-import type { OSVersion } from '../testbed/os-publication.ts';
+import type { DemoFleet, DemoFleetOptions } from './demo-fleet.ts';
 import type { Display } from './display.ts';
 import { formatBytes, viewFleet } from './fleet-view.ts';
 import { Onlooker } from './onlooker.ts';
@@ -17,6 +13,8 @@ const POLL_MS = 100;
 
 export interface StoryOptions {
   readonly nodes: number;
+  /** Starts the fleet, with all nodes Ready on version 1, and Treeline running. */
+  readonly start: (options: DemoFleetOptions) => Promise<DemoFleet>;
   readonly keep: boolean;
   readonly logFolder: string;
   readonly display: Display;
@@ -30,12 +28,9 @@ export interface StoryOptions {
 export async function tellStory(options: StoryOptions): Promise<void> {
   const { display, signal, nodes, logFolder } = options;
   const say = (sentence: string) => display.say(sentence);
-  await ensureAll(say, ['demo']);
-  const os = await ensureOSImage(say);
-  signal.throwIfAborted();
-  await using fleet = await startFleet({ nodes, os, say, signal, logFolder });
+  await using fleet = await options.start({ nodes, say, signal, logFolder });
   const started = performance.now();
-  const versionOf = new Map(Object.entries(fleet.os.versions).map(([version, { digest }]) => [digest, version]));
+  const versionOf = new Map(Object.entries(fleet.versions).map(([version, { digest }]) => [digest, version]));
   const show = () => {
     changed = performance.now();
     if (onlooker.objects.image !== undefined) display.update(viewFleet(onlooker.objects, versionOf));
@@ -44,8 +39,8 @@ export async function tellStory(options: StoryOptions): Promise<void> {
   await using onlooker: Onlooker = new Onlooker(fleet.controlPlane, IMAGE_NAME, show);
 
   for (const version of [2, 3] as const) {
-    const { reference, digest } = fleet.os.versions[version];
-    say(`kubectl apply: version ${version}, ${describeVersion(version)}`);
+    const { reference, digest } = fleet.versions[version];
+    say(`kubectl apply: version ${version}, ${fleet.news[version]}`);
     display.quote(manifest(reference));
     await applyVersion(fleet, version);
     changed = performance.now();
@@ -75,10 +70,6 @@ export async function tellStory(options: StoryOptions): Promise<void> {
   if (options.keep) await keepRunning(fleet, options);
 }
 
-function describeVersion(version: OSVersion): string {
-  return version === 2 ? 'another kernel and a few changed files' : 'version 2 with one ordinary OCI layer on top';
-}
-
 function showProof(proof: Proof, display: Display): void {
   for (const node of proof.nodes) {
     display.say(`${node.name}: ostree admin status`);
@@ -96,13 +87,13 @@ function showProof(proof: Proof, display: Display): void {
   display.say(`Both rollouts took ${proof.durationSeconds} s.`);
 }
 
-async function keepRunning(fleet: Fleet, { display, signal }: StoryOptions): Promise<void> {
+async function keepRunning(fleet: DemoFleet, { display, signal, logFolder }: StoryOptions): Promise<void> {
   const { adminKubeconfig } = fleet.controlPlane;
   const kubectl = await ensureKubernetesBinary('kubectl', (sentence) => display.say(sentence));
   display.say('Everything keeps running until Ctrl-C. To play with it, in another terminal:');
-  display.quote(`export KUBECONFIG=${adminKubeconfig}\n${kubectl} get osimage,nodeos\n`);
-  const references = Object.values(fleet.os.versions).map(({ reference }) => reference);
-  display.quote(`Images to move to: ${references.join(', ')}\nLogs: ${fleet.logFolder}`);
+  display.quote(`export KUBECONFIG=${adminKubeconfig}\n${[...fleet.way, kubectl].join(' ')} get osimage,nodeos\n`);
+  const references = Object.values(fleet.versions).map(({ reference }) => reference);
+  display.quote(`Images to move to: ${references.join(', ')}\nLogs: ${logFolder}`);
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });

@@ -7,6 +7,7 @@ import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { styleText } from 'node:util';
+import { LAB_NAMESPACES, requireLabMachine } from '../testbed/nodes/lab-machine.ts';
 import { readFlags } from '../tools/script-flags.ts';
 import { ensureAll } from '../tools/setup/index.ts';
 import type { Counts } from './report/count-reporter.ts';
@@ -57,14 +58,12 @@ const TIERS: readonly Tier[] = [
     needsMachine: true,
     slow: true,
     prepareForNamespaces: async (say) => {
+      await requireLabMachine();
       const { prepareNodeLab } = await import('../testbed/nodes/node-lab.ts');
       await prepareNodeLab(say);
     },
   },
 ];
-
-/** unshare(1). What is mounted in them, or listens, is gone when the last of their processes is. */
-const NAMESPACES = ['unshare', '--net', '--mount', '--propagation', 'private', '--'];
 
 const SLOW = TIERS.filter((tier) => tier.slow === true)
   .map((tier) => tier.name)
@@ -108,7 +107,7 @@ function runTier(tier: Tier, grep: string | undefined): Counts {
   const started = performance.now();
   try {
     const [program = '', ...prefix]: readonly string[] = [
-      ...(tier.prepareForNamespaces === undefined ? [] : NAMESPACES),
+      ...(tier.prepareForNamespaces === undefined ? [] : LAB_NAMESPACES),
       ...(tier.measuresCoverage === true ? [join(BIN, 'c8')] : []),
       join(BIN, 'mocha'),
     ];

@@ -7,8 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const EMPTY_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;
 
-export async function makeCgroups(name: string): Promise<void> {
-  for (const hierarchy of await hierarchies()) await mkdir(join(hierarchy, name), { recursive: true });
+/** Makes it in every hierarchy; returns how many there are. */
+export async function makeCgroups(name: string): Promise<number> {
+  const found = await hierarchies();
+  for (const hierarchy of found) await mkdir(join(hierarchy, name), { recursive: true });
+  return found.length;
 }
 
 /** Removes them with all below, once what ran in them has ended. */

@@ -16,7 +16,9 @@ export async function makeLabNetwork(nodeCount: number): Promise<void> {
     .split('\n')
     .flatMap((line) => /^\s*(\S+):/.exec(line)?.[1] ?? []);
   if (devices.some((name) => name !== 'lo')) {
-    throw new Error('Real nodes need network and mount namespaces of their own: start them with npm run test:nodes.');
+    throw new Error(
+      'Real nodes need network and mount namespaces of their own: start them with npm run test:nodes, or npm run demo -- --real-nodes.',
+    );
   }
   const addresses = [API_SERVICE_ADDRESS, REGISTRY_ADDRESS];
   for (let number = 1; number <= nodeCount; number++) addresses.push(nodeAddress(number));

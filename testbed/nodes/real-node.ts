@@ -51,6 +51,11 @@ export class RealNode implements AsyncDisposable {
     return this.#failure;
   }
 
+  /** The repository on its disk, for those outside. */
+  get repository(): string {
+    return join(this.#options.sysroot, 'ostree', 'repo');
+  }
+
   get isOn(): boolean {
     return this.#running !== undefined;
   }
