@@ -17,10 +17,11 @@ function worldOf(steps: readonly object[]): World {
   return world;
 }
 
-function until(world: World, state: string): void {
+/** Goes on until the step is `state`, for `rounds` more plans at least. */
+function until(world: World, state: string, rounds = 0): void {
   for (let round = 0; round < 500; round++) {
     world.act(keepsItsPromises);
-    if (world.images.get('fleet')?.status?.step?.state === state) return;
+    if (round >= rounds && world.images.get('fleet')?.status?.step?.state === state) return;
     world.advance(5);
   }
   assert.fail(`the step is never ${state}`);
@@ -52,6 +53,10 @@ describe('An approval', () => {
     assert.deepEqual(asked(world, 'canary'), asked(world));
     assert.match(refusalOf(world, 'tenth'), /^Step canary .* comes before tenth\.$/);
     assert.match(refusalOf(world, 'wave'), /has no step wave; its steps: canary, tenth\./);
+    const stale = { name: 'canary', digest: digestOf('v1') };
+    world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, approvedStep: stale } }));
+    until(world, 'AwaitingApproval', 1);
+    assert.deepEqual(asked(world), { approval, version: 'v2', given: false }, 'what is given is about another image');
     world.edit('fleet', (spec) => ({ ...spec, rollout: { ...spec.rollout, approvedStep: approval } }));
     assert.match(refusalOf(world), /has not spoken about the present spec/);
     until(world, 'AwaitingApproval');

@@ -80,12 +80,23 @@ describe('A gate before the reboot', () => {
       { status: 'Unknown', time: ASKED },
     ])
       assert.equal(next({ ...given, condition }).phase, 'AwaitingGate', JSON.stringify(condition));
+    const closed = statusOf(snapshot({ ...given, condition: { status: 'False', time: ASKED } })).blockers?.[0];
+    assert.match(closed?.message ?? '', /to be True \(it is False\)/);
     const said = statusOf(snapshot({ ...given, condition: { status: 'True', time: SLOT } })).blockers?.[0];
     assert.equal(said?.type, 'GateClosed');
     assert.match(
       said?.message ?? '',
       /True anew \(it is so since before status\.rollout\.gateTime 2026-11-23T11:58:00Z/,
     );
+  });
+
+  it('is not waited for by a node that is before another moment', () => {
+    assert.equal(
+      next({ gate: after, rollout: { phase: 'Draining', slotTime: SLOT, drainStart: SLOT } }).phase,
+      'Rebooting',
+    );
+    assert.equal(next({ gate: { when: 'BeforeSlot' }, rollout: awaiting }).phase, 'Rebooting');
+    assert.equal(next({ gate: before, rollout: verifying, os: back }).phase, 'Soaking');
   });
 
   it('asks a node that lost its cordon meanwhile for nothing before it is empty again', () => {

@@ -69,6 +69,7 @@ describe('Slots that grow', () => {
     const good = times(7, done(30));
     assert.equal(slots(fleetOf([...good, failed(40)], {})), 1);
     assert.equal(slots(fleetOf([...good, failed(40), done(50)], {})), 2);
+    assert.equal(slots(fleetOf([...good, failed(40), done(40)], {})), 1, 'in the same second is not afterwards');
     const unstaged: NodeOSOptions = { rollout: { phase: 'Failed', attempts: 6, phaseTime: at(40) } };
     assert.equal(slots(fleetOf([...good, unstaged], {})), 8, 'what could not be staged says nothing about the image');
   });

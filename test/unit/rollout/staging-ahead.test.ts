@@ -23,6 +23,20 @@ describe('Staging places ahead of the rollout', () => {
     assert.equal(begun({ staging, os: leaving, names: NAMES.slice(0, 3) }).length, 1);
   });
 
+  it('go beyond one that holds the image and rests from its last boots: it is not what comes next', () => {
+    const staging = { mode: 'AheadOfRollout', lookahead: 2 };
+    // Another has the slot, so that nothing but the look-ahead itself lets them begin.
+    const slot: NodeOSOptions = { ...HOLDING, rollout: { phase: 'Draining', slotTime: PLACE } };
+    const resting: NodeOSOptions = {
+      ...HOLDING,
+      rollout: { phase: 'AwaitingSlot', restUntil: '2026-11-23T12:30:00Z' },
+    };
+    const others = (first: NodeOSOptions) => (name: string) =>
+      name === 'node-0' ? first : name === 'node-1' ? slot : WAITING;
+    assert.equal(begun({ staging, os: others(HOLDING) }).length, 1);
+    assert.equal(begun({ staging, os: others(resting) }).length, 2);
+  });
+
   describe('do not go beyond the next nodes', () => {
     const staging = { mode: 'AheadOfRollout', lookahead: 1 };
     const names = NAMES.slice(0, 4);
