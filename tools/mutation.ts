@@ -16,6 +16,12 @@ code that changes nothing. FILE is one of operator/rollout (default: all of them
   operands: 'FILE',
   flags: {
     minutes: { kind: 'number', says: 'no further file is begun after so long', default: 20 },
+    tests: {
+      kind: 'text',
+      takes: 'GLOB',
+      default: '*',
+      says: 'only those of test/unit/rollout, such as `growth` or `{gates,staging*}`: seconds for a mutant, not minutes',
+    },
     seed: { kind: 'number', says: 'repeats an order' },
     output: OUTPUT,
   },
@@ -37,7 +43,10 @@ const results: MutationResult[] = [];
 for (const file of operands.length > 0 ? operands : shuffled(all, seed)) {
   if (performance.now() > end) break;
   say(`Mutants of ${file} …`);
-  results.push(await mutate(copy.path, packages, file));
+  const result = await mutate(copy.path, packages, file, values.tests);
+  results.push(result);
+  // A run takes long, and one that is ended loses the table.
+  say(table([result]).trimEnd());
 }
 process.stdout.write(
   values.output === 'json' ? `${JSON.stringify({ seed, results }, undefined, 2)}\n` : table(results),

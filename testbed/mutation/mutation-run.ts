@@ -26,15 +26,16 @@ const PROPERTY_RUNS = '5';
 /**
  * Tries every mutant of `file` in the copy of the planner at `path`.
  * @param packages folder that the mutation tester is installed in
+ * @param tests that are run, of test/unit/rollout: a glob without the ending
  * @throws Error when the tester fails, for instance because the tests fail without any mutant
  */
-export async function mutate(path: string, packages: string, file: string): Promise<MutationResult> {
+export async function mutate(path: string, packages: string, file: string, tests = '*'): Promise<MutationResult> {
   const report = join(path, 'mutation.json');
   const configuration = {
     testRunner: 'mocha',
     plugins: ['@stryker-mutator/mocha-runner'],
     mutate: [file],
-    mochaOptions: { spec: ['test/unit/rollout/*.test.ts'], config: '.mocharc.json', package: 'package.json' },
+    mochaOptions: { spec: [`test/unit/rollout/${tests}.test.ts`], config: '.mocharc.json', package: 'package.json' },
     coverageAnalysis: 'perTest',
     concurrency: 1,
     timeoutMS: 60_000,
