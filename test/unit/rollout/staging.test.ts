@@ -136,6 +136,13 @@ describe('An image that cannot be staged', () => {
     assert.deepEqual(begun({ staging, os: first(2, HOLDING, rested), node: arm }).toSorted(), ['node-0', 'node-1']);
   });
 
+  it('is not tried beyond the look-ahead by one node that blames it, while another has staged it', () => {
+    const rested = { ...refused, rollout: { ...refused.rollout, nextAttemptTime: PLACE } };
+    const os = (name: string) => (name === 'node-1' ? HOLDING : first(1, WAITING, rested)(name));
+    const staging = { mode: 'AheadOfRollout', lookahead: 1 };
+    assert.deepEqual(begun({ staging, os, rollout: { paused: true } }), []);
+  });
+
   it('is another matter than a registry that is away or a node that is full', () => {
     for (const fault of ['Registry', 'Node'] as const) {
       const failed = { ...refused, rollout: { ...refused.rollout, fault } };
