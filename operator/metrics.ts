@@ -19,8 +19,8 @@ export class Metrics {
   readonly #planSeconds: Histogram;
   readonly #builds: Counter<'osimagebuild' | 'result'>;
   readonly #buildSeconds: Histogram;
-  /** The NodeOSes of the last plan. */
-  #planned: Snapshot['nodeOSes'] = [];
+  /** What the last plan was made from. */
+  #planned: Pick<Snapshot, 'images' | 'nodeOSes'> = { images: [], nodeOSes: [] };
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];
@@ -58,8 +58,20 @@ export class Metrics {
       registers,
       collect() {
         this.reset();
-        for (const { spec, status } of planned())
+        for (const { spec, status } of planned().nodeOSes)
           this.inc({ osimage: spec.imageName, phase: status?.rollout?.phase ?? 'Pending' });
+      },
+    });
+    void new Gauge({
+      name: 'treeline_osimage_condition',
+      help: '1 while the condition of the OSImage is True, and 0 while it is not.',
+      labelNames: ['osimage', 'condition'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { object } of planned().images)
+          for (const { type, status } of object.status?.conditions ?? [])
+            this.set({ osimage: object.metadata.name, condition: type }, status === 'True' ? 1 : 0);
       },
     });
     const byResource = (name: string, help: string, valueOf: (watch: MetricSources['watches'][number]) => number) =>
@@ -108,9 +120,9 @@ export class Metrics {
     if (result === 'Succeeded' && seconds !== undefined) this.#buildSeconds.observe(seconds);
   }
 
-  planned(snapshot: Snapshot, planMs: number): void {
+  planned({ images, nodeOSes }: Pick<Snapshot, 'images' | 'nodeOSes'>, planMs: number): void {
     this.#planSeconds.observe(planMs / 1000);
-    this.#planned = snapshot.nodeOSes;
+    this.#planned = { images, nodeOSes };
   }
 }
 
