@@ -40,6 +40,11 @@ const LOCK_FILE = 'run/ostree/staged-deployment-locked';
 /** From a pod, commands run in the mount namespace of the host's process 1, where `/run` and `/boot` are the real ones. */
 const ENTER_HOST = ['nsenter', '--target', '1', '--mount', '--'];
 
+/** Told of a host that is none of OSTree's. */
+export function notBooted(sysroot: string): string {
+  return `${sysroot} has not been booted from an OSTree deployment: install an OS image on it, or take the node out of the OSImage's nodeSelector.`;
+}
+
 /** Runs commands on the host whose root is seen at `sysroot`. */
 export function hostRunner(sysroot: string): CommandRunner {
   return commandRunner(sysroot === '/' ? [] : ENTER_HOST);
@@ -174,10 +179,7 @@ export class OstreeAdminHost implements Host {
     const at = listed.findIndex((deployment) => deployment.booted);
     const booted = listed[at];
     if (booted === undefined) {
-      throw new AgentError(
-        'HostUnsupported',
-        `${this.sysroot} has not been booted from an OSTree deployment: install an OS image on it, or take the node out of the OSImage's nodeSelector.`,
-      );
+      throw new AgentError('HostUnsupported', notBooted(this.sysroot));
     }
     return {
       booted,

@@ -9,8 +9,12 @@ import type { HostStatus } from '../../api/index.ts';
 import { messageOf } from '../errors.ts';
 import type { CommandRunner } from './command.ts';
 import { BOOT_ID_FILE } from './machine.ts';
+import { notBooted } from './ostree-admin.ts';
 import { type OstreeTool, repositoryPath } from './ostree-tool.ts';
 import { isReadOnly } from './writable.ts';
+
+/** Below the host's root, on every host that was booted by OSTree. ostree-prepare-root(1) */
+const BOOTED_FILE = 'run/ostree-booted';
 
 export interface HostUnderTest {
   /** Where the host's root is seen. */
@@ -63,7 +67,7 @@ async function whyNotEntered({ sysroot, firstProcessRoot, run }: HostUnderTest):
 }
 
 /** What is asked of the host's own programs. */
-async function onHost({ run, tool, deployer, status }: HostUnderTest): Promise<readonly string[]> {
+async function onHost({ sysroot, run, tool, deployer, status }: HostUnderTest): Promise<readonly string[]> {
   const found: string[] = [];
   const ostree = await whyFailing(() => run(['ostree', '--version']));
   if (ostree !== undefined) {
@@ -72,7 +76,8 @@ async function onHost({ run, tool, deployer, status }: HostUnderTest): Promise<r
     const old = deployer === undefined ? await whyFailing(() => tool.requireLockedStaging()) : undefined;
     if (old !== undefined) found.push(old);
     const said = await whyFailing(status);
-    if (said !== undefined) found.push(said);
+    // Its own words are of a directory that is not there.
+    if (said !== undefined) found.push(existsSync(join(sysroot, BOOTED_FILE)) ? said : notBooted(sysroot));
   }
   if (deployer !== undefined) {
     const said = await whyFailing(() => run([deployer, '--version']));

@@ -99,6 +99,15 @@ describe('what a host must offer to the agent', () => {
     assertMissing(await lookAt(), /ostree does not run \(ostree was not found\): .* libostree 2022\.2 or later/);
   });
 
+  it('is missing on a host that OSTree has not booted, whose ostree speaks of directories, and not of that', async () => {
+    answers.delete('ostree admin status');
+    await rename(join(root, 'ostree'), join(root, 'other'));
+    assertMissing(await lookAt(), /has not been booted from an OSTree deployment: install an OS image on it/);
+    await mkdir(join(root, 'run'));
+    await writeFile(join(root, 'run/ostree-booted'), '');
+    assertMissing(await lookAt(), /^ostree was not found$/);
+  });
+
   it('is the tool that the agent is told to deploy by, and no certain libostree then', async () => {
     answers.set('ostree --version', "libostree:\n Version: '2021.6'\n");
     assertMissing(await lookAt({ deployer: 'bootc' }), /bootc does not run .*--host that owns this host/);
