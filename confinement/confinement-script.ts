@@ -31,7 +31,10 @@ export interface ConfinedView {
   readonly node: string;
   /** Where our code lies, its packages with it. */
   readonly code: string;
-  /** The module to run, below `code`. */
+  /** The module that gives up system calls, below `code`, and whether those of the network stay. */
+  readonly seal: string;
+  readonly network: boolean;
+  /** The module that it then becomes, below `code`. */
   readonly entry: string;
   /** Of the directories that programs and libraries lie in, those that there are. */
   readonly system: readonly SystemDirectory[];
@@ -43,7 +46,7 @@ export interface ConfinedView {
  * The new root is put together on `/sys`: every machine has that directory, and nothing that the process needs. Mounting
  * is root's work, in a mount namespace of its own; `/proc` shows the process itself and whom it starts.
  */
-export function confinementScript({ node, code, entry, system, files = [] }: ConfinedView): string {
+export function confinementScript({ node, code, seal, network, entry, system, files = [] }: ConfinedView): string {
   const bind = (from: string, to: string): readonly string[] => [
     `mount --bind ${quote(from)} ${quote(to)}`,
     `mount -o remount,bind,ro,nosuid,nodev ${quote(to)}`,
@@ -77,13 +80,14 @@ export function confinementScript({ node, code, entry, system, files = [] }: Con
     'rmdir /old',
     'mount -o remount,ro /',
     'cd /',
-    // The shell has added to it.
+    // The shell has added to it. Whose death is ours has to be said again: the kernel forgets it with the change of user.
     `exec env -i ${Object.entries(ENVIRONMENT)
       .map(([name, value]) => `${name}=${value}`)
       .join(' ')} ` +
       `prlimit --core=0 --fsize=0 --nofile=${OPEN_FILES} --data=${DATA_BYTES} ` +
       `setpriv --reuid=${CONFINED_ID} --regid=${CONFINED_ID} --clear-groups --inh-caps=-all --bounding-set=-all ` +
-      `--no-new-privs -- /program/node --max-old-space-size=${HEAP_MB} ${quote(`/program/code/${entry}`)}`,
+      `--no-new-privs --pdeathsig KILL -- /program/node --max-old-space-size=${HEAP_MB} ` +
+      `${quote(`/program/code/${seal}`)} ${network ? 'network' : 'no-network'} ${quote(`/program/code/${entry}`)}`,
   ].join('\n');
 }
 

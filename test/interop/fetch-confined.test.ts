@@ -5,14 +5,14 @@ import { existsSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import process from 'node:process';
 import { startConfined } from '../../confinement/confined-process.ts';
-import { probeReport } from './probe-report.ts';
+import { assertSealed, probeReport } from './probe-report.ts';
 
 const NETWORK_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/nsswitch.conf'].filter((path) => existsSync(path));
 
 describe('a process without privilege that has the network', function () {
   this.timeout(60_000);
 
-  it('reaches hosts and the files by which they are found, and no other file, process or privilege', async () => {
+  it('reaches hosts and the files by which they are found, and no other file, process, privilege, kind of socket or system call', async () => {
     const server = createServer();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -27,14 +27,18 @@ describe('a process without privilege that has the network', function () {
       assert.deepEqual(report['root'], ['bin', 'etc', 'lib', 'lib64', 'proc', 'program', 'sbin', 'usr']);
       assert.deepEqual(report['processes'], ['1']);
       assert.equal(report['connect'], 'done');
+      assert.equal(report['lookup'], 'done');
       for (const [path, outcome] of Object.entries(report.read)) {
         assert.equal(outcome, NETWORK_FILES.includes(path) ? 'done' : 'ENOENT', path);
       }
       for (const [path, outcome] of Object.entries(report.write)) assert.match(outcome, /^(EROFS|EACCES)$/, path);
-      assert.equal(report['becomeRoot'], 'EPERM');
       assert.equal(report['signal'], 'ESRCH');
-      assert.equal(report['mount'], 'refused');
-      assert.equal(report['namespace'], 'refused');
+      assertSealed(report);
+      const { tcp, udp, ...others } = report.sockets;
+      assert.deepEqual([tcp, udp], ['done', 'done']);
+      for (const [kind, outcome] of Object.entries(others)) {
+        assert.match(outcome, /^(EAFNOSUPPORT|EPROTONOSUPPORT)$/, kind);
+      }
     } finally {
       probe.kill('SIGKILL');
       server.close();
