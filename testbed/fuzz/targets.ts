@@ -1,5 +1,6 @@
 /** Everything that reads bytes from strangers. */
 import { CONFIGURATION_TARGETS } from './configuration-targets.ts';
+import { CONFINED_TARGETS } from './confined-targets.ts';
 import { DOCUMENT_TARGETS } from './document-targets.ts';
 import type { FuzzTarget } from './fuzz.ts';
 import { OBJECT_TARGETS } from './object-targets.ts';
@@ -16,6 +17,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...TAR_TARGETS,
   ...OBJECT_TARGETS,
   ...CONFIGURATION_TARGETS,
+  ...CONFINED_TARGETS,
   ...OPERATOR_TARGETS,
   ...PACKAGE_TARGETS,
   ...POLICY_TARGETS,

@@ -145,7 +145,8 @@ function decodeEntry(record: Buffer): TarEntry {
   const xattrs = fields.xattrs();
   if (type === undefined) throw lie('has an entry of an unknown type');
   if (mode > MODE_BITS) throw lie(`has an entry with mode ${mode}`);
-  if (!Number.isSafeInteger(size) || size < 0 || (type !== 'file' && size > 0))
+  // -0 is an integer, too, and not below 0.
+  if (!Number.isSafeInteger(size) || size < 0 || Object.is(size, -0) || (type !== 'file' && size > 0))
     throw lie(`has a ${type} of ${size} bytes`);
   if (!Number.isSafeInteger(mtime)) throw lie('has an entry without a time');
   if (path === '') throw lie('has an entry without a name');
