@@ -4,14 +4,17 @@
  * which nothing of the new one knows. libostree's order of deployments stays as it is: only the default of the boot
  * loader's configuration is another, and libostree writes that anew with its next deployment.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { readIfPresent, writeAtomically } from './atomic-file.ts';
 import type { CommandRunner } from './command.ts';
+import { DEADLINE_ARGUMENT, initramfsDeadline } from './initramfs-deadline.ts';
 import { FALLBACK_FILE, TRIAL_FILE } from './trial.ts';
 
 /** Below the host's root. */
 export const BOOT_ONCE_FILE = 'etc/treeline/host-rollback/boot-once';
+/** What the kernel of the trial gets beside the image's initramfs; absent where there is none for the machine. */
+export const DEADLINE_FILE = 'etc/treeline/host-rollback/initramfs-deadline.img';
 /** A kernel that panics must not stand still, or nobody falls back. In seconds; see panic= in kernel-parameters.txt */
 const PANIC_SECONDS = 10;
 
@@ -27,6 +30,8 @@ loader=${root}/boot/syslinux
 config=${root}/boot/loader/syslinux.cfg
 record=${root}/${FALLBACK_FILE}
 tab=$(printf '\\t')
+deadline=${root}/${DEADLINE_FILE}
+image=treeline-deadline.img
 next='treeline-trial(ostree)'
 previous='treeline-previous(ostree)'
 
@@ -53,6 +58,14 @@ entry_of() {
 # The configuration without what this script has put there.
 plain() { printf '%s\\n' "$(sed -e "/^LABEL treeline-/,/^\${tab}APPEND/d" "$config")"; }
 
+# The entry $1 with an initramfs more, whose program the kernel starts first. Paths are those of the boot loader.
+with_deadline() {
+  kernel=$(printf '%s\\n' "$1" | sed -n "s/^\${tab}KERNEL //p")
+  case $1 in *' rdinit='*) return 1 ;; *"\${tab}INITRD "*) ;; *) return 1 ;; esac
+  [ -e "$deadline" ] && cp "$deadline" "$loader/$image" && sync "$loader/$image" || return 1
+  printf '%s\\n' "$1" | sed -e "s|^\${tab}INITRD .*|&,\${kernel%%/ostree/*}/syslinux/$image|" -e "s|^\${tab}APPEND .*|& ${DEADLINE_ARGUMENT}|"
+}
+
 # Replaces the configuration. Boot loaders do not read journals: freezing writes all of it to its place.
 replace() {
   cat > "$config.new" && sync "$config.new" && mv "$config.new" "$config" || return 1
@@ -74,6 +87,7 @@ case $1 in
     old=$(entry_of "$PREVIOUS")
     # What was staged has not been finalised: nothing to try.
     [ -n "$new" ] && [ -n "$old" ] || exit 0
+    timed=$(with_deadline "$new") && new=$timed
     case $new in *' panic='*) ;; *) new="$new panic=${PANIC_SECONDS}" ;; esac
     { plain; printf 'LABEL %s\\n%s\\nLABEL %s\\n%s\\n' "$next" "$new" "$previous" "$old"; } | replace || exit
     # If this is read in the old deployment, the new one has not proven itself.
@@ -90,16 +104,21 @@ case $1 in
   accept)
     grep -q "^DEFAULT $previous" "$config" || exit 0
     first=$(sed -n 's/^LABEL //p' "$config" | head -n 1)
-    plain | with_default "$first" | replace && extlinux --clear-once "$loader"
+    plain | with_default "$first" | replace && extlinux --clear-once "$loader" && rm -f "$loader/$image"
     ;;
 esac
 `;
 }
 
-/** Puts the script on the host; returns whether its boot loader can boot something once. Nothing is changed by that. */
-export async function installBootOnce(root: string, run: CommandRunner): Promise<boolean> {
+/**
+ * Puts the script on the host, with a deadline for the initramfs; returns whether its boot loader can boot something once.
+ * Nothing is changed by that.
+ */
+export async function installBootOnce(root: string, run: CommandRunner, deadlineSeconds: number): Promise<boolean> {
   await mkdir(dirname(join(root, BOOT_ONCE_FILE)), { recursive: true, mode: 0o755 });
   await writeAtomically(join(root, BOOT_ONCE_FILE), bootOnceScript());
+  await rm(join(root, DEADLINE_FILE), { force: true });
+  if (process.arch === 'x64') await writeFile(join(root, DEADLINE_FILE), initramfsDeadline(deadlineSeconds));
   try {
     await run(['sh', `/${BOOT_ONCE_FILE}`, 'check']);
     return true;

@@ -145,7 +145,7 @@ export class OstreeAdminHost implements Host {
     await installGuard(this.sysroot);
     const { stateroot } = booted;
     await writeTrial(this.sysroot, { target: staged.checksum, previous: booted.checksum, stateroot, ...policy });
-    const once = await installBootOnce(this.sysroot, this.#run);
+    const once = await installBootOnce(this.sysroot, this.#run, policy.deadlineSeconds);
     await prepareFinalization(this.sysroot, this.#run, once);
   }
 

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { BOOT_ONCE_FILE, bootOnceScript } from '../../node-agent/host/boot-once.ts';
+import { BOOT_ONCE_FILE, bootOnceScript, DEADLINE_FILE } from '../../node-agent/host/boot-once.ts';
 import { describeFallback, readFallback, writeTrial } from '../../node-agent/host/trial.ts';
 import { placeFile } from './placed-file.ts';
 
@@ -108,6 +108,41 @@ describe('booting once with syslinux', () => {
     await stub('extlinux', 'exit 1');
     assert.notEqual(script('arm'), 0);
     assert.match(await configuration(), /^DEFAULT Debian/m);
+  });
+
+  it('gives the initramfs of the new one alone a deadline, in an initramfs more', async () => {
+    await file(DEADLINE_FILE, 'deadline');
+    assert.equal(script('arm'), 0);
+    const text = await configuration();
+    assert.deepEqual(entry(text, 'treeline-trial(ostree)'), [
+      'KERNEL /ostree/os-x/vmlinuz',
+      'INITRD /ostree/os-x/initramfs.img,/syslinux/treeline-deadline.img',
+      'APPEND root=UUID=1 rw initramfs.panic ostree=/ostree/boot.0/os/x/0 rdinit=/treeline-init panic=10',
+    ]);
+    assert.equal(await readFile(join(root, 'boot/syslinux/treeline-deadline.img'), 'utf8'), 'deadline');
+    assert.equal(text.match(/treeline-init/g)?.length, 1);
+    script('accept');
+    await assert.rejects(readFile(join(root, 'boot/syslinux/treeline-deadline.img')), { code: 'ENOENT' });
+  });
+
+  it('names it as the boot loader does where /boot is no file system of its own', async () => {
+    await file(DEADLINE_FILE, 'deadline');
+    await file('boot/loader/syslinux.cfg', FINALISED.replaceAll(' /ostree/os-', ' /boot/ostree/os-'));
+    script('arm');
+    const [, initrd] = entry(await configuration(), 'treeline-trial(ostree)');
+    assert.equal(initrd, 'INITRD /boot/ostree/os-x/initramfs.img,/boot/syslinux/treeline-deadline.img');
+  });
+
+  it('leaves alone what has no initramfs, or is started by another program of it', async () => {
+    await file(DEADLINE_FILE, 'deadline');
+    for (const other of [
+      FINALISED.replace('initramfs.panic', 'rdinit=/other'),
+      FINALISED.replaceAll(/\tINITRD .*\n/g, ''),
+    ]) {
+      await file('boot/loader/syslinux.cfg', other);
+      assert.equal(script('arm'), 0);
+      assert.doesNotMatch(await configuration(), /treeline-(init|deadline)/);
+    }
   });
 
   it('keeps what the image says of panics', async () => {

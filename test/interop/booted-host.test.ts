@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { initramfsDeadline } from '../../node-agent/host/initramfs-deadline.ts';
 import { OstreeAdminHost } from '../../node-agent/host/ostree-admin.ts';
 import { OstreeTool } from '../../node-agent/host/ostree-tool.ts';
 import { changeBootArguments, nextBootArguments } from '../../node-agent/host/redeploy.ts';
@@ -151,7 +152,9 @@ describe('a host that treeline install wrote, booted without a kernel', () => {
     await reboot();
     assert.deepEqual(await state(), ['2', undefined, undefined, '1']);
     assert.equal((await host().status()).fallback, undefined);
-    assert.match(await readFile(join(machine.root, 'proc/cmdline'), 'utf8'), / panic=10\n$/);
+    assert.match(await readFile(join(machine.root, 'proc/cmdline'), 'utf8'), / rdinit=\/treeline-init panic=10\n$/);
+    const deadline = await readFile(join(machine.root, 'boot/syslinux/treeline-deadline.img'));
+    assert.deepEqual(deadline, initramfsDeadline(86_400));
     await machine[Symbol.asyncDispose]();
     await boot();
     assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);

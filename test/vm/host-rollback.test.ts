@@ -6,6 +6,8 @@ import { useVmBench } from './bench-hooks.ts';
 
 /** Nobody waits for it but a host that is lost anyway. */
 const LATE = 3600;
+/** As soon as can be ordered, for what never gets so far. */
+const SOON = 30;
 
 describe('a machine whose next version is broken', function () {
   this.timeout(1_800_000);
@@ -77,6 +79,18 @@ describe('a machine whose next version is broken', function () {
     assert.match(await bench().machine.log(), /initramfs: panics as told/);
     const { commandLine } = await bench().running();
     assert.doesNotMatch(commandLine, /initramfs\.panic|panic=/, 'the old version keeps its own kernel arguments');
+  });
+
+  it('comes up on the old one when the initramfs hangs: it has a deadline of its own', async () => {
+    const fallback = await goesBackFrom({
+      version: 'hangs',
+      hostRollback: { deadlineSeconds: SOON },
+      kernelArguments: { append: ['initramfs.hang'] },
+    });
+    assert.equal(fallback?.reason, 'BootFailed');
+    assert.match(await bench().machine.log(), /initramfs: hangs as told/);
+    const { commandLine } = await bench().running();
+    assert.doesNotMatch(commandLine, /rdinit=/, 'only what is on trial has the deadline');
   });
 
   it('goes back by itself when a unit of the new version fails', async () => {
