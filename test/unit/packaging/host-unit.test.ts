@@ -15,6 +15,10 @@ describe('the unit of the agent', () => {
     assert.deepEqual([flags['host'], flags['sysroot']], ['ostree-admin', '/']);
   });
 
+  it('leaves no dump of its memory behind when it crashes', async () => {
+    assert.match(await readFile(UNIT, 'utf8'), /^LimitCORE=0$/m);
+  });
+
   it('gives it mounts of its own, without which it leaves /sysroot read-only', async () => {
     assert.match(await readFile(UNIT, 'utf8'), /^PrivateMounts=yes$/m);
   });
