@@ -1,15 +1,27 @@
 /** What users do with a machine: install it, update it by an OSImage, lose its power, look at what it runs. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import type { NodeOS } from '../../api/index.ts';
 import { MountNamespace } from '../../testbed/mount-namespace.ts';
+import { ObjectWatch } from '../../testbed/object-watch.ts';
 import { TREELINE } from '../../testbed/treeline-command.ts';
 import { publishNextVersion } from '../../testbed/vm/guest-versions.ts';
+import { PhaseTimes } from '../../testbed/vm/phase-times.ts';
 import { runCommand } from '../../tools/setup/command.ts';
 import { ensurePeer } from '../../tools/setup/index.ts';
 import { useVmBench } from './bench-hooks.ts';
 
 /** What is asked for with version 2, from staging on. */
 const ORDERED = { kernelArguments: { append: ['testbed.order=1'], delete: ['quiet'] } };
+
+/** Every block of /boot, those that only root may use as well. */
+const FILL_BOOT = `fallocate --length "$(df --output=avail --block-size=1 /boot | tail -n 1)" /boot/filler
+dd if=/dev/zero of=/boot/filler-2 bs=4k 2>/dev/null; sync; true`;
+
+/** Lets it be booted, on trial. */
+const APPROVED = { ...ORDERED, health: { hostRollback: { deadlineSeconds: 3600 } } };
+
+const NODE_OSES = '/apis/treeline.dev/v1alpha1/nodeoses';
 
 describe('a machine that treeline install wrote', function () {
   this.timeout(1_200_000);
@@ -21,6 +33,40 @@ describe('a machine that treeline install wrote', function () {
       { path: 'usr/lib/bootc/kargs.d/10-testbed.toml', content: 'kargs = ["testbed.image=2"]\n' },
     ]);
   });
+
+  const times = new PhaseTimes();
+  const watches = new AsyncDisposableStack();
+  before(() => {
+    watches.use(
+      new ObjectWatch<NodeOS>(bench().controlPlane, NODE_OSES, (changed) => {
+        if (changed !== undefined) times.note(changed);
+      }),
+    );
+  });
+  after(() => watches.disposeAsync());
+
+  /** Whether the guest, which may be on its way down, has run the script with success. */
+  async function succeeds(script: string): Promise<boolean> {
+    return bench()
+      .machine.tryRun(script)
+      .then(
+        ({ status }) => status === 0,
+        () => false,
+      );
+  }
+
+  /** What treeline says of the deployments, and what ostree does. */
+  async function both() {
+    const { machine } = bench();
+    const ours = JSON.parse(await machine.run('treeline status --output json')) as { deployments: Shown[] };
+    const status = await machine.run('ostree admin status');
+    return {
+      ours: ours.deployments,
+      said: ours.deployments.map(({ checksum, serial, booted }) => `${booted ? '*' : ' '} guest ${checksum}.${serial}`),
+      theirs: status.split('\n').flatMap((line) => /^[* ] guest [0-9a-f]{64}\.\d+/.exec(line) ?? []),
+      status,
+    };
+  }
 
   it('boots the image on it, with everything up and nothing writable that should not be', async () => {
     const { version, commandLine, status } = await bench().running();
@@ -60,12 +106,29 @@ describe('a machine that treeline install wrote', function () {
     await bench().machine.run('ostree fsck --quiet');
   });
 
-  it('boots it once that is approved, with the edits of /etc merged and /var kept', async () => {
-    const before = bench().machine.boots.at(-1);
-    const boots = bench().machine.boots.length;
-    await bench().applyImage(bench().spec('2', { ...ORDERED, health: { hostRollback: { deadlineSeconds: 3600 } } }));
-    const bootID = await bench().machine.waitForBoot(boots + 1);
-    assert.notEqual(bootID, before);
+  it('runs the old one when /boot is full at the end, and says so where the cluster sees it', async () => {
+    const { machine } = bench();
+    await machine.run(FILL_BOOT);
+    const boots = machine.boots.length;
+    await bench().applyImage(bench().spec('2', APPROVED));
+    await machine.waitForBoot(boots + 1);
+    // It is tried again and again, and fails in the same way for as long as nobody makes room.
+    const failure = await bench().eventually('the host says why', async () => {
+      return (await bench().nodeOS())?.status?.host?.finalizationFailure;
+    });
+    assert.match(failure.message, /\/boot is full: .*`ostree admin undeploy`/);
+    await bench().eventually('the operator says why', async () => {
+      const { body } = await bench().controlPlane.call({ path: '/apis/events.k8s.io/v1/events' });
+      const events = body['items'] as readonly { readonly reason: string; readonly note: string }[];
+      return events.some(({ reason, note }) => reason === 'FinalizationFailed' && note.includes('/boot is full'));
+    });
+  });
+
+  it('boots it once that is approved and there is room, with the edits of /etc merged and /var kept', async () => {
+    // In whichever boot of the old one that is.
+    await bench().eventually('there is room in /boot', () => succeeds('rm -f /boot/filler /boot/filler-2'));
+    await bench().eventually('version 2 runs', () => succeeds('grep -x VERSION=2 /usr/lib/treeline-testbed-release'));
+    const bootID = bench().machine.boots.at(-1);
     const { version, commandLine, status } = await bench().running();
     assert.equal(version, '2');
     assert.match(status, /^\* guest [0-9a-f]{64}\.0/);
@@ -82,6 +145,7 @@ describe('a machine that treeline install wrote', function () {
       const status_ = (await bench().nodeOS())?.status;
       return status_?.rollout?.phase === 'Updated' && status_;
     });
+    for (const { name } of bench().machines) process.stdout.write(`      ${name}: ${times.describe(name)}\n`);
     assert.deepEqual([rollout.host?.booted?.digest, rollout.host?.bootID], [digest2, bootID]);
     assert.doesNotMatch(await bench().machine.run('cat /boot/loader/syslinux.cfg'), /treeline/, 'it has proven itself');
     // Not at once: it takes no lock, and calls it corruption when the agent's clean-up deletes what it has listed.
@@ -93,19 +157,8 @@ describe('a machine that treeline install wrote', function () {
 
   it('is managed by hand with treeline, of which ostree says the same', async () => {
     const { machine } = bench();
-    // It locks what somebody else has staged.
-    await machine.run('systemctl stop treeline-agent.service');
-    const both = async () => {
-      const ours = JSON.parse(await machine.run('treeline status --output json')) as { deployments: Shown[] };
-      const theirs = await machine.run('ostree admin status');
-      return {
-        ours: ours.deployments,
-        said: ours.deployments.map(
-          ({ checksum, serial, booted }) => `${booted ? '*' : ' '} guest ${checksum}.${serial}`,
-        ),
-        theirs: theirs.split('\n').flatMap((line) => /^[* ] guest [0-9a-f]{64}\.\d+/.exec(line) ?? []),
-      };
-    };
+    // It locks what somebody else has staged; the next boot is to be without it as well.
+    await machine.run('systemctl mask --now treeline-agent.service');
     const updated = await both();
     assert.deepEqual(updated.said, updated.theirs);
     assert.deepEqual(
@@ -123,6 +176,52 @@ describe('a machine that treeline install wrote', function () {
     const again = await both();
     assert.deepEqual(again.said, again.theirs);
     assert.deepEqual([again.ours[0]?.digest, again.ours[0]?.staged], [digest2, true]);
+    await machine.run('treeline pin booted');
+    const pinned = await both();
+    assert.deepEqual(
+      pinned.ours.map((one) => one.pinned === true),
+      pinned.ours.map((one) => one.booted),
+    );
+    assert.match(pinned.status, /^\* guest .*\n(?: {4}.*\n)* {4}Pinned: yes/m);
+    await machine.run('treeline pin booted --unpin');
+    assert.doesNotMatch(await machine.run('ostree admin status'), /Pinned: yes/);
+  });
+
+  it('goes by hand from an image to a plain refspec and back, with other kernel arguments', async () => {
+    const { machine } = bench();
+    const [commit = ''] = /[0-9a-f]{64}/.exec(await machine.run('ostree admin status')) ?? [];
+    const inRepository = (command: string) =>
+      machine.run(`unshare --mount sh -c 'mount -o remount,rw /sysroot && ostree ${command}'`);
+    await inRepository(`refs --create=testbed/plain ${commit}`);
+    await machine.run('ostree admin deploy --stage --os=guest testbed/plain');
+    await machine.run('treeline kargs --append=testbed.hand=1');
+    await machine.run('treeline kargs --append=testbed.hand=2 --delete=testbed.hand=1');
+    const ordered = await both();
+    assert.deepEqual(ordered.said, ordered.theirs);
+    assert.deepEqual([ordered.ours[0]?.staged, ordered.ours[0]?.image], [true, undefined]);
+    const boots = machine.boots.length;
+    await machine.run('systemctl --no-block reboot');
+    await machine.waitForBoot(boots + 1);
+    const { commandLine, status } = await bench().running();
+    assert.match(commandLine, / testbed\.order=1 .*testbed\.hand=2 /);
+    assert.match(status, /^\* guest .*\n(?: {4}.*\n)* {4}origin refspec: testbed\/plain/);
+    const image = `ostree-unverified-registry:${bench().image('2')}`;
+    await machine.run(`treeline rebase ${image}`);
+    const rebased = await both();
+    assert.deepEqual(rebased.said, rebased.theirs);
+    assert.deepEqual(
+      rebased.ours.slice(0, 2).map((one) => [one.image, one.booted]),
+      [
+        [image, false],
+        [undefined, true],
+      ],
+    );
+    assert.match(await machine.run('treeline kargs'), / testbed\.hand=2$/, 'what comes next takes them over');
+    await machine.run('ostree admin deploy --stage --os=guest testbed/plain');
+    assert.match(
+      await machine.run('ostree admin status'),
+      /^ {2}guest .*\n(?: {4}.*\n)* {4}origin refspec: testbed\/plain/,
+    );
   });
 
   it('has a repository that ostree-ext reads as if it had written it', async () => {
@@ -154,6 +253,8 @@ describe('a machine that treeline install wrote', function () {
 });
 
 interface Shown {
+  readonly image?: string;
+  readonly pinned?: boolean;
   readonly checksum: string;
   readonly serial: number;
   readonly digest?: string;
