@@ -93,6 +93,27 @@ describe('a machine whose next version is broken', function () {
     assert.doesNotMatch(commandLine, /rdinit=/, 'only what is on trial has the deadline');
   });
 
+  it('goes back by itself when the new version has no network', async () => {
+    const fallback = await goesBackFrom({
+      version: 'network',
+      files: [
+        { path: 'etc/systemd/network/10-guest.network', content: '[Match]\nName=none\n' },
+        {
+          path: 'usr/lib/systemd/system/testbed-witness.service',
+          content:
+            '[Unit]\nAfter=network.target\n[Service]\nType=oneshot\nExecStart=/bin/cp /proc/net/route /var/lib/routes\n',
+        },
+        {
+          path: 'usr/lib/systemd/system/multi-user.target.d/testbed-witness.conf',
+          content: '[Unit]\nWants=testbed-witness.service\n',
+        },
+      ],
+      hostRollback: { deadlineSeconds: 120 },
+    });
+    assert.equal(fallback?.reason, 'DeadlinePassed');
+    assert.equal(await bench().machine.run('wc --lines < /var/lib/routes'), '1', 'a heading, and no route');
+  });
+
   it('goes back by itself when a unit of the new version fails', async () => {
     const fallback = await goesBackFrom({
       version: 'unit',
