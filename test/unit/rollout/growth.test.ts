@@ -39,6 +39,11 @@ function fleetOf(others: readonly NodeOSOptions[], growth: object, maxUnavailabl
 }
 
 const slots = (snapshot: Snapshot) => newSlots(snapshot, plan(snapshot, NOW)).length;
+const told = (snapshot: Snapshot): string => {
+  const write = plan(snapshot, NOW).actions.find(({ kind }) => kind === 'WriteImageStatus');
+  assert.ok(write?.kind === 'WriteImageStatus');
+  return write.status.blockers?.find(({ type }) => type === 'GrowthSpent')?.message ?? '';
+};
 const times = (number: number, what: NodeOSOptions) => Array.from({ length: number }, () => what);
 
 describe('Slots that grow', () => {
@@ -70,6 +75,7 @@ describe('Slots that grow', () => {
     assert.equal(slots(fleetOf([...good, failed(40)], {})), 1);
     assert.equal(slots(fleetOf([...good, failed(40), done(50)], {})), 2);
     assert.equal(slots(fleetOf([...good, failed(40), done(40)], {})), 1, 'in the same second is not afterwards');
+    assert.equal(slots(fleetOf([failed(20), ...good, failed(40)], {})), 1, 'the last failure counts');
     const unstaged: NodeOSOptions = { rollout: { phase: 'Failed', attempts: 6, phaseTime: at(40) } };
     assert.equal(slots(fleetOf([...good, unstaged], {})), 8, 'what could not be staged says nothing about the image');
   });
@@ -77,12 +83,16 @@ describe('Slots that grow', () => {
   it('count those that are held, and say what is waited for', () => {
     const snapshot = fleetOf([SLOT, done(30)], {});
     assert.equal(slots(snapshot), 1);
-    const spent = fleetOf([SLOT, SLOT, done(30)], {});
-    assert.equal(slots(spent), 0);
-    const write = plan(spent, NOW).actions.find(({ kind }) => kind === 'WriteImageStatus');
-    assert.ok(write?.kind === 'WriteImageStatus');
-    const told = write.status.blockers?.find(({ type }) => type === 'GrowthSpent')?.message ?? '';
-    assert.match(told, /At most 2 nodes may hold a slot at once.*More when 2 more nodes are updated/);
+    const spent = [SLOT, SLOT, done(30)];
+    assert.equal(slots(fleetOf(spent, {})), 0);
+    assert.match(
+      told(fleetOf(spent, {})),
+      /^At most 2 nodes may hold a slot at once.* More when 2 more nodes are updated and none fails\.$/,
+    );
+    // One of the two that it takes is updated already.
+    assert.match(told(fleetOf([...spent, done(30)], {})), /^At most 2 .* More when 1 more node is updated/);
+    assert.match(told(fleetOf([SLOT], {})), /^At most 1 node may hold a slot at once/);
+    assert.match(told(fleetOf([SLOT], { max: 1 })), /the next slot is free when one of them is done\.$/);
   });
 
   it('do not wait for a node that keeps its slot because it has not come back', () => {
