@@ -85,7 +85,9 @@ export class VmBench implements AsyncDisposable {
       return { name, machine, disk };
     });
     say('Booting, and starting a control plane meanwhile.');
-    const controlPlane = started.use(await startControlPlane({ controllerManager: true, scheduler: true }));
+    const controlPlane = started.use(
+      await startControlPlane({ controllerManager: true, nodeLifecycle: count > 1, scheduler: true }),
+    );
     await installTreeline(controlPlane);
     await Promise.all(machines.map(({ machine }) => machine.waitForBoot(1)));
     const bench = new VmBench({ registry, controlPlane, machines, installed }, started.move());
