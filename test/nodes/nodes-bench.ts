@@ -64,11 +64,12 @@ export class NodesBench implements AsyncDisposable {
   }
 
   /** Has all nodes follow a version, one slot at a time. */
-  async order(version: string): Promise<void> {
+  async order(version: string, more: object = {}): Promise<void> {
     await this.lab.applyImage(IMAGE, {
       nodeSelector: { matchLabels: { 'kubernetes.io/os': 'linux' } },
       image: { reference: this.lab.image(version) },
       rollout: { maxUnavailable: 1 },
+      ...more,
     });
   }
 

@@ -17,6 +17,8 @@ const PROGRAM = '/opt/treeline/dist/treeline[.]mjs';
 /** Of each body: version 3 takes minutes, unless it is told to hurry. */
 const SLOW_BYTES_PER_SECOND = 10_000;
 const LINGER_SECONDS = 15;
+/** So that a poll sees it. */
+const SOAK_SECONDS = 15;
 
 interface Budget {
   readonly metadata: { readonly name: string };
@@ -144,7 +146,7 @@ describe('a cluster of real nodes', function () {
       await node.run('sh', '-c', `printf '%s' '${mirror}' > /etc/containers/registries.conf`);
     }
     await createLingerers();
-    await bench.order('3');
+    await bench.order('3', { health: { minReadySeconds: SOAK_SECONDS } });
     const pulling = () => slow.blobs.filter(({ sent }) => sent > 0).length;
     await lab.eventually('every node pulls', async () => pulling() >= lab.nodes.length);
 
@@ -167,8 +169,16 @@ describe('a cluster of real nodes', function () {
     await bench.cutPower(draining);
     assert.equal(await bench.running(draining), '2', 'what was staged and not approved is not booted');
 
+    const waiting = await bench.nodeIn('AwaitingSlot', [draining]);
+    await bench.cutPower(waiting);
+    assert.equal(await bench.running(waiting), '2', 'nor is it where a slot is waited for');
+
     const rebooting = await bench.nodeIn('Rebooting', [draining]);
     await bench.cutPower(rebooting);
+
+    const soaking = await bench.nodeIn('Soaking');
+    await bench.cutPower(soaking);
+    assert.equal(await bench.running(soaking), '3');
 
     await bench.updated('3');
     for (const node of lab.nodes) {
