@@ -38,8 +38,8 @@ export async function argumentsOf(
 }
 
 /**
- * For a deployment that is deployed once more: libostree would give it those of another. Undefined on hosts without boot
- * entries, which have no others.
+ * For a deployment that is deployed once more: libostree would give it those of another. Undefined where they cannot be read, as
+ * on hosts without boot entries: going back matters more than with what.
  */
 export async function argumentsToKeep(
   ...deployed: Parameters<typeof argumentsOf>

@@ -17,7 +17,7 @@ import type { Host, StageRequest } from './host.ts';
 import { installGuard } from './host-guard.ts';
 import { BOOT_ID_FILE, freeBytes, ociArchitecture } from './machine.ts';
 import { OstreeDeployer } from './ostree-deployer.ts';
-import { OstreeTool, repositoryPath } from './ostree-tool.ts';
+import { OstreeTool, repositoryPath, STAGED_FILE } from './ostree-tool.ts';
 import { describeFallback, passTrial, readFallback, readTrial, removeTrial, type Trial, writeTrial } from './trial.ts';
 
 export interface OstreeAdminHostOptions {
@@ -33,7 +33,6 @@ export interface OstreeAdminHostOptions {
 
 /** Where bootc's other backend keeps what it has instead of an OSTree repository. */
 const COMPOSEFS_STORE = 'sysroot/composefs';
-const STAGED_FILE = 'run/ostree/staged-deployment';
 /** The lock of libostree before 2023.8; later ones still honour it. */
 const LOCK_FILE = 'run/ostree/staged-deployment-locked';
 

@@ -19,6 +19,9 @@ const VAR_IN_COMMITS: Version = [2024, 3];
 
 type Version = readonly [year: number, release: number];
 
+/** Where libostree keeps what it is to finalise at shutdown, below the host's root: a dictionary, `a{sv}`. */
+export const STAGED_FILE = 'run/ostree/staged-deployment';
+
 export interface DeployRequest {
   readonly checksum: string;
   readonly stateroot: string;

@@ -12,10 +12,8 @@ import type { CommandRunner } from './command.ts';
 import { type ListedDeployment, originPath } from './deployments.ts';
 import { argumentsOf, changedArguments } from './kernel-arguments.ts';
 import { withoutTransientState } from './origin-file.ts';
-import type { OstreeTool } from './ostree-tool.ts';
+import { type OstreeTool, STAGED_FILE } from './ostree-tool.ts';
 
-/** Where libostree keeps what it is to finalise at shutdown: a dictionary, `a{sv}`. */
-const STAGED_FILE = 'run/ostree/staged-deployment';
 const ORIGIN_FILE = 'run/treeline/origin';
 
 export interface DeployedSysroot {
@@ -45,8 +43,9 @@ export async function changeBootArguments(
   const present = await argumentsOfFirst(listed, where);
   const kernelArguments = changedArguments(present, change);
   if (kernelArguments.join(' ') === present.join(' ')) return { kernelArguments, changed: false };
-  const { checksum, stateroot, ...first } = firstOf(listed, sysroot);
-  const origin = (await readIfPresent(originPath(sysroot, { checksum, stateroot, ...first }))) ?? '[origin]\n';
+  const first = firstOf(listed, sysroot);
+  const { checksum, stateroot } = first;
+  const origin = (await readIfPresent(originPath(sysroot, first))) ?? '[origin]\n';
   const originFile = join(sysroot, ORIGIN_FILE);
   await mkdir(dirname(originFile), { recursive: true, mode: 0o700 });
   await writeAtomically(originFile, withoutTransientState(origin));
