@@ -2,7 +2,6 @@
  * Connections to hosts, each with the certificates, the trust and the proxy that this machine has for it. One pool per
  * origin, made when it is first asked for.
  */
-import { getCACertificates } from 'node:tls';
 import { findCertificates, type HostCertificates, readCertificates } from './certificates.ts';
 import { connectHere, type HttpPool, type PoolSettings } from './http-pool.ts';
 import { DEFAULT_IDLE_TIMEOUT_MS, type RegistryOptions } from './options.ts';
@@ -63,6 +62,8 @@ export class Network implements AsyncDisposable {
       ...(registry?.authorities ?? []),
     ];
     const clients = found?.clients ?? [];
+    // Only where TLS is spoken: to load it takes nearly as long as to start Node.
+    const { getCACertificates } = await import('node:tls');
     return {
       ...(authorities.length === 0 ? {} : { ca: [...getCACertificates('default'), ...authorities] }),
       ...(clients.length === 0

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -100,7 +100,7 @@ describe('the bundle', () => {
     }
   });
 
-  it('speaks HTTP with the parts of undici that are in it', async () => {
+  it('speaks HTTP with the parts of undici that are in it, and loads neither TLS nor HTTP/2 for that', async () => {
     const asked: (string | undefined)[] = [];
     const server = createServer((request, response) => {
       asked.push(request.url);
@@ -111,15 +111,33 @@ describe('the bundle', () => {
     const repository = join(folder, 'repo');
     execFileSync('ostree', [`--repo=${repository}`, 'init', '--mode=bare-user']);
     const parameters = ['image', 'pull', '--plain-http', host, '--repo', repository, `${host}/os:1`];
+    const reporter = join(folder, 'loaded.cjs');
+    const loaded = join(folder, 'loaded.json');
+    writeFileSync(
+      reporter,
+      `process.once('exit', () => fs.writeFileSync(${JSON.stringify(loaded)}, JSON.stringify(process.moduleLoadList)));
+       const fs = require('node:fs');`,
+    );
     try {
       await assert.rejects(
-        promisify(execFile)(process.execPath, [join(folder, 'dist', 'treeline.mjs'), ...parameters]),
+        promisify(execFile)(process.execPath, [
+          '--require',
+          reporter,
+          join(folder, 'dist', 'treeline.mjs'),
+          ...parameters,
+        ]),
         /has no image os with tag 1/,
       );
     } finally {
       server.close();
     }
     assert.deepEqual(asked, ['/v2/os/manifests/1']);
+    const builtIn = JSON.parse(readFileSync(loaded, 'utf8')) as string[];
+    assert.ok(builtIn.includes('NativeModule net'));
+    assert.deepEqual(
+      builtIn.filter((name) => /^NativeModule (tls|http2|https)$/.test(name)),
+      [],
+    );
   }).timeout(30_000);
 
   // Each of these was half of the time that a pull took to start.
@@ -129,7 +147,7 @@ describe('the bundle', () => {
     assert.ok(loaded.includes('node_modules/undici/lib/dispatcher/pool.js'));
     assert.ok(loaded.some((path) => path.startsWith('node_modules/zod/')));
     const needless =
-      /^(api|node-agent\/kube)\/|\/(yaml|@kubernetes)\/|zod\/v4\/locales\/(?!en\.)|undici\/(index|lib\/(mock|cache|interceptor|global))/;
+      /^(api|node-agent\/kube)\/|\/(yaml|@kubernetes)\/|zod\/v4\/locales\/(?!en\.)|undici\/(index|lib\/(mock|milo|cache|interceptor|global))|^ostree\/(chunking|compose|encapsulate|fsck|packages)\/|^registry\/mirror\//;
     assert.deepEqual(
       loaded.filter((path) => needless.test(path)),
       [],
