@@ -12,6 +12,7 @@ import { printable, reasonOf } from '../errors.ts';
 import type { AttachedSignature, SimpleSignature } from './attached-signature.ts';
 import { parseBundle } from './bundle.ts';
 import { NotThisSignature, SignatureError } from './errors.ts';
+import { readLogPromise } from './log-promise.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 export interface KeylessText {
@@ -135,24 +136,14 @@ export function matches(pattern: string, text: string): boolean {
   return text.length - last.length >= at && text.endsWith(last);
 }
 
-const REKOR_BUNDLE = z.looseObject({
-  SignedEntryTimestamp: z.base64(),
-  Payload: z.looseObject({
-    body: z.base64(),
-    integratedTime: z.number().int().nonnegative(),
-    logIndex: z.number().int().nonnegative(),
-    logID: z.string().regex(/^[0-9a-f]{64}$/),
-  }),
-});
 const ENTRY = z.looseObject({ kind: z.string(), apiVersion: z.string() });
 
 /** The older format, put into the form of the newer one, so that the same library judges both. */
 function lift(signature: SimpleSignature): { readonly bundle: Bundle; readonly payload: Buffer } {
-  const { certificate, chain = '', rekorBundle, payload } = signature;
+  const { certificate, chain = '', payload } = signature;
   if (certificate === undefined) throw new NotThisSignature('it has no certificate: it was made with a key');
-  if (rekorBundle === undefined) throw new NotThisSignature('it has no entry of a transparency log');
+  const { SignedEntryTimestamp, Payload } = readLogPromise(signature);
   try {
-    const { SignedEntryTimestamp, Payload } = REKOR_BUNDLE.parse(parseStrictJson(rekorBundle));
     const { kind, apiVersion } = ENTRY.parse(parseStrictJson(Buffer.from(Payload.body, 'base64')));
     const bundle = bundleFromJSON({
       mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.1',

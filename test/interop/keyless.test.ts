@@ -5,12 +5,11 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { digestOf } from '../../registry/index.ts';
-import { ANNOTATION, type AttachedSignature, BUNDLE_MEDIA_TYPE } from '../../registry/signatures/attached-signature.ts';
+import { type AttachedSignature, BUNDLE_MEDIA_TYPE } from '../../registry/signatures/attached-signature.ts';
 import { SignatureError, type SignatureErrorCode } from '../../registry/signatures/index.ts';
 import { judgeSignatures } from '../../registry/signatures/judge.ts';
 import { tagOfDigest } from '../../registry/signatures/lookup.ts';
 import { parseSignaturePolicy } from '../../registry/signatures/policy.ts';
-import { SIMPLE_SIGNING_MEDIA_TYPE } from '../../registry/signatures/simple-signing.ts';
 import { ensureSigstoreStandIn } from '../../tools/setup/index.ts';
 import { say } from './cli-bench.ts';
 import { SignatureBench } from './signature-fixture.ts';
@@ -62,27 +61,10 @@ describe('a keyless signature', () => {
     return { ...image, rootFile, trustedRoot: await text('trusted-root.json'), bundle, simple };
   }
 
-  async function put(name: string, path: string, type: string, bytes: Buffer): Promise<void> {
-    const [host = '', ...repository] = name.split('/');
-    const url = `http://${host}/v2/${repository.join('/')}/${path}`;
-    const answer = await fetch(url, { method: 'PUT', headers: { 'content-type': type }, body: new Uint8Array(bytes) });
-    assert.equal(answer.status, 201, await answer.text());
-  }
-
-  async function putBlob(name: string, bytes: Buffer): Promise<{ digest: string; size: number }> {
-    const [host = '', ...repository] = name.split('/');
-    const begun = await fetch(`http://${host}/v2/${repository.join('/')}/blobs/uploads/`, { method: 'POST' });
-    const location = new URL(begun.headers.get('location') ?? '');
-    location.searchParams.set('digest', digestOf(bytes));
-    const headers = { 'content-type': 'application/octet-stream' };
-    assert.equal((await fetch(location, { method: 'PUT', headers, body: new Uint8Array(bytes) })).status, 201);
-    return { digest: digestOf(bytes), size: bytes.length };
-  }
-
   /** Attaches the bundle as a referrer, by the index under the digest's tag, and the payload under the tag `.sig`. */
   async function attach({ name, digest, bundle, simple }: Signed): Promise<void> {
-    const config = await putBlob(name, Buffer.from('{}'));
-    const layer = { mediaType: BUNDLE_MEDIA_TYPE, ...(await putBlob(name, bundle)) };
+    const config = await bench.putBlob(name, Buffer.from('{}'));
+    const layer = { mediaType: BUNDLE_MEDIA_TYPE, ...(await bench.putBlob(name, bundle)) };
     const empty = { mediaType: 'application/vnd.oci.empty.v1+json', ...config };
     const subject = { mediaType: MANIFEST, digest, size: 1 };
     const annotations = {
@@ -100,7 +82,7 @@ describe('a keyless signature', () => {
         annotations,
       }),
     );
-    await put(name, `manifests/${digestOf(referrer)}`, MANIFEST, referrer);
+    await bench.put(name, `manifests/${digestOf(referrer)}`, MANIFEST, referrer);
     const type = 'application/vnd.oci.image.index.v1+json';
     const entry = {
       mediaType: MANIFEST,
@@ -109,23 +91,13 @@ describe('a keyless signature', () => {
       artifactType: BUNDLE_MEDIA_TYPE,
       annotations,
     };
-    await put(
+    await bench.put(
       name,
       `manifests/${tagOfDigest(digest)}`,
       type,
       Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: type, manifests: [entry] })),
     );
-    const payload = await putBlob(name, simple.payload);
-    const notes = {
-      [ANNOTATION.signature]: simple.signature.toString('base64'),
-      [ANNOTATION.certificate]: simple.certificate ?? '',
-      [ANNOTATION.chain]: simple.chain ?? '',
-      [ANNOTATION.rekorBundle]: simple.rekorBundle ?? '',
-    };
-    const layers = [{ mediaType: SIMPLE_SIGNING_MEDIA_TYPE, ...payload, annotations: notes }];
-    const plain = { mediaType: 'application/vnd.oci.image.config.v1+json', ...config };
-    const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, config: plain, layers }));
-    await put(name, `manifests/${tagOfDigest(digest)}.sig`, MANIFEST, manifest);
+    await bench.attach({ name, digest }, simple);
   }
 
   const policy = (change: object = {}, trustedRoot = signed.trustedRoot) =>

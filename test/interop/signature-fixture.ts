@@ -1,10 +1,12 @@
 /** A registry with unsigned images, and the other signers and verifiers as functions. */
+import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
+  digestOf,
   openImageDestination,
   parseAnyImageReference,
   parseRegistryName,
@@ -16,12 +18,16 @@ import {
   type Verification,
   verifyImage,
 } from '../../registry/signatures/index.ts';
+import { ANNOTATION, type SimpleSignature } from '../../registry/signatures/attached-signature.ts';
+import { tagOfDigest } from '../../registry/signatures/lookup.ts';
+import { SIMPLE_SIGNING_MEDIA_TYPE } from '../../registry/signatures/simple-signing.ts';
 import { startRegistry, type TestRegistry } from '../../testbed/registry.ts';
 import { newKeyPair, type KeyKind } from '../../testbed/signing-keys.ts';
 import { ensureContainersPolicy, ensureCosign } from '../../tools/setup/index.ts';
 import { sampleImage } from '../unit/registry/sample-image.ts';
 
 const run = promisify(execFile);
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const PASSWORD = 'correct horse';
 
 /** One key in the forms that the tools want. */
@@ -105,6 +111,39 @@ export class SignatureBench implements AsyncDisposable {
   async cosignVerify(image: string, publicKey: string, ...more: readonly string[]): Promise<unknown> {
     const flags = ['--insecure-ignore-tlog=true', '--allow-http-registry', '--output', 'json', ...more];
     return JSON.parse(await this.cosign('verify', '--key', publicKey, ...flags, image));
+  }
+
+  /** Attaches a signature under the tag `.sig`, with all that comes beside it in annotations. */
+  async attach({ name, digest }: { name: string; digest: string }, signature: SimpleSignature): Promise<void> {
+    const config = await this.putBlob(name, Buffer.from('{}'));
+    const annotations = {
+      [ANNOTATION.signature]: signature.signature.toString('base64'),
+      ...(signature.certificate === undefined ? {} : { [ANNOTATION.certificate]: signature.certificate }),
+      ...(signature.chain === undefined ? {} : { [ANNOTATION.chain]: signature.chain }),
+      ...(signature.rekorBundle === undefined ? {} : { [ANNOTATION.rekorBundle]: signature.rekorBundle }),
+    };
+    const payload = await this.putBlob(name, signature.payload);
+    const layers = [{ mediaType: SIMPLE_SIGNING_MEDIA_TYPE, ...payload, annotations }];
+    const plain = { mediaType: 'application/vnd.oci.image.config.v1+json', ...config };
+    const manifest = { schemaVersion: 2, mediaType: MANIFEST, config: plain, layers };
+    await this.put(name, `manifests/${tagOfDigest(digest)}.sig`, MANIFEST, Buffer.from(JSON.stringify(manifest)));
+  }
+
+  async put(name: string, path: string, type: string, bytes: Buffer): Promise<void> {
+    const [host = '', ...repository] = name.split('/');
+    const url = `http://${host}/v2/${repository.join('/')}/${path}`;
+    const answer = await fetch(url, { method: 'PUT', headers: { 'content-type': type }, body: new Uint8Array(bytes) });
+    assert.equal(answer.status, 201, await answer.text());
+  }
+
+  async putBlob(name: string, bytes: Buffer): Promise<{ digest: string; size: number }> {
+    const [host = '', ...repository] = name.split('/');
+    const begun = await fetch(`http://${host}/v2/${repository.join('/')}/blobs/uploads/`, { method: 'POST' });
+    const location = new URL(begun.headers.get('location') ?? '');
+    location.searchParams.set('digest', digestOf(bytes));
+    const headers = { 'content-type': 'application/octet-stream' };
+    assert.equal((await fetch(location, { method: 'PUT', headers, body: new Uint8Array(bytes) })).status, 201);
+    return { digest: digestOf(bytes), size: bytes.length };
   }
 
   /** Asks the library of podman and skopeo whether a policy of containers-policy.json(5) allows an image. */

@@ -1,6 +1,7 @@
 /** Signatures, which anybody may attach to an image, and the keys and policies that they are judged by. */
 import assert from 'node:assert/strict';
-import type { AttachedSignature } from '../../registry/signatures/attached-signature.ts';
+import type { AttachedSignature, SimpleSignature } from '../../registry/signatures/attached-signature.ts';
+import { readCertificate } from '../../registry/signatures/certificate.ts';
 import {
   parsePolicyFile,
   parsePublicKey,
@@ -10,8 +11,11 @@ import {
 import { parseContainersPolicy } from '../../registry/signatures/containers/policy-document.ts';
 import { lookasideBase, parseRegistriesD } from '../../registry/signatures/containers/registries-d.ts';
 import { requirementsFor } from '../../registry/signatures/containers/scopes.ts';
+import { type SigstoreSigner, signerOf } from '../../registry/signatures/containers/sigstore-signer.ts';
+import { NotThisSignature } from '../../registry/signatures/errors.ts';
 import { judgeSignatures } from '../../registry/signatures/judge.ts';
-import { bundleSignature, signStatement, simpleSignature } from '../signed-image.ts';
+import { CODE_SIGNING, newCertificate, type TestCertificate, utf8String } from '../certificates.ts';
+import { bundleSignature, logPromise, signStatement, simpleSignature } from '../signed-image.ts';
 import { newKeyPair } from '../signing-keys.ts';
 import { attempt, type FuzzTarget } from './fuzz.ts';
 
@@ -109,4 +113,61 @@ const containersPolicies: FuzzTarget = {
   },
 };
 
-export const SIGNATURE_TARGETS = [signatureTarget(), keyTarget(), policyFileTarget(), containersPolicies];
+function certificateTarget(): FuzzTarget {
+  const log = newKeyPair();
+  const root = newCertificate({ subject: 'root', authority: true });
+  const middle = newCertificate({ subject: 'middle', issuer: root, authority: 0 });
+  const leaf = newCertificate({
+    subject: 'leaf',
+    issuer: middle,
+    usages: [CODE_SIGNING],
+    emails: ['a@example'],
+    more: [{ oid: '1.3.6.1.4.1.57264.1.8', value: utf8String('https://issuer.example') }],
+  });
+  const now = new Date();
+  const plain = simpleSignature(leaf.privateKey, { dockerReference: REPOSITORY, digest: DIGEST });
+  const original: SimpleSignature = {
+    ...plain,
+    certificate: leaf.pem,
+    chain: middle.pem + root.pem,
+    rekorBundle: logPromise(log.privateKey, plain, leaf.pem, now),
+  };
+  const authorities = { roots: [readCertificate(root.der)], intermediates: [] };
+  const logKeys = [parsePublicKey(log.publicKey, 'the fuzzer')];
+  const issuer = 'https://issuer.example';
+  const signers: readonly SigstoreSigner[] = [
+    { by: 'pki', ...authorities, email: 'a@example', logKeys: [] },
+    { by: 'fulcio', roots: authorities.roots, issuer, email: 'a@example', logKeys },
+  ];
+  return {
+    name: 'policy-certificates',
+    round: (random) => {
+      const text = (part: string | undefined) => random.damaged(Buffer.from(part ?? '')).toString('latin1');
+      // Of a certificate the bytes below the base64 are damaged too, where its reader is.
+      const pem = ({ der }: TestCertificate) =>
+        `-----BEGIN CERTIFICATE-----\n${random.damaged(der).toString('base64')}\n-----END CERTIFICATE-----\n`;
+      const damaged = random.pick<(one: SimpleSignature) => SimpleSignature>([
+        (one) => ({ ...one, certificate: random.chance(2) ? text(one.certificate) : pem(leaf) }),
+        (one) => ({ ...one, chain: random.chance(2) ? text(one.chain) : pem(middle) + root.pem }),
+        (one) => ({ ...one, rekorBundle: text(one.rekorBundle) }),
+        (one) => ({ ...one, payload: random.damaged(one.payload) }),
+      ])(original);
+      try {
+        signerOf(damaged, random.pick(signers), now);
+      } catch (error) {
+        if (error instanceof NotThisSignature) return;
+        throw error;
+      }
+      // Who is believed to have signed did sign just these bytes.
+      assert.ok(damaged.payload.equals(original.payload));
+    },
+  };
+}
+
+export const SIGNATURE_TARGETS = [
+  signatureTarget(),
+  keyTarget(),
+  policyFileTarget(),
+  containersPolicies,
+  certificateTarget(),
+];

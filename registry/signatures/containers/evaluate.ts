@@ -2,8 +2,7 @@
  * Whether a machine's own policy (containers-policy.json(5)) accepts an image: every requirement of the scope that fits must
  * be satisfied, each by one signature.
  */
-import { digestOf } from '../../digest.ts';
-import { printable, reasonOf, RegistryError } from '../../errors.ts';
+import { printable } from '../../errors.ts';
 import { formatImageReference, type ImageReference } from '../../image-reference.ts';
 import type { RegistryOptions } from '../../options.ts';
 import { parseRegistryName } from '../../registry-name.ts';
@@ -11,24 +10,21 @@ import type { AttachedSignature } from '../attached-signature.ts';
 import { NotThisSignature, SignatureError } from '../errors.ts';
 import { openGpgMessage, readGpgKeys } from '../gpg.ts';
 import { findTaggedSignatures } from '../lookup.ts';
-import { isSignedBy, parsePublicKey, type PublicKey } from '../public-key.ts';
 import { parseSimpleSigning, PAYLOAD_TYPE } from '../simple-signing.ts';
 import { type LookasideSignature, readLookaside } from './lookaside.ts';
+import { type NamingPolicy, readNamed } from './named-files.ts';
 import type { ContainersPolicy, Requirement } from './policy-document.ts';
 import { lookasideBase, type SignatureStorage, usesAttachments } from './registries-d.ts';
 import { requirementsFor } from './scopes.ts';
 import { matchesIdentity } from './signed-identity.ts';
+import { readSigstoreSigner, type SigstoreSigner, signerOf } from './sigstore-signer.ts';
 
 /** What a machine says about signatures. */
-export interface HostRules {
-  /** The policy file, for messages. */
-  readonly path: string;
+export interface HostRules extends NamingPolicy {
   readonly policy: ContainersPolicy;
   readonly storage: SignatureStorage;
   /** Where absolute paths start. */
   readonly root: string;
-  /** Reads a key file that the policy names; throws SignatureError `InvalidKey`. */
-  readonly readKey: (path: string) => Promise<Buffer>;
 }
 
 export interface PolicySubject {
@@ -44,7 +40,7 @@ export interface PolicySubject {
 /** One requirement that was satisfied by a signature. */
 export interface PolicySigner {
   readonly requirement: 'signedBy' | 'sigstoreSigned';
-  /** Fingerprint: of a sigstore key as in `PublicKey`, of a GPG key as gpg prints it. */
+  /** Fingerprint: of a sigstore key as in `PublicKey`, of a GPG key as gpg prints it; of a certificate to whom it was given. */
   readonly key: string;
 }
 
@@ -81,7 +77,8 @@ export async function evaluatePolicy(rules: HostRules, subject: PolicySubject): 
 
 async function satisfyGpg(requirement: SignedBy, rules: HostRules, subject: PolicySubject): Promise<PolicySigner> {
   if (requirement.keyType !== 'GPGKeys') throw notSupported(rules, `keyType ${requirement.keyType}`);
-  const keyring = await readGpgKeys(await keyFiles(rules, requirement));
+  const { keyPath: path, keyPaths: paths, keyData: data } = requirement;
+  const keyring = await readGpgKeys(await readNamed(rules, 'keyData', { path, paths, data }));
   const found = await lookaside(rules, subject);
   return await firstAccepted(rules, subject, found, async ({ bytes }) => {
     const { payload, fingerprint } = await openGpgMessage(keyring, bytes, subject.now);
@@ -95,30 +92,24 @@ async function satisfySigstore(
   rules: HostRules,
   subject: PolicySubject,
 ): Promise<PolicySigner> {
-  if (requirement.fulcio !== undefined) throw notSupported(rules, 'sigstoreSigned with fulcio');
-  if (requirement.pki !== undefined) throw notSupported(rules, 'sigstoreSigned with pki');
-  if (Object.keys(requirement).some((member) => member.startsWith('rekorPublicKey')))
-    throw notSupported(rules, 'sigstoreSigned with a rekorPublicKey…');
-  const files = await keyFiles(rules, requirement);
-  const keys = files.map(({ where, bytes }) => parsePublicKey(bytes.toString('latin1'), where));
+  const signer = await readSigstoreSigner(rules, requirement);
   const found = await attached(rules, subject);
   return await firstAccepted(rules, subject, found, (signature) =>
-    Promise.resolve(checkSigstore(signature, keys, requirement, subject)),
+    Promise.resolve(checkSigstore(signature, signer, requirement, subject)),
   );
 }
 
 function checkSigstore(
   signature: AttachedSignature,
-  keys: readonly PublicKey[],
+  signer: SigstoreSigner,
   requirement: SigstoreSigned,
   subject: PolicySubject,
 ): PolicySigner {
   if (signature.kind !== 'simple-signing')
     throw new NotThisSignature('it is a bundle, which the policy does not speak of');
-  const key = keys.find((candidate) => isSignedBy(candidate, signature.payload, signature.signature));
-  if (key === undefined) throw new NotThisSignature('it was not made by the key, or what was signed has changed since');
+  const key = signerOf(signature, signer, subject.now);
   checkPayload(signature.payload, PAYLOAD_TYPE.sigstore, requirement, subject);
-  return { requirement: 'sigstoreSigned', key: key.fingerprint };
+  return { requirement: 'sigstoreSigned', key };
 }
 
 function checkPayload(
@@ -179,43 +170,9 @@ async function lookaside({ storage, root }: HostRules, subject: PolicySubject): 
   return await readLookaside(lookasideBase(storage, parseRegistryName(image.name)), digest, root, registry, signal);
 }
 
-interface KeySources {
-  readonly keyPath?: string | undefined;
-  readonly keyPaths?: readonly string[] | undefined;
-  readonly keyData?: string | undefined;
-  readonly keyDatas?: readonly string[] | undefined;
-}
-
-async function keyFiles(rules: HostRules, sources: KeySources): Promise<readonly { where: string; bytes: Buffer }[]> {
-  const paths = [...(sources.keyPath === undefined ? [] : [sources.keyPath]), ...(sources.keyPaths ?? [])];
-  const datas = [...(sources.keyData === undefined ? [] : [sources.keyData]), ...(sources.keyDatas ?? [])];
-  const files = await Promise.all(paths.map(async (path) => ({ where: path, bytes: await rules.readKey(path) })));
-  const inline = datas.map((data) => {
-    const bytes = Buffer.from(data, 'base64');
-    return { where: `keyData (${digestOf(bytes).slice(0, 19)}…) of ${rules.path}`, bytes };
-  });
-  return [...files, ...inline];
-}
-
 function notSupported(rules: HostRules, what: string): SignatureError {
   return new SignatureError(
     'InvalidSignaturePolicy',
     `${rules.path} has ${what}, which Treeline cannot judge; it accepts no image by it. Use another requirement for its scope.`,
   );
-}
-
-/** What reads a key file of the policy from below `root`. */
-export function keyReader(read: (path: string) => Promise<Buffer>): HostRules['readKey'] {
-  return async (path) => {
-    try {
-      return await read(path);
-    } catch (cause) {
-      if (cause instanceof RegistryError) throw cause;
-      throw new SignatureError(
-        'InvalidKey',
-        `The key ${path} of the signature policy cannot be read (${reasonOf(cause)}): put it there, or correct the policy.`,
-        { cause },
-      );
-    }
-  };
 }

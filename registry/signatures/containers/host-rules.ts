@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { homeOf, type Machine } from '../../host-configuration.ts';
 import { reasonOf } from '../../errors.ts';
 import { SignatureError } from '../errors.ts';
-import { type HostRules, keyReader } from './evaluate.ts';
+import type { HostRules } from './evaluate.ts';
+import { keyReader } from './named-files.ts';
 import { parseContainersPolicy } from './policy-document.ts';
 import { parseRegistriesD } from './registries-d.ts';
 

@@ -30,14 +30,25 @@ const FULCIO = z
     subjectEmail: z.string().min(1),
   })
   .refine((fulcio) => onlyOne(fulcio.caPath, fulcio.caData), 'needs exactly one of caPath and caData');
-const PKI = z.strictObject({
-  caRootsPath: path.optional(),
-  caRootsData: base64.optional(),
-  caIntermediatesPath: path.optional(),
-  caIntermediatesData: base64.optional(),
-  subjectEmail: z.string().min(1).optional(),
-  subjectHostname: z.string().min(1).optional(),
-});
+const PKI = z
+  .strictObject({
+    caRootsPath: path.optional(),
+    caRootsData: base64.optional(),
+    caIntermediatesPath: path.optional(),
+    caIntermediatesData: base64.optional(),
+    subjectEmail: z.string().min(1).optional(),
+    // A dot before it would mean every name below it.
+    subjectHostname: z.string().regex(/^[^.]/).optional(),
+  })
+  .refine((pki) => onlyOne(pki.caRootsPath, pki.caRootsData), 'needs exactly one of caRootsPath and caRootsData')
+  .refine(
+    (pki) => pki.caIntermediatesPath === undefined || pki.caIntermediatesData === undefined,
+    'has both caIntermediatesPath and caIntermediatesData',
+  )
+  .refine(
+    (pki) => pki.subjectEmail !== undefined || pki.subjectHostname !== undefined,
+    'needs subjectEmail or subjectHostname',
+  );
 
 const REQUIREMENT = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('insecureAcceptAnything') }),

@@ -72,6 +72,23 @@ describe('policy.json', () => {
         },
         /caPath and caData/,
       ],
+      [{ default: [{ type: 'sigstoreSigned', pki: { subjectEmail: 'e' } }] }, /caRootsPath and caRootsData/],
+      [{ default: [{ type: 'sigstoreSigned', pki: { caRootsPath: '/c' } }] }, /subjectEmail or subjectHostname/],
+      [
+        { default: [{ type: 'sigstoreSigned', pki: { caRootsPath: '/c', subjectHostname: '.example.com' } }] },
+        /subjectHostname/,
+      ],
+      [
+        {
+          default: [
+            {
+              type: 'sigstoreSigned',
+              pki: { caRootsPath: '/c', subjectEmail: 'e', caIntermediatesPath: '/i', caIntermediatesData: 'AAAA' },
+            },
+          ],
+        },
+        /both caIntermediatesPath and caIntermediatesData/,
+      ],
       [{ default: reject, transports: { docker: { 'a.example': [] } } }, /docker/],
     ];
     for (const [policy, message] of bad) fails(() => parse(policy), 'InvalidSignaturePolicy', message);
@@ -278,8 +295,8 @@ describe('a machine’s signature policy', () => {
       /keyType X509Certificates, which Treeline cannot judge/,
     );
     await assert.rejects(
-      judge({ type: 'sigstoreSigned', keyPath: '/k', rekorPublicKeyPath: '/r' }),
-      /rekorPublicKey…, which Treeline cannot judge/,
+      judge({ type: 'signedBaseLayer', baseLayerIdentity: { type: 'matchExact' } }),
+      /signedBaseLayer, which Treeline cannot judge/,
     );
     assert.deepEqual(await judge({ type: 'insecureAcceptAnything' }), []);
   });
