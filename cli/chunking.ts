@@ -11,6 +11,7 @@ import {
   type PackOptions,
   parseContentMetadata,
   type Repository,
+  templatesOf,
 } from '../ostree/index.ts';
 import type { Flags, FlagValues } from './command.ts';
 import { CliError, sentenceOf } from './errors.ts';
@@ -98,9 +99,12 @@ export async function chunkingOf(options: ChunkingRequest, context: ChunkingCont
   if (options === undefined) return {};
   if ('contentmeta' in options) return byContentMetadata(options.contentmeta, context);
   const { repository, commit, output, previous: image } = context;
-  const previous =
-    options.previous === undefined || image === undefined ? undefined : layoutOf(image.name, image.manifest);
-  const components = await componentsOf(repository, commit, { configuration: options.algorithm === 'default' });
+  const kept = options.previous === undefined ? undefined : image;
+  const previous = kept && layoutOf(kept.name, kept.manifest);
+  const components = await componentsOf(repository, commit, {
+    configuration: options.algorithm === 'default',
+    templates: kept && templatesOf(kept.manifest),
+  });
   // Nothing to tell apart: a second layer would only be one more to fetch.
   if (components.length < 2 && previous === undefined) return {};
   const packing = { ...options, previous };

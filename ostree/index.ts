@@ -3,6 +3,7 @@ export type { Chunk } from './chunking/chunk.ts';
 export { adviseOnLayout } from './chunking/layout-advice.ts';
 export { DEFAULT_MAX_LAYERS, pack, type PackOptions } from './chunking/pack.ts';
 export { layoutOf } from './chunking/previous-layout.ts';
+export { templatesOf } from './chunking/templates.ts';
 export { OstreeError } from './errors.ts';
 export { decodeVariant } from './gvariant/decode.ts';
 export { Repository } from './repository/repository.ts';

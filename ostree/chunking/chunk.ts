@@ -6,4 +6,6 @@ export interface Chunk {
   readonly components: readonly string[];
   /** Checksums of content objects. */
   readonly objects: readonly string[];
+  /** As those of its components. */
+  readonly templates?: readonly string[];
 }

@@ -17,6 +17,8 @@ export interface Component {
   readonly size: number;
   /** Asked for by the maker of the tree: to have a layer of its own, as long as there are layers. */
   readonly isExclusive?: boolean;
+  /** Paths, sorted: what of it was copied to `/etc` from elsewhere, one path for each object. */
+  readonly templates?: readonly string[];
 }
 
 /** The frequency of what changes in every build. Source: rpm-ostree's content metadata, where it is `u32::MAX`. */

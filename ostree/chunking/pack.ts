@@ -42,11 +42,15 @@ export function pack(components: readonly Component[], options: PackOptions): re
   const sorted = present.toSorted((a, b) => b.size - a.size || compareNames(a.id, b.id));
   const bins = algorithm === 'baseline' ? baselineBins(sorted, options) : defaultBins(sorted, options);
   const describe = algorithm === 'baseline' ? baselineName : chunkName;
-  return bins.map((bin) => ({
-    name: describe(bin),
-    components: Array.from(new Set(bin.map(({ name }) => name))).sort(compareNames),
-    objects: bin.flatMap(({ objects }) => objects).sort(),
-  }));
+  return bins.map((bin) => {
+    const templates = bin.flatMap((component) => component.templates ?? []).sort(compareNames);
+    return {
+      name: describe(bin),
+      components: Array.from(new Set(bin.map(({ name }) => name))).sort(compareNames),
+      objects: bin.flatMap(({ objects }) => objects).sort(),
+      ...(templates.length > 0 && { templates }),
+    };
+  });
 }
 
 function baselineBins(components: readonly Component[], { maxLayers, previous }: PackOptions) {

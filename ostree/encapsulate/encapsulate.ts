@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { canonicalJson, type Descriptor, type ImageDestination, MEDIA_TYPE, once } from '../../registry/index.ts';
 import type { Chunk } from '../chunking/chunk.ts';
 import { COMPONENT_SEPARATOR, COMPONENTS_ANNOTATION } from '../chunking/previous-layout.ts';
+import { templatesAnnotation } from '../chunking/templates.ts';
 import type { Repository } from '../repository/repository.ts';
 import { requireCover } from './chunk-cover.ts';
 import { chunkLayer, type FormatVersion } from './chunk-layer.ts';
@@ -144,11 +145,14 @@ function chunkedLayers(
   const elsewhere = new Set(content.keys());
   return [
     { tar: () => commitLayer(repository, checksum, { elsewhere }), objects: 0 },
-    ...chunks.map(({ name, components, objects }) => ({
+    ...chunks.map(({ name, components, objects, templates = [] }) => ({
       tar: (onObject?: () => void) => chunkLayer(repository, objects, content, { formatVersion, root, onObject }),
       objects: objects.length,
       name,
-      annotations: { [COMPONENTS_ANNOTATION]: [...components].sort().join(COMPONENT_SEPARATOR) },
+      annotations: {
+        [COMPONENTS_ANNOTATION]: [...components].sort().join(COMPONENT_SEPARATOR),
+        ...templatesAnnotation(templates),
+      },
     })),
   ];
 }

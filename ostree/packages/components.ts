@@ -34,6 +34,7 @@ interface Draft {
   readonly name: string;
   readonly packages: InstalledPackage[];
   readonly objects: string[];
+  readonly templates: string[];
   size: number;
   /** Whether an attribute of a file names it. */
   isNamed: boolean;
@@ -53,22 +54,30 @@ interface Claim {
   readonly name: string;
   /** The source package; undefined where packages of several have the object. */
   readonly source: string | undefined;
-  /** Whether it is also configuration that nobody owns, as where a package's script copies a default to `/etc`. */
-  readonly isConfiguration?: boolean;
+  /** Whether it is configuration that nobody owns, or also that, as where a package's script copies a default to `/etc`. */
+  readonly isConfiguration: boolean;
+  /** The first path of such a default. */
+  readonly template?: string | undefined;
+}
+
+export interface ComponentsOptions {
+  /** Whether configuration that nobody owns is a component of its own, which other tools do not have. Default: it is. */
+  readonly configuration?: boolean;
+  /** Paths of what configuration was copied from, by an earlier image: what lies there stays with it. */
+  readonly templates?: ReadonlySet<string> | undefined;
 }
 
 /**
  * The components of a commit, by name; those without any content are left out. Every content object is in exactly one.
  *
  * @param commit a checksum
- * @param options.configuration whether configuration that nobody owns is a component of its own, which other tools do not have
  * @throws {PackageError} `InvalidDatabase`, `UnsupportedDatabase`, `DatabaseTooLarge` or `InvalidComponent`
  * @throws {OstreeError} if the commit cannot be read
  */
 export async function componentsOf(
   repository: CommitSource,
   commit: string,
-  { configuration: apart = true }: { readonly configuration?: boolean } = {},
+  { configuration: apart = true, templates = new Set() }: ComponentsOptions = {},
 ): Promise<readonly Component[]> {
   const paths = treePathsOf(repository, commit);
   const { packages, directories } = readPackageDatabases(paths);
@@ -79,8 +88,10 @@ export async function componentsOf(
   const claims = new Map<string, Claim>();
   for (const { path, checksum } of paths.root.walkFiles()) {
     const claim = claimOf(path, owners, apart);
+    const isTemplate = apart && templates.has(path) && !claim.isConfiguration;
     const known = claims.get(checksum);
-    claims.set(checksum, known === undefined ? claim : strongerOf(claim, known));
+    const own = isTemplate ? { ...claim, source: undefined, isConfiguration: true } : claim;
+    claims.set(checksum, known === undefined ? own : bothOf(known, own));
   }
   let count = 0;
   for (const [checksum, claim] of claims) {
@@ -92,31 +103,39 @@ export async function componentsOf(
     draft.isNamed ||= attribute !== undefined;
     draft.objects.push(checksum);
     draft.size += file.size;
+    if (name === CONFIGURATION && claim.template !== undefined) draft.templates.push(claim.template);
   }
   return finished([...drafts.values()], packages, releases);
 }
 
 function claimOf(path: string, owners: FileOwners<Draft>, apart: boolean): Claim {
-  if (INITRAMFS_FILE.test(path)) return { strength: CLAIM.initramfs, name: INITRAMFS, source: INITRAMFS };
+  const claim = (strength: number, name: string, source = name): Claim => {
+    return { strength, name, source, isConfiguration: false, template: path };
+  };
+  if (INITRAMFS_FILE.test(path)) return claim(CLAIM.initramfs, INITRAMFS);
   const listed = owners.listedOwner(path);
-  if (listed !== undefined) return { strength: CLAIM.listed, name: listed.name, source: sourceOf(listed) };
-  if (owners.isDatabase(path)) return { strength: CLAIM.database, name: UNPACKAGED, source: UNPACKAGED };
+  if (listed !== undefined) return claim(CLAIM.listed, listed.name, sourceOf(listed));
+  if (owners.isDatabase(path)) return claim(CLAIM.database, UNPACKAGED);
   const directory = owners.directoryOwner(path);
-  if (directory !== undefined) return { strength: CLAIM.directory, name: directory.name, source: sourceOf(directory) };
-  if (KERNEL_FILE.test(path)) return { strength: CLAIM.kernel, name: KERNEL, source: KERNEL };
-  const nobodys = apart && CONFIGURATION_FILE.test(path) ? CONFIGURATION : UNPACKAGED;
-  return { strength: CLAIM.none, name: nobodys, source: nobodys };
+  if (directory !== undefined) return claim(CLAIM.directory, directory.name, sourceOf(directory));
+  if (KERNEL_FILE.test(path)) return claim(CLAIM.kernel, KERNEL);
+  if (!apart || !CONFIGURATION_FILE.test(path)) return claim(CLAIM.none, UNPACKAGED);
+  return { strength: CLAIM.none, name: CONFIGURATION, source: CONFIGURATION, isConfiguration: true };
 }
 
 function sourceOf({ name, packages }: Draft): string {
   return packages[0]?.source ?? name;
 }
 
-function strongerOf(a: Claim, b: Claim): Claim {
-  const first = a.strength < b.strength || (a.strength === b.strength && a.name < b.name) ? a : b;
-  if (a.source === b.source) return first;
-  const isConfiguration = [a, b].some((one) => one.isConfiguration ?? one.name === CONFIGURATION);
-  return { ...first, source: undefined, isConfiguration };
+/** What two claims to one object come to. @param known the one to the path that comes first */
+function bothOf(known: Claim, claim: Claim): Claim {
+  const isFirst = claim.strength < known.strength || (claim.strength === known.strength && claim.name < known.name);
+  return {
+    ...(isFirst ? claim : known),
+    source: known.source === claim.source ? known.source : undefined,
+    isConfiguration: known.isConfiguration || claim.isConfiguration,
+    template: known.template ?? claim.template,
+  };
 }
 
 /**
@@ -126,7 +145,7 @@ function strongerOf(a: Claim, b: Claim): Claim {
 function nameFor({ strength, name, source, isConfiguration }: Claim, size: number): string {
   const isCommon = source === undefined && strength > CLAIM.initramfs && size <= MAX_COMMON_BYTES;
   if (!isCommon) return name;
-  return isConfiguration === true ? CONFIGURATION : UNPACKAGED;
+  return isConfiguration ? CONFIGURATION : UNPACKAGED;
 }
 
 function draftsOf(packages: readonly InstalledPackage[], releases: readonly string[]): Map<string, Draft> {
@@ -144,7 +163,7 @@ function componentName(name: string, releases: readonly string[]): string {
 function draftNamed(drafts: Map<string, Draft>, name: string): Draft {
   const known = drafts.get(name);
   if (known !== undefined) return known;
-  const draft: Draft = { name, packages: [], objects: [], size: 0, isNamed: false };
+  const draft: Draft = { name, packages: [], objects: [], templates: [], size: 0, isNamed: false };
   drafts.set(name, draft);
   return draft;
 }
@@ -194,6 +213,7 @@ function finished(
         changeFrequency: frequencyOf(draft, changes, newest),
         objects: draft.objects.sort(),
         size: draft.size,
+        ...(draft.templates.length > 0 && { templates: draft.templates.sort() }),
         // Who names one that exists adds to it.
         ...(draft.isNamed && !KNOWN.has(draft.name) && draft.packages.length === 0 && { isExclusive: true }),
       };

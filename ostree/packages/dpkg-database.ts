@@ -15,6 +15,8 @@ import type { ResolvedDirectory, TreePaths } from './tree-paths.ts';
 /** Compressed; a change log's newest entries come first. */
 const MAX_CHANGELOG_BYTES = 256 * 1024;
 const MAX_CHANGELOG_TEXT_BYTES = 16 * 1024 * 1024;
+/** Of what is kept about a package: a line or two from few that there are, the same ones for many packages. Source: deb-triggers(5). */
+const TRIGGERS = /\.triggers$/;
 /** ` -- Maintainer <address>  Date`: the last line of each entry. */
 const TRAILER = /^ -- .*>[ ]{1,2}(\S.*)$/gm;
 
@@ -50,7 +52,7 @@ export function readDpkgDatabase(paths: TreePaths, database: ResolvedDirectory):
       ...(changeTimes.length > 0 && { buildTime: Math.max(...changeTimes) }),
       changeTimes,
       files: listed.map((path) => whereItLies(path, name, diverted)),
-      records: own,
+      records: own.filter((path) => !TRIGGERS.test(path)),
     };
   });
 }

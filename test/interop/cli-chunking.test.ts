@@ -28,8 +28,11 @@ const FIRST: Packages = {
   tzdata: { version: '2024a', size: 3000 },
 };
 
-/** A Debian with these packages; each has one file, whose content is that of its version. */
-function systemWith(packages: Packages): Readonly<Record<string, FileSpec>> {
+/** A Debian with these packages; each has one file, whose content is that of its version. `more` is what nobody owns. */
+function systemWith(
+  packages: Packages,
+  more: Readonly<Record<string, string>> = {},
+): Readonly<Record<string, FileSpec>> {
   const database = 'usr/lib/sysimage/dpkg';
   const status = Object.entries(packages).map(
     ([name, { version, source }]) =>
@@ -44,6 +47,7 @@ function systemWith(packages: Packages): Readonly<Record<string, FileSpec>> {
     [`${database}/status`]: { content: status.join('\n') },
     'usr/lib/modules/6.1.0/initramfs.img': { content: 'initramfs'.repeat(9000) },
     'usr/etc/motd': { content: `of ${Object.keys(packages).length} packages` },
+    ...Object.fromEntries(Object.entries(more).map(([path, content]) => [path, { content }])),
   };
 }
 
@@ -58,8 +62,9 @@ async function encapsulate(
     readonly path: string;
     readonly said: string;
   }) => void | Promise<void>,
+  more?: Readonly<Record<string, string>>,
 ): Promise<void> {
-  using source = await repositoryOf(systemWith(packages));
+  using source = await repositoryOf(systemWith(packages, more));
   const layout = join(source.path, 'image');
   const argv = ['encapsulate', '--repo', source.repository.path, ...flags, 'os', `oci:${layout}:v1`];
   const { status, stderr } = await treeline(argv);
@@ -115,6 +120,27 @@ describe('treeline encapsulate in chunks', function () {
         });
       }
     });
+  });
+
+  it('a default that was copied to /etc stays where it is when the copy is changed, and so in the image after that', async () => {
+    // That of tzdata, which then lies at two places.
+    const copy = 'tzdata 2024a '.repeat(3000);
+    const steps = [copy, 'Etc/UTC', 'Europe/Berlin'];
+    const follow = async (before: { layout: string; layers: readonly Layer[]; path: string }, step: number) => {
+      const content = steps[step];
+      if (content === undefined) return;
+      const manifest = join(before.path, 'manifest.json');
+      writeFileSync(manifest, skopeo('inspect', '--raw', `oci:${before.layout}:v1`));
+      const previous = step === 1 ? `oci:${before.layout}:v1` : manifest;
+      const compare = async (made: { layout: string; layers: readonly Layer[]; path: string }): Promise<void> => {
+        const fetched = made.layers.filter(({ digest }) => before.layers.every((layer) => layer.digest !== digest));
+        assert.equal(fetched[0], made.layers[0], 'the layer of the commit');
+        assert.deepEqual(componentsOf(fetched), ['configuration,unpackaged']);
+        await follow(made, step + 1);
+      };
+      await encapsulate(FIRST, ['--previous', previous], compare, { 'usr/etc/timezone': content });
+    };
+    await encapsulate(FIRST, [], (made) => follow(made, 1), { 'usr/etc/timezone': copy });
   });
 
   it('packs like ostree-ext when asked to, with an empty layer for what comes', async () => {

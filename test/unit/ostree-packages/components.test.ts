@@ -124,8 +124,16 @@ describe('the components of a commit:', () => {
   });
 
   it('what a database keeps about one package goes with that package; the rest of it with what nobody owns', async () => {
-    const found = await owners(dpkg({ dpkg: ['/var/lib/dpkg/status', '/var/lib/dpkg/info/a.list'], a: ['/usr/a'] }));
-    assert.equal(found['var/lib/dpkg/info/a.list'], 'a');
+    const info = 'var/lib/dpkg/info';
+    const found = await owners(
+      dpkg(
+        { dpkg: ['/var/lib/dpkg/status', `/${info}/a.list`], a: ['/usr/a'] },
+        { [`${info}/a.postinst`]: '#!/bin/sh', [`${info}/a.triggers`]: 'activate-noawait ldconfig' },
+      ),
+    );
+    assert.equal(found[`${info}/a.list`], 'a');
+    assert.equal(found[`${info}/a.postinst`], 'a');
+    assert.equal(found[`${info}/a.triggers`], 'unpackaged', 'that of a package today, of two tomorrow');
     assert.equal(found['var/lib/dpkg/status'], 'unpackaged');
     const ghost = await owners(rpms({ name: 'rpm', files: ['/usr/share/rpm/rpmdb.sqlite', '/usr/share/rpm'] }));
     assert.equal(ghost['usr/share/rpm/rpmdb.sqlite'], 'unpackaged');
@@ -217,6 +225,88 @@ describe('the components of a commit:', () => {
     assert.deepEqual(
       asOthers.map(({ name }) => name),
       ['a', 'unpackaged'],
+    );
+  });
+
+  it('what configuration was copied from stays with it when the copy has been changed', async () => {
+    const packaged = {
+      ...dpkg({ a: ['/usr/share/a/motd', '/usr/share/a/other'], b: ['/usr/share/b/motd'] }),
+      'usr/share/a/motd': 'hello',
+      'usr/share/a/other': 'other',
+      'usr/share/b/motd': 'hello',
+    };
+    const copied = { ...packaged, 'usr/etc/motd': 'hello', 'usr/etc/mine': 'mine' };
+    const { templates } = await one(copied, 'configuration');
+    assert.deepEqual(templates, ['usr/share/a/motd'], 'one of each object');
+    const changed = commitInMemory({ ...copied, 'usr/etc/motd': 'changed' });
+    const without = ownersIn(changed, await componentsOf(changed, changed.commit));
+    assert.deepEqual([without['usr/share/a/motd'], without['usr/etc/motd']], ['unpackaged', 'configuration']);
+    const components = await componentsOf(changed, changed.commit, { templates: new Set(templates) });
+    const found = ownersIn(changed, components);
+    for (const path of ['usr/share/a/motd', 'usr/share/b/motd', 'usr/etc/motd']) {
+      assert.equal(found[path], 'configuration', path);
+    }
+    assert.equal(found['usr/share/a/other'], 'a');
+    const next = components.find(({ name }) => name === 'configuration');
+    assert.deepEqual(next?.templates, templates, 'so the image after that knows it, too');
+    const asOthers = await componentsOf(changed, changed.commit, {
+      configuration: false,
+      templates: new Set(templates),
+    });
+    assert.deepEqual(
+      asOthers.map(({ name, templates: none }) => [name, none]),
+      [
+        ['a', undefined],
+        ['b', undefined],
+        ['unpackaged', undefined],
+      ],
+    );
+  });
+
+  it('whatever is changed in /etc that nobody owns, no component changes but the configuration', async () => {
+    const contents = fc.constantFrom('', 'x', 'y', 'z');
+    const packages = fc.uniqueArray(
+      fc.record({
+        name: fc.constantFrom('a', 'b', 'c'),
+        files: fc.dictionary(fc.constantFrom('f', 'g', 'h'), contents),
+      }),
+      { selector: ({ name }) => name },
+    );
+    const etc = fc.dictionary(fc.constantFrom('motd', 'profile', 'd/issue'), contents);
+    const unowned = fc.dictionary(fc.constantFrom('local', 'd/local'), contents);
+    const changes = fc.subarray(['motd', 'profile', 'd/issue', 'new']);
+    await fc.assert(
+      fc.asyncProperty(packages, etc, unowned, changes, async (installed, before, others, changed) => {
+        const files = installed.flatMap(({ name, files: own }) =>
+          Object.entries(own).map(([file, content]): [string, string] => [`usr/share/${name}/${file}`, content]),
+        );
+        const lists = installed.map(({ name, files: own }): [string, string[]] => [
+          name,
+          Object.keys(own).map((file) => `/usr/share/${name}/${file}`),
+        ]);
+        const below = (directory: string, tree: Readonly<Record<string, string>>) =>
+          Object.fromEntries(Object.entries(tree).map(([path, content]) => [`${directory}/${path}`, content]));
+        const treeWith = (configuration: Readonly<Record<string, string>>) =>
+          commitInMemory({
+            ...dpkg(Object.fromEntries(lists)),
+            ...Object.fromEntries(files),
+            ...below('usr', others),
+            ...below('usr/etc', configuration),
+          });
+        const [earlier, later] = [
+          treeWith(before),
+          treeWith({ ...before, ...Object.fromEntries(changed.map((path) => [path, `changed ${path}`])) }),
+        ];
+        const first = await componentsOf(earlier, earlier.commit);
+        const templates = new Set(first.flatMap((component) => component.templates ?? []));
+        const second = await componentsOf(later, later.commit, { templates });
+        const objects = (components: readonly Component[]) =>
+          components
+            .filter(({ name }) => name !== 'configuration')
+            .map((component) => [component.name, component.objects]);
+        assert.deepEqual(objects(second), objects(first));
+      }),
+      { numRuns: 300 },
     );
   });
 
