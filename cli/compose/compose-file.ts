@@ -1,5 +1,5 @@
 /** The file that says how an image is composed, so that a repository of configuration can hold it. */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import * as z from 'zod';
@@ -24,6 +24,7 @@ const composeFileSchema = z
     labels: z.record(text, z.string()).optional(),
     command: z.array(text).min(1).optional(),
     bootable: z.boolean().optional(),
+    /** Image, or file with its manifest. */
     previous: text.optional(),
     maxLayers: z.int().min(1).max(500).optional(),
     compression: z.enum(['default', 'fast', 'zstd', 'zstd:chunked']).optional(),
@@ -45,7 +46,7 @@ const composeFileSchema = z
 export type ComposeFile = z.infer<typeof composeFileSchema>;
 
 /**
- * Reads and checks the file; paths in it are made absolute, as seen from where it lies.
+ * Reads and checks the file; paths in it are made absolute, as seen from where it lies. `previous` is one if a file lies there.
  * Throws CliError `FileUnreadable` or `InvalidFile`.
  */
 export async function readComposeFile(path: string): Promise<ComposeFile> {
@@ -58,12 +59,15 @@ export async function readComposeFile(path: string): Promise<ComposeFile> {
   const file = parseComposeFile(source, path);
   const at = (name: string | undefined): string | undefined => name && resolve(dirname(path), name);
   const [rootfs, containerfile, signingKey] = [at(file.rootfs), at(file.containerfile), at(file.signingKey)];
+  const manifest = at(file.previous) ?? '';
+  const isManifest = (await stat(manifest).catch(() => undefined))?.isFile() === true;
   return {
     ...file,
     context: resolve(dirname(path), file.context ?? '.'),
     ...(rootfs !== undefined && { rootfs }),
     ...(containerfile !== undefined && { containerfile }),
     ...(signingKey !== undefined && { signingKey }),
+    ...(isManifest && { previous: manifest }),
   };
 }
 

@@ -169,12 +169,26 @@ describe('treeline compose', () => {
     });
     await compose([`--rootfs=${packages}`, image('packages')]);
     await writeFile(join(packages, 'usr/share/beta/data'), randomBytes(20_000));
-    const next = await compose([`--rootfs=${packages}`, '--dry-run', `--previous=${image('packages')}`]);
-    assert.deepEqual(
-      next.comparison?.addedLayers.map(({ createdBy }) => createdBy?.includes('beta')),
-      [false, true],
-    );
-    assert.ok((next.comparison?.added.bytes ?? 0) < 40_000);
+    const manifest = join(folder, 'packages-manifest.json');
+    const inspected = ['inspect', '--raw', '--tls-verify=false', `docker://${image('packages')}`];
+    await writeFile(manifest, await runCommand('skopeo', inspected));
+    const file = join(folder, 'packages.yaml');
+    await writeFile(file, 'rootfs: packages\nprevious: packages-manifest.json\n');
+    const digests = new Set<string>();
+    for (const parameters of [
+      [`--rootfs=${packages}`, `--previous=${image('packages')}`],
+      [`--rootfs=${packages}`, `--previous=${manifest}`],
+      [`--file=${file}`],
+    ]) {
+      const next = await compose([...parameters, '--dry-run']);
+      assert.deepEqual(
+        next.comparison?.addedLayers.map(({ createdBy }) => createdBy?.includes('beta')),
+        [false, true],
+      );
+      assert.ok((next.comparison?.added.bytes ?? 0) < 40_000);
+      digests.add(next.manifestDigest);
+    }
+    assert.equal(digests.size, 1, 'the manifest says as much as the image');
     const single = await compose([
       `--rootfs=${packages}`,
       '--dry-run',

@@ -21,6 +21,13 @@ describe('the compose file', () => {
         labels: { a: '1' },
         maxLayers: 64,
       });
+      const previousOf = async (previous: string) => {
+        await writeFile(path, `rootfs: debian\nprevious: ${previous}\n`);
+        return (await readComposeFile(path)).previous;
+      };
+      assert.equal(await previousOf('registry.example.com/os:1'), 'registry.example.com/os:1');
+      await writeFile(join(folder, 'manifest.json'), '{}');
+      assert.equal(await previousOf('manifest.json'), join(folder, 'manifest.json'));
     } finally {
       await rm(folder, { recursive: true });
     }
