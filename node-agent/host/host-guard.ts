@@ -46,6 +46,9 @@ export function guardScript(root = ''): string {
   return `# Written by the Treeline agent; see ${UNIT_NAME}. sh(1)
 trial=${root}/${TRIAL_FILE}
 record=${root}/${FALLBACK_FILE}
+tab=$(printf '\\t')
+# Words of files are no patterns.
+set -f
 
 [ -e "$trial" ] || exit 0
 . "$trial"
@@ -87,6 +90,30 @@ failed_unit() {
   done
 }
 
+# What the kernel of the deployment $1, as "commit.serial", is started with, as its boot entry says.
+arguments_of() {
+  grep -rhs "^options[ $tab]" ${root}/boot/loader/entries | while read -r _ options; do
+    for word in $options; do
+      case $word in ostree=*)
+        deployment=$(readlink -f "${root}/sysroot\${word#ostree=}")
+        [ "\${deployment##*/}" != "$1" ] || printf '%s\\n' "$options" ;;
+      esac
+    done
+  done
+}
+
+# Deploys PREVIOUS with the origin and the kernel arguments of its deployment number $1.
+deploy_anew() {
+  origin=/ostree/deploy/$STATEROOT/deploy/$PREVIOUS.$1.origin
+  options=$(arguments_of "$PREVIOUS.$1")
+  # With those of what is on trial, which libostree takes, is better than not at all.
+  if [ -n "$options" ]; then set -- --karg-none; else set --; fi
+  for word in $options; do
+    case $word in ostree=*) ;; *) set -- "$@" "--karg-append=$word" ;; esac
+  done
+  ostree admin deploy --os="$STATEROOT" --origin-file="$origin" "$@" "$PREVIOUS"
+}
+
 # Makes PREVIOUS the default again: by its place in the boot order, or, with a libostree that cannot do that, anew.
 go_back() {
   grep -q ' /boot ' /proc/mounts || mount /boot 2>/dev/null
@@ -98,7 +125,7 @@ go_back() {
   if [ -n "$line" ] && ostree admin set-default --help >/dev/null 2>&1; then
     ostree admin set-default $((\${line%%:*} - 1)) && return
   fi
-  ostree admin deploy --os="$STATEROOT" --origin-file="/ostree/deploy/$STATEROOT/deploy/$PREVIOUS.$serial.origin" "$PREVIOUS"
+  deploy_anew "$serial"
 }
 
 while :; do

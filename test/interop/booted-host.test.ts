@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { BOOT_ONCE_FILE } from '../../node-agent/host/boot-once.ts';
 import { initramfsDeadline } from '../../node-agent/host/initramfs-deadline.ts';
 import { OstreeAdminHost } from '../../node-agent/host/ostree-admin.ts';
 import { OstreeTool } from '../../node-agent/host/ostree-tool.ts';
@@ -87,6 +88,9 @@ describe('a host that treeline install wrote, booted without a kernel', () => {
     const { booted, staged, rollback } = await host().status();
     return [booted?.version, staged?.version, staged?.locked, rollback?.version];
   };
+  /** Without the link to the deployment. */
+  const commandLine = async () =>
+    (await readFile(join(machine.root, 'proc/cmdline'), 'utf8')).trim().replace(/ ostree=\S+/, ' ostree=… ');
   const guard = () => machine.run(['sh', '/etc/treeline/host-rollback/guard']);
 
   it('runs the old version after a shutdown, and after a power cut, while what is staged is locked', async () => {
@@ -203,14 +207,23 @@ describe('a host that treeline install wrote, booted without a kernel', () => {
     assert.equal((await host().status()).booted?.image, `ostree-unverified-registry:${bench.image('1')}`);
   });
 
-  it('goes back by its guard at the deadline', async () => {
-    await stage();
+  it('goes back by its guard at the deadline, to the kernel arguments of before, where the boot loader cannot boot once', async () => {
+    const before = await commandLine();
+    await host().stage({
+      checksum: commit2,
+      origin: `ostree-unverified-registry:${bench.image('2')}`,
+      kernelArguments: { append: ['trial=1'], delete: ['rw'] },
+    });
     await host().unlock(bench.digests[2]);
     await host().arm({ deadlineSeconds: 30, units: [] });
+    await writeFile(join(machine.root, BOOT_ONCE_FILE), '[ "$1" = arm ]\n');
     await reboot();
+    assert.deepEqual(await state(), ['2', undefined, undefined, '1']);
+    assert.match(await commandLine(), /^(?!.* rw ).* trial=1 /);
     await guard();
     await reboot();
-    assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
+    assert.deepEqual((await state())[0], '1');
+    assert.equal(await commandLine(), before);
     assert.equal((await host().status()).fallback?.reason, 'DeadlinePassed');
   });
 });

@@ -105,6 +105,24 @@ describe('the guard of a host', () => {
     assert.deepEqual(await readFallback(root), { target: NEW, reason: 'DeadlinePassed', uptimeSeconds: 41 });
   });
 
+  it('deploys anew with the kernel arguments of before, not with those of what is on trial', async () => {
+    await arm(NEW, [], 1);
+    const target = `../../../deploy/os/deploy/${OLD}.1`;
+    await mkdir(join(root, 'sysroot/ostree/deploy/os/deploy', `${OLD}.1`));
+    await symlink(target, join(root, 'sysroot/ostree/boot.1/os/x/1'));
+    const entry = (options: string) => `title os\noptions ${options}\nlinux /vmlinuz\n`;
+    await file('boot/loader/entries/ostree-2-os.conf', entry('rw trial=1 ostree=/ostree/boot.1/os/x/0'));
+    await file(
+      'boot/loader/entries/ostree-1-os.conf',
+      entry('rw\tquiet glob=/* ostree=/ostree/boot.1/os/x/1 not.ostree=1'),
+    );
+    const { calls } = await guard();
+    assert.deepEqual(calls.slice(1, 2), [
+      `ostree admin deploy --os=os --origin-file=/ostree/deploy/os/deploy/${OLD}.1.origin --karg-none ` +
+        `--karg-append=rw --karg-append=quiet --karg-append=glob=/* --karg-append=not.ostree=1 ${OLD}`,
+    ]);
+  });
+
   it('waits as long as there is time and no unit has failed', async () => {
     await arm(NEW, ['slow.service'], 42);
     await stub('sleep', 'echo "42.00 0" > "$ROOT/proc/uptime"');
