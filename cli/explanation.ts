@@ -1,4 +1,5 @@
 /** Explanations of the planner as text for a terminal: first the sentence, then what stands in the way, then the details. */
+import { NO_ORDER } from '../api/index.ts';
 import type { Actor } from '../operator/rollout/actor.ts';
 import type { Explanation, ImageExplanation, NodeExplanation } from '../operator/rollout/explain.ts';
 
@@ -38,7 +39,8 @@ export function nodeText(node: NodeExplanation): string {
   if (progress !== undefined)
     rows.push(['Agent', `${progress.stage}, ${progress.layersDone} of ${progress.layersTotal} layers`]);
   if (lastOrder !== undefined) {
-    const which = lastOrder.id === order?.id ? 'to this order' : 'to an earlier order';
+    const { id } = lastOrder;
+    const which = id === NO_ORDER ? 'before any order' : `to ${id === order?.id ? 'this' : 'an earlier'} order`;
     rows.push(['Answer', `${lastOrder.result} ${which}, ${lastOrder.completionTime}: ${lastOrder.message}`]);
   }
   return [...lines, ...table(rows)].join('\n');

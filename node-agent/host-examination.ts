@@ -3,8 +3,17 @@
  * something is missing: whoever puts that right need not start the agent again.
  */
 import type { Logger } from 'pino';
+import type { LastOrder } from '../api/index.ts';
 import { AgentError } from './errors.ts';
 import { failureOf } from './failure.ts';
+
+const REASON = 'HostUnsupported';
+const SUMMARY = 'The host does not offer what the agent needs.';
+
+/** Whether an answer is that of an examination that has found something missing. */
+export function isLacking({ reason, message }: Pick<LastOrder, 'reason' | 'message'>): boolean {
+  return reason === REASON && message.startsWith(SUMMARY);
+}
 
 export interface HostExaminationOptions {
   /** A sentence for each thing that is missing. */
@@ -20,12 +29,17 @@ export class HostExamination {
     this.#options = options;
   }
 
+  /** Nothing was missing at the last look. False before the first. */
+  get isPassed(): boolean {
+    return this.#missing?.length === 0;
+  }
+
   /** Says all that is missing in one sentence after the other; undefined when nothing was at the last look. */
   get failure(): AgentError | undefined {
     const missing = this.#missing ?? [];
     if (missing.length === 0) return undefined;
     const list = missing.length === 1 ? missing : missing.map((sentence, index) => `(${index + 1}) ${sentence}`);
-    return new AgentError('HostUnsupported', `The host does not offer what the agent needs. ${list.join(' ')}`);
+    return new AgentError(REASON, `${SUMMARY} ${list.join(' ')}`);
   }
 
   /** Logs what has changed. An examination that fails says nothing about the host. */

@@ -22,6 +22,7 @@ import { failureOf } from './failure.ts';
 import { HostExamination } from './host-examination.ts';
 import type { Host } from './host/host.ts';
 import { backOffMs, sleep } from './kube/back-off.ts';
+import { answerSinceMended } from './mended-host.ts';
 import { nextStep, type Step } from './next-step.ts';
 import { ProgressReport } from './progress-report.ts';
 import { type AgentStatus, statusPatch } from './status-patch.ts';
@@ -135,7 +136,7 @@ export class OrderLoop {
       return false;
     }
     if (order === undefined || step.kind === 'Report') {
-      const settled = lastOrder !== undefined && lastOrder.id === order?.id ? { lastOrder } : {};
+      const settled = this.#standing(order, lastOrder, now);
       await this.#write({ host, progress: null, ...settled }, signal);
       const wakeMs = step.kind === 'Report' ? step.wakeTime?.getTime() : undefined;
       await this.#bell.wait(Math.min(REFRESH_MS, (wakeMs ?? Infinity) - now.getTime()), signal);
@@ -307,6 +308,16 @@ export class OrderLoop {
     return settled !== undefined && settled.uid === object.metadata.uid && settled.lastOrder.id === order?.id
       ? settled.lastOrder
       : object.status?.lastOrder;
+  }
+
+  /** The answer to this order, or what has become of one that holds no longer. */
+  #standing(order: Order | undefined, lastOrder: LastOrder | undefined, now: Date): Pick<AgentStatus, 'lastOrder'> {
+    const mended = this.#examination.isPassed ? answerSinceMended(lastOrder, now) : undefined;
+    if (mended === undefined) return lastOrder !== undefined && lastOrder.id === order?.id ? { lastOrder } : {};
+    if (mended !== null && this.#settled?.lastOrder.id === mended.id) {
+      this.#settled = { ...this.#settled, lastOrder: mended };
+    }
+    return { lastOrder: mended };
   }
 
   async #settle(order: Order, outcome: Outcome, signal: AbortSignal) {

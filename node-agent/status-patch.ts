@@ -9,7 +9,8 @@ export interface AgentStatus {
   readonly host?: HostStatus;
   /** `null` when no order is being carried out. */
   readonly progress?: Progress | null;
-  readonly lastOrder?: LastOrder;
+  /** `null` when there is nothing to answer any more. */
+  readonly lastOrder?: LastOrder | null;
 }
 
 /** The patch that makes `known` say `wanted`, or nothing when it does already. Fields left out of `wanted` stay. */

@@ -303,6 +303,22 @@ describe('the order loop', () => {
       assert.equal(bench.host.staged?.digest, B);
     });
 
+    it('says in the answer since when it holds no longer, once that has been put right, and before another order', async () => {
+      const bench = new Bench(orderFor(B));
+      bench.missing = LACK;
+      await bench.run(bench.settled);
+      const answered = bench.lastOrder;
+      assert.ok(answered !== undefined);
+      bench.missing = [];
+      await bench.run(() => bench.lastOrder?.message !== answered.message);
+      const { message = '', ...rest } = bench.lastOrder ?? {};
+      assert.match(
+        message,
+        /nothing of this was missing any more, and the next order is carried out\. Before: The host does not/,
+      );
+      assert.deepEqual({ ...rest, message: answered.message }, answered, 'the order has failed all the same');
+    });
+
     it('says that it runs what it was to boot all the same', async () => {
       const bench = new Bench(orderFor(B, { goal: 'Boot', bootApproval: liveApproval(B) }));
       bench.missing = LACK;
@@ -328,6 +344,7 @@ describe('the order loop', () => {
         bench.host.failures.clear();
         bench.missing = [];
         await bench.run(() => bench.object.status?.host !== undefined);
+        assert.equal(bench.lastOrder, undefined, 'which was the answer to no order, and holds no longer');
       });
 
       it('fails an order to stage', async () => {
