@@ -3,6 +3,18 @@ import * as z from 'zod';
 
 const fingerprint = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
+const trustedRoot = z.string().min(1).max(32_768);
+
+const transparencyLogSchema = z
+  .strictObject({
+    trustedRoot: trustedRoot.describe(
+      'The logs that are believed, as the JSON text of a trusted_root.json; certificate authorities in it are not asked. Nothing else is: replace it when they change.',
+    ),
+  })
+  .describe(
+    'A transparency log (Rekor) must have seen each signature of the keys: with cosign, one that was uploaded to it. Verified by what is attached to the image.',
+  );
+
 const keylessSchema = z
   .strictObject({
     issuer: z.string().min(1).max(512).describe('The OpenID Connect issuer in the certificate, to the letter.'),
@@ -13,13 +25,9 @@ const keylessSchema = z
       .describe(
         'The subject of the certificate, an e-mail address or a URI; `*` stands for any characters, also none.',
       ),
-    trustedRoot: z
-      .string()
-      .min(1)
-      .max(32_768)
-      .describe(
-        'The certificate authorities and logs that are believed, as the JSON text of a trusted_root.json. Nothing else is asked: replace it when they change.',
-      ),
+    trustedRoot: trustedRoot.describe(
+      'The certificate authorities and logs that are believed, as the JSON text of a trusted_root.json. Nothing else is asked: replace it when they change.',
+    ),
   })
   .describe(
     'Signatures with a certificate of Fulcio, which a transparency log (or a timestamp authority) saw while it was good.',
@@ -42,6 +50,7 @@ const authoritySchema = z
       .describe(
         'PEM public keys (ECDSA, RSA of 2048 bits and more, Ed25519), any of which it signs with: two while a key is being replaced.',
       ),
+    transparencyLog: transparencyLogSchema.optional(),
     keyless: keylessSchema.optional(),
     signedRepository: z
       .string()
@@ -55,6 +64,10 @@ const authoritySchema = z
   .meta({
     'x-kubernetes-validations': [
       { rule: 'has(self.publicKeys) != has(self.keyless)', message: 'an authority has either publicKeys or keyless' },
+      {
+        rule: '!has(self.transparencyLog) || has(self.publicKeys)',
+        message: 'transparencyLog goes with publicKeys; keyless asks for the logs that its root names',
+      },
     ],
   });
 

@@ -1,6 +1,5 @@
 /** Signatures made in code, in the formats that are attached to images, for tests that stand on nothing but Node. */
-import { createPrivateKey, createPublicKey, hash, sign } from 'node:crypto';
-import { canonicalJson } from '../registry/canonical-json.ts';
+import { createPrivateKey, sign } from 'node:crypto';
 import {
   BUNDLE_MEDIA_TYPE,
   type BundleSignature,
@@ -42,43 +41,6 @@ export function bundleSignature(pem: string, statement: object, payloadType = IN
     },
   };
   return { kind: 'bundle', where: 'referrer', bundle: Buffer.from(JSON.stringify(bundle)) };
-}
-
-/**
- * The promise of a Rekor log to have entered the signature at a time, as cosign puts it beside one.
- * @param logKey of the log, ECDSA, PEM.
- * @param signer PEM of the public key or certificate that made it.
- * @param change of the entry, for promises of something else.
- */
-export function logPromise(
-  logKey: string,
-  { payload, signature }: SimpleSignature,
-  signer: string,
-  at: Date,
-  change: object = {},
-): string {
-  const entry = {
-    apiVersion: '0.0.1',
-    kind: 'hashedrekord',
-    spec: {
-      data: { hash: { algorithm: 'sha256', value: hash('sha256', payload, 'hex') } },
-      signature: {
-        content: signature.toString('base64'),
-        publicKey: { content: Buffer.from(signer).toString('base64') },
-      },
-    },
-    ...change,
-  };
-  const key = createPrivateKey(logKey);
-  const logID = hash('sha256', createPublicKey(key).export({ format: 'der', type: 'spki' }), 'hex');
-  const Payload = {
-    body: Buffer.from(JSON.stringify(entry)).toString('base64'),
-    integratedTime: Math.floor(at.getTime() / 1000),
-    logIndex: 7,
-    logID,
-  };
-  const SignedEntryTimestamp = sign('sha256', Buffer.from(canonicalJson(Payload)), key).toString('base64');
-  return JSON.stringify({ SignedEntryTimestamp, Payload });
 }
 
 /** What cosign states when it signs an image. */

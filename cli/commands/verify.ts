@@ -1,6 +1,11 @@
 /** `treeline verify`: who has signed an image, judged as the operator and the agents judge it. */
 import { formatRegistryName, resolveTag } from '../../registry/index.ts';
-import { type KeylessText, parseSignaturePolicy, verifyImage } from '../../registry/signatures/index.ts';
+import {
+  type KeylessText,
+  parseSignaturePolicy,
+  type TransparencyLogText,
+  verifyImage,
+} from '../../registry/signatures/index.ts';
 import { defineCommand } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { REGISTRY_FLAGS, registryOptions } from '../registry-flags.ts';
@@ -19,6 +24,12 @@ export const verify = defineCommand({
       value: 'FILE',
       multiple: true,
       description: 'PEM file with a public key (cosign.pub). A signature of one of them is enough.',
+    },
+    'transparency-log': {
+      type: 'string',
+      value: 'FILE',
+      description:
+        'trusted_root.json: signatures with a key count only if a transparency log of it has seen them. Nobody is asked; the proof has to be attached.',
     },
     'certificate-identity': {
       type: 'string',
@@ -53,13 +64,21 @@ export const verify = defineCommand({
     const registry = await registryOptions(flags, environment, output);
     const image = onRegistry(args.IMAGE);
     const signedRepository = flags['signed-as'] === undefined ? undefined : plainName(flags['signed-as']);
+    const log = flags['transparency-log'];
+    const transparencyLog = log === undefined ? undefined : { trustedRoot: await readText(log) };
     const authorities: {
       name: string;
       publicKeys?: string[];
+      transparencyLog?: TransparencyLogText | undefined;
       keyless?: KeylessText;
       signedRepository: string | undefined;
     }[] = await Promise.all(
-      flags.key.map(async (path) => ({ name: path, publicKeys: [await readText(path)], signedRepository })),
+      flags.key.map(async (path) => ({
+        name: path,
+        publicKeys: [await readText(path)],
+        transparencyLog,
+        signedRepository,
+      })),
     );
     const keyless = await keylessOf(flags);
     if (keyless !== undefined) authorities.push({ name: keyless.subject, keyless, signedRepository });

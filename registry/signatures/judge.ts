@@ -7,6 +7,7 @@ import { openKeyless } from './keyless.ts';
 import type { Authority, SignaturePolicy } from './policy.ts';
 import { isSignedBy, type PublicKey } from './public-key.ts';
 import { parseSimpleSigning, PAYLOAD_TYPE } from './simple-signing.ts';
+import { requireLogged } from './transparency-log.ts';
 
 /** Signatures are many, messages are read by people. */
 const FINDINGS_IN_MESSAGE = 4;
@@ -89,9 +90,12 @@ function firstOf(
         return { authority: authority.name, key: signer, format: signature.kind };
       }
       const key = checkKeyed(signature, authority.keys, expected);
-      if (!policy.deniedKeys.has(key.fingerprint))
-        return { authority: authority.name, key: key.fingerprint, format: signature.kind };
-      onFinding(`${signature.where}: its key ${key.fingerprint} is denied`, true);
+      if (policy.deniedKeys.has(key.fingerprint)) {
+        onFinding(`${signature.where}: its key ${key.fingerprint} is denied`, true);
+        continue;
+      }
+      if (authority.transparencyLog !== undefined) requireLogged(authority.transparencyLog, signature, key);
+      return { authority: authority.name, key: key.fingerprint, format: signature.kind };
     } catch (error) {
       if (!(error instanceof NotThisSignature)) throw error;
       onFinding(`${signature.where}: ${error.message}`, false);

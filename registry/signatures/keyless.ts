@@ -3,17 +3,15 @@
  * transparency log (Rekor) or a timestamp authority saw in that time. Verified offline, by what is attached and a pinned
  * trusted root, with the sigstore project's own library.
  */
-import { hash, X509Certificate } from 'node:crypto';
-import { type Bundle, bundleFromJSON } from '@sigstore/bundle';
-import { TrustedRoot } from '@sigstore/protobuf-specs';
+import { X509Certificate } from 'node:crypto';
+import type { Bundle } from '@sigstore/bundle';
 import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
-import * as z from 'zod';
 import { printable, reasonOf } from '../errors.ts';
-import type { AttachedSignature, SimpleSignature } from './attached-signature.ts';
+import type { AttachedSignature } from './attached-signature.ts';
 import { parseBundle } from './bundle.ts';
-import { NotThisSignature, SignatureError } from './errors.ts';
-import { readLogPromise } from './log-promise.ts';
-import { parseStrictJson } from './strict-json.ts';
+import { NotThisSignature } from './errors.ts';
+import { liftedBundle } from './lifted-bundle.ts';
+import { orUnusable, useTrustedRoot } from './trusted-root.ts';
 
 export interface KeylessText {
   /** The OpenID Connect issuer that knew the signer. */
@@ -33,45 +31,29 @@ export interface KeylessIdentity {
   readonly issuers: readonly X509Certificate[];
 }
 
-const TRUSTED_ROOT_TYPE = /^application\/vnd\.dev\.sigstore\.trustedroot(\+json;version=0\.1|\.v0\.[12]\+json)$/;
-
 /**
  * @param where for messages.
  * @throws SignatureError `InvalidSignaturePolicy`
  */
 export function parseKeyless({ issuer, subject, trustedRoot }: KeylessText, where: string): KeylessIdentity {
-  const invalid = (problem: string, cause?: unknown): SignatureError =>
-    new SignatureError(
-      'InvalidSignaturePolicy',
-      `The trusted root of ${where} ${problem}: give a trusted_root.json, as "cosign trusted-root create" or the TUF repository of sigstore has it.`,
-      { cause },
-    );
-  let root: TrustedRoot;
-  try {
-    root = TrustedRoot.fromJSON(parseStrictJson(trustedRoot));
-  } catch (cause) {
-    throw invalid(`cannot be read (${reasonOf(cause)})`, cause);
-  }
-  if (!TRUSTED_ROOT_TYPE.test(root.mediaType))
-    throw invalid(`is of type ${JSON.stringify(root.mediaType.slice(0, 80))}`);
-  if (root.certificateAuthorities.length === 0) throw invalid('names no certificate authority');
-  if (root.tlogs.length + root.timestampAuthorities.length === 0)
-    throw invalid(
-      'names neither a transparency log nor a timestamp authority, so that nobody could say when a signature was made',
-    );
-  try {
-    const verifier = new Verifier(toTrustMaterial(root), {
-      // What a private sigstore does not have cannot be asked for; what the root names is.
-      ctlogThreshold: root.ctlogs.length === 0 ? 0 : 1,
-      tlogThreshold: root.tlogs.length === 0 ? 0 : 1,
-      timestampThreshold: 1,
+  return useTrustedRoot(trustedRoot, where, (root) => {
+    if (root.certificateAuthorities.length === 0) throw new Error('names no certificate authority');
+    if (root.tlogs.length + root.timestampAuthorities.length === 0)
+      throw new Error(
+        'names neither a transparency log nor a timestamp authority, so that nobody could say when a signature was made',
+      );
+    return orUnusable(() => {
+      const verifier = new Verifier(toTrustMaterial(root), {
+        // What a private sigstore does not have cannot be asked for; what the root names is.
+        ctlogThreshold: root.ctlogs.length === 0 ? 0 : 1,
+        tlogThreshold: root.tlogs.length === 0 ? 0 : 1,
+        timestampThreshold: 1,
+      });
+      const chains = root.certificateAuthorities.flatMap(({ certChain }) => certChain?.certificates ?? []);
+      const issuers = chains.map(({ rawBytes }) => new X509Certificate(rawBytes));
+      return { issuer, subject, verifier, issuers };
     });
-    const chains = root.certificateAuthorities.flatMap(({ certChain }) => certChain?.certificates ?? []);
-    const issuers = chains.map(({ rawBytes }) => new X509Certificate(rawBytes));
-    return { issuer, subject, verifier, issuers };
-  } catch (cause) {
-    throw invalid(`cannot be used (${reasonOf(cause)})`, cause);
-  }
+  });
 }
 
 /**
@@ -82,7 +64,10 @@ export function openKeyless(
   identity: KeylessIdentity,
   signature: AttachedSignature,
 ): { readonly payload: Buffer; readonly signer: string } {
-  const { bundle, payload } = signature.kind === 'bundle' ? parseBundle(signature.bundle) : lift(signature);
+  const { bundle, payload } =
+    signature.kind === 'bundle'
+      ? parseBundle(signature.bundle)
+      : { bundle: liftedBundle(signature, 'certificate'), payload: signature.payload };
   if (bundle.verificationMaterial.content.$case === 'publicKey')
     throw new NotThisSignature('it was made with a key, not with a certificate');
   let signed: ReturnType<Verifier['verify']>['identity'];
@@ -134,49 +119,4 @@ export function matches(pattern: string, text: string): boolean {
     at = found + part.length;
   }
   return text.length - last.length >= at && text.endsWith(last);
-}
-
-const ENTRY = z.looseObject({ kind: z.string(), apiVersion: z.string() });
-
-/** The older format, put into the form of the newer one, so that the same library judges both. */
-function lift(signature: SimpleSignature): { readonly bundle: Bundle; readonly payload: Buffer } {
-  const { certificate, chain = '', payload } = signature;
-  if (certificate === undefined) throw new NotThisSignature('it has no certificate: it was made with a key');
-  const { SignedEntryTimestamp, Payload } = readLogPromise(signature);
-  try {
-    const { kind, apiVersion } = ENTRY.parse(parseStrictJson(Buffer.from(Payload.body, 'base64')));
-    const bundle = bundleFromJSON({
-      mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.1',
-      verificationMaterial: {
-        x509CertificateChain: {
-          certificates: [certificate, ...splitPem(chain)].map((pem) => ({ rawBytes: derOf(pem) })),
-        },
-        tlogEntries: [
-          {
-            logIndex: String(Payload.logIndex),
-            logId: { keyId: Buffer.from(Payload.logID, 'hex').toString('base64') },
-            kindVersion: { kind, version: apiVersion },
-            integratedTime: String(Payload.integratedTime),
-            inclusionPromise: { signedEntryTimestamp: SignedEntryTimestamp },
-            canonicalizedBody: Payload.body,
-          },
-        ],
-      },
-      messageSignature: {
-        messageDigest: { algorithm: 'SHA2_256', digest: hash('sha256', payload, 'base64') },
-        signature: signature.signature.toString('base64'),
-      },
-    });
-    return { bundle, payload };
-  } catch (cause) {
-    throw new NotThisSignature(`its certificate or log entry is malformed (${printable(reasonOf(cause))})`, { cause });
-  }
-}
-
-function splitPem(text: string): readonly string[] {
-  return text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-}
-
-function derOf(pem: string): string {
-  return new X509Certificate(pem).raw.toString('base64');
 }

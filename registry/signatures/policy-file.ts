@@ -12,6 +12,7 @@ import { parseSignaturePolicy, type SignaturePolicyText } from './policy.ts';
 /** A dozen keys with their names are a few kilobytes. */
 const FILE_MAX_CHARACTERS = 256 * 1024;
 
+const trustedRoot = z.string().min(1).max(32_768);
 const FILE = z.strictObject({
   match: z.enum(['Any', 'All']).default('Any'),
   authorities: z
@@ -19,12 +20,9 @@ const FILE = z.strictObject({
       z.strictObject({
         name: z.string().min(1).max(63),
         publicKeys: z.array(z.string()).min(1).max(4).optional(),
+        transparencyLog: z.strictObject({ trustedRoot }).optional(),
         keyless: z
-          .strictObject({
-            issuer: z.string().min(1).max(512),
-            subject: z.string().min(1).max(512),
-            trustedRoot: z.string().min(1).max(32_768),
-          })
+          .strictObject({ issuer: z.string().min(1).max(512), subject: z.string().min(1).max(512), trustedRoot })
           .optional(),
         signedRepository: z.string().min(1).max(255).optional(),
       }),

@@ -3,11 +3,14 @@ import { isDigest } from '../digest.ts';
 import { SignatureError } from './errors.ts';
 import { type KeylessIdentity, type KeylessText, parseKeyless } from './keyless.ts';
 import { parsePublicKey, type PublicKey } from './public-key.ts';
+import { parseTransparencyLog, type TransparencyLog, type TransparencyLogText } from './transparency-log.ts';
 
 /** One party that signs: any of its keys will do, or any certificate of its identity. */
 export interface Authority {
   readonly name: string;
   readonly keys: readonly PublicKey[];
+  /** With keys: a log that must have seen the signature. */
+  readonly transparencyLog?: TransparencyLog;
   /** Instead of keys: whose certificates count. */
   readonly keyless?: KeylessIdentity;
   /**
@@ -33,6 +36,8 @@ export interface SignaturePolicyText {
   readonly authorities: readonly {
     readonly name: string;
     readonly publicKeys?: readonly string[] | undefined;
+    /** With keys. */
+    readonly transparencyLog?: TransparencyLogText | undefined;
     /** Instead of keys. */
     readonly keyless?: KeylessText | undefined;
     readonly signedRepository?: string | undefined;
@@ -50,27 +55,40 @@ export function parseSignaturePolicy(text: SignaturePolicyText, where: string): 
   const invalid = (problem: string): SignatureError =>
     new SignatureError('InvalidSignaturePolicy', `The signature policy of ${where} ${problem}.`);
   const names = new Set<string>();
-  for (const { name, publicKeys = [], keyless } of text.authorities) {
+  for (const { name, publicKeys = [], keyless, transparencyLog } of text.authorities) {
     if (names.has(name)) throw invalid(`names the authority ${JSON.stringify(name)} twice: give each its own name`);
     if (publicKeys.length === 0 && keyless === undefined)
       throw invalid(`gives the authority ${JSON.stringify(name)} no key`);
     if (publicKeys.length > 0 && keyless !== undefined)
       throw invalid(`gives the authority ${JSON.stringify(name)} both keys and keyless: make two authorities of them`);
+    if (keyless !== undefined && transparencyLog !== undefined)
+      throw invalid(
+        `gives the authority ${JSON.stringify(name)} both keyless and transparencyLog: leave the second out, keyless asks for the logs that its root names`,
+      );
     names.add(name);
   }
   const denied = [...(text.deniedDigests ?? []), ...(text.deniedKeys ?? [])].find((one) => !isDigest(one));
   if (denied !== undefined)
     throw invalid(`denies ${JSON.stringify(denied.slice(0, 80))}, which is not sha256: and 64 lower-case hex digits`);
   return {
-    authorities: text.authorities.map(({ name, publicKeys = [], keyless, signedRepository }) => ({
-      name,
-      keys: publicKeys.map((pem) => parsePublicKey(pem, `authority ${name} of ${where}`)),
-      ...(keyless === undefined ? {} : { keyless: parseKeyless(keyless, `authority ${name} of ${where}`) }),
-      ...(signedRepository === undefined ? {} : { signedRepository }),
-    })),
+    authorities: text.authorities.map((authority) => parseAuthority(authority, where)),
     match: text.match ?? 'Any',
     deniedDigests: new Set(text.deniedDigests),
     deniedKeys: new Set(text.deniedKeys),
+  };
+}
+
+function parseAuthority(
+  { name, publicKeys = [], keyless, transparencyLog, signedRepository }: SignaturePolicyText['authorities'][number],
+  policy: string,
+): Authority {
+  const where = `authority ${name} of ${policy}`;
+  return {
+    name,
+    keys: publicKeys.map((pem) => parsePublicKey(pem, where)),
+    ...(keyless === undefined ? {} : { keyless: parseKeyless(keyless, where) }),
+    ...(transparencyLog === undefined ? {} : { transparencyLog: parseTransparencyLog(transparencyLog, where) }),
+    ...(signedRepository === undefined ? {} : { signedRepository }),
   };
 }
 

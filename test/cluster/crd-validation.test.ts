@@ -66,6 +66,24 @@ const BAD_OS_IMAGES: readonly Row[] = [
     /an authority has either publicKeys or keyless/,
   ],
   [
+    'a transparency log for certificates, whose root names its own',
+    {
+      image: {
+        verification: {
+          authorities: [
+            {
+              name: 'release',
+              keyless: { issuer: 'i', subject: 's', trustedRoot: '{}' },
+              transparencyLog: { trustedRoot: '{}' },
+            },
+          ],
+        },
+      },
+    },
+    422,
+    /transparencyLog goes with publicKeys/,
+  ],
+  [
     'two authorities of one name',
     {
       image: {

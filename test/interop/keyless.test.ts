@@ -4,11 +4,9 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { digestOf } from '../../registry/index.ts';
-import { type AttachedSignature, BUNDLE_MEDIA_TYPE } from '../../registry/signatures/attached-signature.ts';
+import type { AttachedSignature } from '../../registry/signatures/attached-signature.ts';
 import { SignatureError, type SignatureErrorCode } from '../../registry/signatures/index.ts';
 import { judgeSignatures } from '../../registry/signatures/judge.ts';
-import { tagOfDigest } from '../../registry/signatures/lookup.ts';
 import { parseSignaturePolicy } from '../../registry/signatures/policy.ts';
 import { ensureSigstoreStandIn } from '../../tools/setup/index.ts';
 import { say } from './cli-bench.ts';
@@ -17,7 +15,6 @@ import { SignatureBench } from './signature-fixture.ts';
 const run = promisify(execFile);
 const IDENTITY = 'https://git.example/os/.build/release.yml@refs/tags/v2';
 const ISSUER = 'https://issuer.example';
-const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
 interface Signed {
   readonly name: string;
@@ -59,45 +56,6 @@ describe('a keyless signature', () => {
     const rootFile = join(folder, 'trusted-root.json');
     const bundle = await readFile(join(folder, 'bundle.json'));
     return { ...image, rootFile, trustedRoot: await text('trusted-root.json'), bundle, simple };
-  }
-
-  /** Attaches the bundle as a referrer, by the index under the digest's tag, and the payload under the tag `.sig`. */
-  async function attach({ name, digest, bundle, simple }: Signed): Promise<void> {
-    const config = await bench.putBlob(name, Buffer.from('{}'));
-    const layer = { mediaType: BUNDLE_MEDIA_TYPE, ...(await bench.putBlob(name, bundle)) };
-    const empty = { mediaType: 'application/vnd.oci.empty.v1+json', ...config };
-    const subject = { mediaType: MANIFEST, digest, size: 1 };
-    const annotations = {
-      'dev.sigstore.bundle.content': 'dsse-envelope',
-      'dev.sigstore.bundle.predicateType': 'https://sigstore.dev/cosign/sign/v1',
-    };
-    const referrer = Buffer.from(
-      JSON.stringify({
-        schemaVersion: 2,
-        mediaType: MANIFEST,
-        artifactType: BUNDLE_MEDIA_TYPE,
-        config: empty,
-        layers: [layer],
-        subject,
-        annotations,
-      }),
-    );
-    await bench.put(name, `manifests/${digestOf(referrer)}`, MANIFEST, referrer);
-    const type = 'application/vnd.oci.image.index.v1+json';
-    const entry = {
-      mediaType: MANIFEST,
-      digest: digestOf(referrer),
-      size: referrer.length,
-      artifactType: BUNDLE_MEDIA_TYPE,
-      annotations,
-    };
-    await bench.put(
-      name,
-      `manifests/${tagOfDigest(digest)}`,
-      type,
-      Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: type, manifests: [entry] })),
-    );
-    await bench.attach({ name, digest }, simple);
   }
 
   const policy = (change: object = {}, trustedRoot = signed.trustedRoot) =>
@@ -199,7 +157,8 @@ describe('a keyless signature', () => {
   });
 
   it('is found on a registry, by us and by cosign, which agree on who may have made it', async () => {
-    await attach(signed);
+    await bench.attachBundle(signed, signed.bundle);
+    await bench.attach(signed, signed.simple);
     const image = `${signed.name}@${signed.digest}`;
     const cosign = (identity: string) =>
       bench.cosign(

@@ -21,8 +21,9 @@ import {
   type TestCertificate,
   utf8String,
 } from '../../testbed/certificates.ts';
-import { logPromise, simpleSignature } from '../../testbed/signed-image.ts';
+import { simpleSignature } from '../../testbed/signed-image.ts';
 import { newKeyPair } from '../../testbed/signing-keys.ts';
+import { StandInLog } from '../../testbed/transparency-log.ts';
 import { ensureSigstoreStandIn } from '../../tools/setup/index.ts';
 import { SignatureBench } from './signature-fixture.ts';
 
@@ -47,8 +48,8 @@ describe('a certificate or a log in a policy of the host', () => {
   });
   after(() => bench[Symbol.asyncDispose]());
 
-  const log = newKeyPair();
-  const otherLog = newKeyPair('ECDSA P-384');
+  const log = new StandInLog();
+  const otherLog = new StandInLog('ECDSA P-384');
   const key = newKeyPair();
   const otherKey = newKeyPair();
   const root = newCertificate({ subject: 'root', authority: true });
@@ -73,7 +74,7 @@ describe('a certificate or a log in a policy of the host', () => {
   const byKey = (privateKey = key.privateKey) => simpleSignature(privateKey, payload());
   const logged = (signature: SimpleSignature, signer: string, at = new Date(), change = {}, by = log) => ({
     ...signature,
-    rekorBundle: logPromise(by.privateKey, signature, signer, at, change),
+    rekorBundle: by.promise(signature, signer, at, change),
   });
   const byLeaf = (leaf: TestCertificate, ...chain: readonly TestCertificate[]): SimpleSignature => ({
     ...simpleSignature(leaf.privateKey, payload()),

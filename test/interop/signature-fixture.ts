@@ -18,7 +18,7 @@ import {
   type Verification,
   verifyImage,
 } from '../../registry/signatures/index.ts';
-import { ANNOTATION, type SimpleSignature } from '../../registry/signatures/attached-signature.ts';
+import { ANNOTATION, BUNDLE_MEDIA_TYPE, type SimpleSignature } from '../../registry/signatures/attached-signature.ts';
 import { tagOfDigest } from '../../registry/signatures/lookup.ts';
 import { SIMPLE_SIGNING_MEDIA_TYPE } from '../../registry/signatures/simple-signing.ts';
 import { startRegistry, type TestRegistry } from '../../testbed/registry.ts';
@@ -28,6 +28,7 @@ import { sampleImage } from '../unit/registry/sample-image.ts';
 
 const run = promisify(execFile);
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+const INDEX = 'application/vnd.oci.image.index.v1+json';
 const PASSWORD = 'correct horse';
 
 /** One key in the forms that the tools want. */
@@ -127,6 +128,23 @@ export class SignatureBench implements AsyncDisposable {
     const plain = { mediaType: 'application/vnd.oci.image.config.v1+json', ...config };
     const manifest = { schemaVersion: 2, mediaType: MANIFEST, config: plain, layers };
     await this.put(name, `manifests/${tagOfDigest(digest)}.sig`, MANIFEST, Buffer.from(JSON.stringify(manifest)));
+  }
+
+  /** Attaches a bundle as a referrer, by the index under the digest's tag, with the annotations that cosign looks at. */
+  async attachBundle({ name, digest }: { name: string; digest: string }, bundle: Buffer): Promise<void> {
+    const config = { mediaType: 'application/vnd.oci.empty.v1+json', ...(await this.putBlob(name, Buffer.from('{}'))) };
+    const layers = [{ mediaType: BUNDLE_MEDIA_TYPE, ...(await this.putBlob(name, bundle)) }];
+    const annotations = {
+      'dev.sigstore.bundle.content': 'dsse-envelope',
+      'dev.sigstore.bundle.predicateType': 'https://sigstore.dev/cosign/sign/v1',
+    };
+    const kind = { mediaType: MANIFEST, artifactType: BUNDLE_MEDIA_TYPE, annotations };
+    const subject = { mediaType: MANIFEST, digest, size: 1 };
+    const referrer = Buffer.from(JSON.stringify({ schemaVersion: 2, ...kind, config, layers, subject }));
+    await this.put(name, `manifests/${digestOf(referrer)}`, MANIFEST, referrer);
+    const manifests = [{ ...kind, digest: digestOf(referrer), size: referrer.length }];
+    const index = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests }));
+    await this.put(name, `manifests/${tagOfDigest(digest)}`, INDEX, index);
   }
 
   async put(name: string, path: string, type: string, bytes: Buffer): Promise<void> {

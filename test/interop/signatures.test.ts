@@ -1,7 +1,11 @@
 /** Signatures against the other tools that make and check them: cosign, and the policy library of podman and skopeo. */
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { SignatureError, type SignatureErrorCode } from '../../registry/signatures/index.ts';
+import { bundleSignature, signStatement, simpleSignature } from '../../testbed/signed-image.ts';
 import { KEY_KINDS } from '../../testbed/signing-keys.ts';
+import { StandInLog } from '../../testbed/transparency-log.ts';
 import { say } from './cli-bench.ts';
 import { SignatureBench } from './signature-fixture.ts';
 
@@ -74,6 +78,46 @@ describe('signatures of images', () => {
     await bench.policyAllows(`${image.name}:1`, policy(key.public));
     await assert.rejects(bench.policyAllows(`${image.name}:1`, policy(other.public)), /signature/);
   });
+
+  for (const format of ['simple-signing', 'bundle'] as const) {
+    it(`in the format ${format} are in a transparency log for us when they are for cosign`, async () => {
+      const [key, image, unlogged] = [await bench.key(), await bench.push(), await bench.push()];
+      const [log, stranger] = [new StandInLog(), new StandInLog()];
+      const privateKey = await readFile(key.plain, 'utf8');
+      if (format === 'bundle') {
+        const made = ({ digest }: { digest: string }) => bundleSignature(privateKey, signStatement(digest));
+        await bench.attachBundle(image, log.entered(made(image), key.publicPem).bundle);
+        await bench.attachBundle(unlogged, made(unlogged).bundle);
+      } else {
+        const made = ({ name, digest }: { name: string; digest: string }) =>
+          simpleSignature(privateKey, { dockerReference: name, digest });
+        const signature = made(image);
+        await bench.attach(image, { ...signature, rekorBundle: log.promise(signature, key.publicPem) });
+        await bench.attach(unlogged, made(unlogged));
+      }
+      const rows = [
+        [image, log, true],
+        [image, stranger, false],
+        [unlogged, log, false],
+      ] as const;
+      for (const [{ name, digest }, believed, accepted] of rows) {
+        const root = join(bench.folder, 'log-root.json');
+        await writeFile(root, believed.trustedRoot());
+        const named = `${name}@${digest}`;
+        const flags = ['--trusted-root', root, '--allow-http-registry', '--insecure-ignore-sct'];
+        const theirs = bench.cosign('verify', '--key', key.public, ...flags, named).then(
+          () => true,
+          () => false,
+        );
+        const ours = await say(
+          ['verify', `--plain-http=${bench.registry.host}`, '--key', key.public, '--transparency-log', root, named],
+          { environment: bench.environment },
+        );
+        assert.deepEqual({ ours: ours.status === 0, cosign: await theirs }, { ours: accepted, cosign: accepted });
+        if (!accepted) assert.match(ours.stderr, /transparency log/);
+      }
+    });
+  }
 
   it('are added to those that are there, by us and by cosign', async () => {
     const [ours, theirs, image] = [await bench.key(), await bench.key(), await bench.push()];

@@ -15,8 +15,9 @@ import { type SigstoreSigner, signerOf } from '../../registry/signatures/contain
 import { NotThisSignature } from '../../registry/signatures/errors.ts';
 import { judgeSignatures } from '../../registry/signatures/judge.ts';
 import { CODE_SIGNING, newCertificate, type TestCertificate, utf8String } from '../certificates.ts';
-import { bundleSignature, logPromise, signStatement, simpleSignature } from '../signed-image.ts';
+import { bundleSignature, signStatement, simpleSignature } from '../signed-image.ts';
 import { newKeyPair } from '../signing-keys.ts';
+import { StandInLog } from '../transparency-log.ts';
 import { attempt, type FuzzTarget } from './fuzz.ts';
 
 const REPOSITORY = 'registry.example/os';
@@ -114,7 +115,7 @@ const containersPolicies: FuzzTarget = {
 };
 
 function certificateTarget(): FuzzTarget {
-  const log = newKeyPair();
+  const log = new StandInLog();
   const root = newCertificate({ subject: 'root', authority: true });
   const middle = newCertificate({ subject: 'middle', issuer: root, authority: 0 });
   const leaf = newCertificate({
@@ -130,7 +131,7 @@ function certificateTarget(): FuzzTarget {
     ...plain,
     certificate: leaf.pem,
     chain: middle.pem + root.pem,
-    rekorBundle: logPromise(log.privateKey, plain, leaf.pem, now),
+    rekorBundle: log.promise(plain, leaf.pem, now),
   };
   const authorities = { roots: [readCertificate(root.der)], intermediates: [] };
   const logKeys = [parsePublicKey(log.publicKey, 'the fuzzer')];

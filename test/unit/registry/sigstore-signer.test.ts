@@ -7,8 +7,9 @@ import { parseContainersPolicy } from '../../../registry/signatures/containers/p
 import { readSigstoreSigner, signerOf } from '../../../registry/signatures/containers/sigstore-signer.ts';
 import { NotThisSignature, SignatureError } from '../../../registry/signatures/errors.ts';
 import { CODE_SIGNING, newCertificate, type TestCertificate, utf8String } from '../../../testbed/certificates.ts';
-import { logPromise, simpleSignature } from '../../../testbed/signed-image.ts';
+import { simpleSignature } from '../../../testbed/signed-image.ts';
 import { newKeyPair } from '../../../testbed/signing-keys.ts';
+import { StandInLog } from '../../../testbed/transparency-log.ts';
 
 const EMAIL = 'release@example.com';
 const ISSUER = 'https://issuer.example';
@@ -16,7 +17,7 @@ const PAYLOAD = { dockerReference: 'a.example/os', digest: `sha256:${'1'.repeat(
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 describe('who signed, by a policy of the host', () => {
-  const log = newKeyPair();
+  const log = new StandInLog();
   const key = newKeyPair();
   const root = newCertificate({ subject: 'root', authority: true });
   const leaf = newCertificate({
@@ -27,7 +28,7 @@ describe('who signed, by a policy of the host', () => {
     more: [{ oid: '1.3.6.1.4.1.57264.1.8', value: utf8String(ISSUER) }],
   });
   const byLeaf: SimpleSignature = { ...simpleSignature(leaf.privateKey, PAYLOAD), certificate: leaf.pem };
-  const logged = { ...byLeaf, rekorBundle: logPromise(log.privateKey, byLeaf, leaf.pem, new Date()) };
+  const logged = { ...byLeaf, rekorBundle: log.promise(byLeaf, leaf.pem) };
   const plain = simpleSignature(key.privateKey, PAYLOAD);
   const rekorPublicKeyData = base64(log.publicKey);
 
@@ -52,7 +53,7 @@ describe('who signed, by a policy of the host', () => {
   const pki = (change = {}) => signer({ pki: { caRootsData: base64(root.pem), subjectEmail: EMAIL, ...change } });
 
   it('is named: by the fingerprint of a key, or as whom a certificate was given to', async () => {
-    const entered = { ...plain, rekorBundle: logPromise(log.privateKey, plain, key.publicKey, new Date()) };
+    const entered = { ...plain, rekorBundle: log.promise(plain, key.publicKey) };
     assert.match(signerOf(entered, await keyed(), new Date()), /^sha256:[0-9a-f]{64}$/);
     assert.equal(signerOf(logged, await fulcio(), new Date()), `${EMAIL} (${ISSUER})`);
     assert.equal(signerOf(byLeaf, await pki(), new Date()), EMAIL);
