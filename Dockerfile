@@ -6,6 +6,7 @@
 #
 # From the same sources, base and packages it is the same image to the byte (docs/decisions/0063): what runs something is a
 # stage of its own, of which only what it is for is copied, and the builder gives all files one time.
+# What is started allows no dump of its memory: Pods have no field for that.
 # Build: buildah bud --timestamp "$(git log -1 --format=%ct)" --tag registry.treeline.dev/treeline:0.1.0 .
 
 FROM node:26.10.0-bookworm-slim AS build
@@ -14,7 +15,7 @@ COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY . .
 RUN npm run build \
-    && printf '#!/bin/sh\nexec node /opt/treeline/dist/treeline.mjs "$@"\n' >treeline && chmod 0755 treeline
+    && printf '#!/bin/sh\nulimit -c 0\nexec node /opt/treeline/dist/treeline.mjs "$@"\n' >treeline && chmod 0755 treeline
 
 # Not --omit=optional: that would drop the native half of koffi, the one package that is not in the bundle.
 FROM node:26.10.0-bookworm-slim AS dependencies
