@@ -22,7 +22,7 @@ import { cordon, mark, uncordon } from './cordon.ts';
 import { tellLifecycle } from './lifecycle-conditions.ts';
 import { giveUpLease, readLeaseAnew, takeLease } from './maintenance-leases.ts';
 import { createNodeOS, deleteNodeOS, writeOrder, writeRollout } from './node-os-writes.ts';
-import { mostUrgentFirst } from './urgency.ts';
+import { mostUrgentFirst, type Errand } from './urgency.ts';
 
 /** A write takes some milliseconds, most of them waiting; a fleet of thousands must not wait for them one by one. */
 const SUBJECTS_AT_ONCE = 16;
@@ -62,6 +62,8 @@ interface Retry {
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #retries = new Map<string, Retry>();
+  /** Subjects that the plan before did not come to, and since when (`Errand.sinceMs`). */
+  #left: ReadonlyMap<string, number> = new Map();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -76,20 +78,20 @@ export class Executor {
     const { clock, assertLeading } = this.#options;
     const succession = new Map<string, string>();
     const wanted = new Set<string>();
-    const bySubject = new Map<string, Action[]>();
+    const startMs = clock.monotonicMs();
+    const errands = new Map<string, Errand & { readonly actions: Action[] }>();
     for (const action of plan.actions) {
       const subject = subjectOf(action);
       wanted.add(keyOf(action));
-      const before = bySubject.get(subject);
-      if (before === undefined) bySubject.set(subject, [action]);
-      else before.push(action);
+      const errand = errands.get(subject);
+      if (errand !== undefined) errand.actions.push(action);
+      else errands.set(subject, { subject, actions: [action], sinceMs: this.#left.get(subject) ?? startMs });
     }
-    const endMs = clock.monotonicMs() + PLAN_MS;
-    let cut = false;
-    const subjects = mostUrgentFirst([...bySubject.values()], this.#options.fleet.nodeOSes);
-    await forEachLimited(subjects, SUBJECTS_AT_ONCE, async (actions) => {
-      if (clock.monotonicMs() >= endMs) {
-        cut = true;
+    const left = new Map<string, number>();
+    const inOrder = mostUrgentFirst([...errands.values()], this.#options.fleet.nodeOSes);
+    await forEachLimited(inOrder, SUBJECTS_AT_ONCE, async ({ subject, actions, sinceMs }) => {
+      if (clock.monotonicMs() >= startMs + PLAN_MS) {
+        left.set(subject, sinceMs);
         return;
       }
       for (const action of actions) {
@@ -100,9 +102,10 @@ export class Executor {
         if (!(await this.#try(action, keyOf(action), succession))) return;
       }
     });
+    this.#left = left;
     // What is no longer wanted need not be remembered as failing.
     if (!signal.aborted) for (const key of this.#retries.keys()) if (!wanted.has(key)) this.#retries.delete(key);
-    if (cut) return 0;
+    if (left.size > 0) return 0;
     const due = [...this.#retries.values()].map((retry) => retry.dueMs);
     return due.length === 0 ? undefined : Math.max(0, Math.min(...due) - clock.monotonicMs());
   }

@@ -148,6 +148,28 @@ describe('the executor', () => {
     assert.equal(calls.length, 200);
   });
 
+  it('passes over nobody for long while there is too much to do: who has waited longest goes first', async () => {
+    const plain = answer;
+    answer = async (call) => {
+      await clock.advance(100);
+      return plain(call);
+    };
+    const fromName = (name: string) => writeOrder(name, 1000 * Number(name.slice(1)));
+    const among = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => `n${from + index}`);
+    fleet.nodeOSes.replace(
+      among(0, 400).map((name, index) => nodeOS(name, 1000 * index)),
+      '5',
+    );
+    const written = () => calls.map(({ path }) => path.slice(path.lastIndexOf('/') + 1));
+    const asked = among(0, 40);
+    // In front of them, in each plan, as many others as fit into it.
+    for (let round = 0; round < 3; round++) {
+      const others = among(100 * (round + 1), 100 * (round + 1) + 48);
+      await execute(...[...others, ...asked.filter((name) => !written().includes(name))].map(fromName));
+    }
+    assert.deepEqual(new Set(written().filter((name) => asked.includes(name))), new Set(asked));
+  });
+
   it('writes spec and status of one object in one plan, each on the version that the other made', async () => {
     fleet.nodeOSes.replace([nodeOS('a', 5)], '5');
     assert.equal(await execute(writeRollout('a', 5), writeOrder('a', 5)), undefined);
