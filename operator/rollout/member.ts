@@ -23,7 +23,7 @@ export interface Member {
   readonly lease?: LeaseStanding | undefined;
   /** What was decided in a plan before; its step is that of the member, unless the fleet had its say. */
   readonly recalled?: Kept | undefined;
-  /** What `step` rests on, where it was worked out anew and rests on nothing else. */
+  /** What `step` rests on, where it was worked out anew and rests on nothing else: the fleet has not had its say. */
   readonly premises?: Premises | undefined;
 }
 

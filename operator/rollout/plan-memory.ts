@@ -35,15 +35,22 @@ export interface Premises {
 export interface Kept {
   readonly step: Step;
   readonly facts: NodeFacts;
-  /** What it asks for again and again, and that changes nothing by itself. */
-  readonly looks: readonly Look[];
+  /** What is to be done about it, as long as nobody has. */
+  readonly actions: readonly Action[];
   readonly premises: Premises;
   /** Milliseconds, from and until which it holds. */
   readonly from: number;
   readonly until: number;
 }
 
-type Look = Extract<Action, { readonly kind: 'Drain' }>;
+/** What changes nothing by itself, and is asked for again and again. */
+const LOOKS: ReadonlySet<Action['kind']> = new Set(['Drain']);
+
+/**
+ * What thousands of nodes are told at once when the target changes, and wait for while others go first. It says when it was decided,
+ * in whole seconds, so it is the same for the rest of that second.
+ */
+const TOLD: ReadonlySet<Action['kind']> = new Set(['Drain', 'WriteRollout', 'Emit', 'Mark']);
 
 /** A decision with what comes of it. */
 export interface Decision {
@@ -100,12 +107,14 @@ export class PlanMemory {
     return from <= time && time < until ? kept : undefined;
   }
 
-  /** Remembers what was decided at `now`, if it rests on `premises` alone and asks for nothing but looks. */
+  /** Remembers what was decided at `now`, if it rests on `premises` alone and asks for nothing that may not be asked for twice. */
   keep(premises: Premises, { step, facts, actions }: Decision, now: Date): void {
-    const looks = actions.filter((action): action is Look => action.kind === 'Drain');
-    if (looks.length < actions.length || !mayBeKept(premises)) return;
-    const until = step.wake?.getTime() ?? Infinity;
-    this.#kept.set(premises.os, { step, facts, looks, premises, from: now.getTime(), until });
+    if (!actions.every(({ kind }) => TOLD.has(kind)) || !mayBeKept(premises)) return;
+    const from = now.getTime();
+    const wake = step.wake?.getTime() ?? Infinity;
+    const lasting = actions.every(({ kind }) => LOOKS.has(kind));
+    const until = lasting ? wake : Math.min(wake, (Math.floor(from / 1000) + 1) * 1000);
+    this.#kept.set(premises.os, { step, facts, actions, premises, from, until });
   }
 }
 

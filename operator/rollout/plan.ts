@@ -38,7 +38,7 @@ export function plan(snapshot: Snapshot, now: Date, memory = new PlanMemory()): 
     if (wake !== undefined && wake > now.getTime() && wake < soonest) soonest = wake;
     if (step?.drain !== undefined) soonest = Math.min(soonest, now.getTime() + DRAIN_INTERVAL_SECONDS * 1000);
     if (step !== undefined && step === recalled?.step) {
-      actions.push(...recalled.looks);
+      actions.push(...recalled.actions);
       continue;
     }
     const own = nodeActions(member, os && viewOf(node, os, membership, snapshot, now));

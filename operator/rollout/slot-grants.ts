@@ -40,14 +40,14 @@ export function grantSlots(fleet: GateView): Granting {
     const { member, os } = candidate;
     const rollout = os.status?.rollout;
     if (rollout === undefined || member.target === undefined) return [];
-    return [{ ...member, step: grantSlot(viewed(candidate), member.target, rollout) }];
+    return [{ ...member, step: grantSlot(viewed(candidate), member.target, rollout), premises: undefined }];
   });
   const tried = untried.flatMap((candidate): Member[] => {
     const { member } = candidate;
     const order = dryRunOrder(viewed(candidate));
     return order === undefined || member.step === undefined
       ? []
-      : [{ ...member, step: { ...member.step, rehearse: order } }];
+      : [{ ...member, step: { ...member.step, rehearse: order }, premises: undefined }];
   });
   return { granted, tried, closed: [...closed, ...health.obstacles], heldBack: passed.heldBack, looks };
 }

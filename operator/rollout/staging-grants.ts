@@ -55,7 +55,7 @@ export function grantPlaces(view: GateView, slots: SlotsGranted): PlacesGranted 
     const candidate = byName.get(name);
     const { target, step } = candidate?.member ?? {};
     if (candidate === undefined || target === undefined || step === undefined) return [];
-    return [{ ...candidate.member, step: grantPlace(viewed(candidate), target, step) }];
+    return [{ ...candidate.member, step: grantPlace(viewed(candidate), target, step), premises: undefined }];
   });
   return { granted, unstaged };
 }

@@ -194,7 +194,7 @@ function soakMessage(view: NodeView): string {
 /** From the slot until now, in seconds. */
 function timeTaken({ now }: NodeView, { slotTime }: RolloutStatus): Pick<RolloutStatus, 'lastUpdateSeconds'> {
   if (slotTime === undefined) return {};
-  return { lastUpdateSeconds: Math.max(0, Math.round((now.getTime() - Date.parse(slotTime)) / 1000)) };
+  return { lastUpdateSeconds: Math.max(0, Math.floor((now.getTime() - Date.parse(slotTime)) / 1000)) };
 }
 
 function keep(view: NodeView, rollout: RolloutStatus): RolloutStatus {

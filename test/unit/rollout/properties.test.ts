@@ -222,7 +222,8 @@ describe('The rollout planner, over random fleets', function () {
         const remembersRightly = (snapshot: Snapshot, made: Plan) => {
           assert.deepEqual(made, plan(snapshot, world.now));
           const { nextTime = new Date(world.time + 86_400_000) } = made;
-          const moments = [nextTime.getTime() - 1, nextTime.getTime(), world.time - back * 1000];
+          const soon = [1, 999, 1000].map((ms) => world.time + ms);
+          const moments = [...soon, nextTime.getTime() - 1, nextTime.getTime(), world.time - back * 1000];
           for (const time of moments.map((moment) => new Date(moment)))
             assert.deepEqual(plan(snapshot, time, world.memory), plan(snapshot, time));
         };
