@@ -237,9 +237,9 @@ export class ImageFetch {
       const [content] = contents;
       if (content?.kind !== 'base' || content.commit === undefined) throw new Error('the base layer gave no commit');
       const survey = { commit: content.commit.checksum, stagingPaths: this.#stagedWith(transaction) };
-      // While chunks are still on their way. The transaction keeps what is there from being deleted.
+      // While chunks are on their way; else the proof finds out the same. The transaction keeps what is there from being deleted.
       const [lacking] = await Promise.all([
-        means.pool.run({ kind: 'survey', task: survey }),
+        waiting.size === 0 ? undefined : means.pool.run({ kind: 'survey', task: survey }),
         settledUnlessAborted(chunksStaged.promise, aborted),
       ]);
       await verifyStaged(this.#options, content.commit, survey.stagingPaths);

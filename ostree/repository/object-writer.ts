@@ -74,7 +74,8 @@ export class ObjectWriter {
     }
     const checksum = metadataChecksum(bytes);
     assertExpected(type, checksum, expected);
-    if (!this.has(type, checksum)) this.#writeWithMode(type, checksum, bytes);
+    // Not among those staged: there it is found out by writing.
+    if (!this.#isInRepository(type, checksum)) this.#writeWithMode(type, checksum, bytes);
     return checksum;
   }
 

@@ -74,7 +74,7 @@ export class Repository {
 
   /** Where a loose object lies, whether or not it is there. */
   objectPath(type: ObjectType, checksum: string): string {
-    return join(this.path, 'objects', looseObjectPath(checksum, extensionOf(type, this.mode)));
+    return `${this.path}/objects/${looseObjectPath(checksum, extensionOf(type, this.mode))}`;
   }
 
   hasObject(type: ObjectType, checksum: string): boolean {

@@ -68,15 +68,14 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
   }
 
   /**
-   * Makes what has been staged so far durable and part of the repository, but for commits: harmless without them, and so
-   * much less is left to be done by `commit`.
+   * Makes what has been staged so far durable and then part of the repository, but for commits: harmless without them, and
+   * so much less is left to be done by `commit`, which also makes the names durable.
    */
   async publishObjects(): Promise<void> {
     this.assertOpen();
     try {
       if (this.config.fsync) await this.fileSystem.sync();
-      const published = await publish([this], (name) => !name.endsWith('.commit'));
-      if (published && this.config.fsync) await this.fileSystem.sync();
+      await publish([this], (name) => !name.endsWith('.commit'));
     } catch (error) {
       throw ioError(`write to the repository ${this.handle.repositoryPath}`, error);
     }
@@ -132,7 +131,8 @@ export async function commitTogether(transactions: readonly Transaction[]): Prom
   };
   try {
     for (const transaction of transactions) transaction.assertOpen();
-    // The first of these writes everything out; but each alone tells what went wrong since its transaction began.
+    // The first of these writes everything out, names from `publishObjects` with it; but each alone tells what went wrong
+    // since its transaction began.
     await sync(transactions);
     if (await publish(transactions, (name) => !name.endsWith('.commit'))) await sync([first]);
     const refs: StagedRef[] = [];
