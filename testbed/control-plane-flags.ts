@@ -14,7 +14,7 @@ export interface ControlPlaneOptions {
    * for it; the network namespace must have that address.
    */
   readonly nodes?: readonly string[];
-  /** Where its folder is made; the system's directory for temporary files by default. */
+  /** Where its folder is made: that of what it is part of. Without it, one of its own that outlives nobody for long. */
   readonly parentFolder?: string;
 }
 

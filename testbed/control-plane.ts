@@ -5,10 +5,10 @@
  */
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureKubernetesBinary, type ControlPlaneBinary } from '../tools/setup/control-plane-binaries.ts';
 import { sayOnStandardError } from '../tools/setup/say.ts';
+import { ClaimedFolder, type FolderKind } from './claimed-folder.ts';
 import { ApiClient, runKubectl, type ApiAnswer, type ApiCall, type KubectlOptions } from './control-plane-client.ts';
 import {
   API_SERVICE_ADDRESS,
@@ -27,6 +27,9 @@ const READY_TIMEOUT_MS = 60_000;
 
 /** A port can be taken between our look and the server's bind: start afresh this often before giving up. */
 const START_ATTEMPTS = 3;
+
+/** Folders of control planes that are part of nothing larger. */
+export const CONTROL_PLANE: FolderKind = { prefix: 'treeline-control-plane-', what: 'a control plane' };
 
 export interface ServiceAccountRef {
   readonly namespace: string;
@@ -48,11 +51,13 @@ export class ControlPlane implements AsyncDisposable {
   readonly #apiServer: ServerProcess;
   readonly #others: ServerProcess[] = [];
   readonly #layout: Layout;
+  readonly #place: AsyncDisposable;
   #certificateAuthority = '';
   #client: ApiClient | undefined;
 
-  constructor(layout: Layout, options: ControlPlaneOptions) {
+  constructor(layout: Layout, place: AsyncDisposable, options: ControlPlaneOptions) {
     this.#layout = layout;
+    this.#place = place;
     this.folder = layout.folder;
     this.url = `https://${layout.apiAddress}:${layout.apiPort}`;
     this.adminToken = layout.tokens.admin;
@@ -203,7 +208,7 @@ export class ControlPlane implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#client?.[Symbol.asyncDispose]();
     for (const server of [...this.#others, this.#apiServer, this.#etcd]) await server.kill();
-    await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
+    await this.#place[Symbol.asyncDispose]();
   }
 
   #server(name: ControlPlaneBinary, flags: readonly string[]): ServerProcess {
@@ -224,7 +229,8 @@ export class ControlPlane implements AsyncDisposable {
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const binaries = await requiredBinaries(options);
   for (let attempt = 1; ; attempt++) {
-    const controlPlane = new ControlPlane(await prepare(binaries, options), options);
+    const place = await placeIn(options.parentFolder);
+    const controlPlane = new ControlPlane(await prepare(binaries, place.path, options), place, options);
     try {
       await controlPlane.start();
       return controlPlane;
@@ -244,9 +250,20 @@ async function requiredBinaries(options: ControlPlaneOptions): Promise<Binaries>
   return binaries;
 }
 
+/** A folder that is removed when it is disposed of. */
+interface Place extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** In the folder of whatever it is part of, or one of its own. */
+async function placeIn(parentFolder: string | undefined): Promise<Place> {
+  if (parentFolder === undefined) return ClaimedFolder.claim(CONTROL_PLANE, sayOnStandardError);
+  const path = await mkdtemp(join(parentFolder, 'control-plane-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 3 }) };
+}
+
 /** Chooses ports and tokens and writes what the servers read at start. */
-async function prepare(binaries: Binaries, { nodes = [], parentFolder }: ControlPlaneOptions): Promise<Layout> {
-  const folder = await mkdtemp(join(parentFolder ?? tmpdir(), 'treeline-control-plane-'));
+async function prepare(binaries: Binaries, folder: string, { nodes = [] }: ControlPlaneOptions): Promise<Layout> {
   const [etcdPort = 0, etcdPeerPort = 0, freePort = 0] = await freePorts(3);
   const [apiAddress, apiPort] = nodes.length === 0 ? ['127.0.0.1', freePort] : [API_SERVICE_ADDRESS, 443];
   const tokens = {

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startControlPlane, type ControlPlane } from '../../testbed/control-plane.ts';
+import { ClaimedFolder } from '../../testbed/claimed-folder.ts';
+import { CONTROL_PLANE, startControlPlane, type ControlPlane } from '../../testbed/control-plane.ts';
 import { firstLine } from '../../testbed/first-line.ts';
 import { must, type Json } from './crd-objects.ts';
 
@@ -98,7 +98,7 @@ describe('the test control plane', () => {
     assert.ok(!existsSync(folder));
   }).timeout(300_000);
 
-  it('does not outlive a test run that is killed', async () => {
+  it('does not outlive a test run that is killed, and what is left on disk goes with the next', async () => {
     const program = `
       import { startControlPlane } from ${JSON.stringify(import.meta.resolve('../../testbed/control-plane.ts'))};
       const { pids, folder } = await startControlPlane();
@@ -114,9 +114,12 @@ describe('the test control plane', () => {
       run.kill('SIGKILL');
       for (let attempt = 0; attempt < 300 && pids.some(isAlive); attempt++) await sleep(100);
       assert.deepEqual(pids.filter(isAlive), []);
+      assert.ok(existsSync(folder));
+      await using _next = await ClaimedFolder.claim(CONTROL_PLANE, () => undefined);
+      assert.ok(!existsSync(folder));
+      assert.ok(existsSync(controlPlane.folder), 'that of one that runs stays');
     } finally {
       run.kill('SIGKILL');
-      await rm(folder, { recursive: true, force: true, maxRetries: 3 });
     }
   }).timeout(120_000);
 });
