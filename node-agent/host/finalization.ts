@@ -1,7 +1,7 @@
 /**
  * What happens around the finalisation of a staged deployment, in the last moments of a shutdown: the agent is gone by then,
- * so it leaves a drop-in of libostree's unit behind. That writes down why a finalisation failed, which otherwise looks as
- * if nothing had been staged, and has the boot loader try once what is on trial.
+ * so it leaves a drop-in of libostree's unit behind. That has the boot loader see what was finalised, writes down why a
+ * finalisation failed, which otherwise looks as if nothing had been staged, and has the boot loader try once what is on trial.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -28,7 +28,15 @@ export function afterFinalizationScript(root = ''): string {
   return `# Written by the Treeline agent. sh(1)
 record=${root}/${FAILURE_FILE}
 stamp=${root}/${STAMP_FILE}
-[ "$SERVICE_RESULT" != success ] || exit 0
+if [ "$SERVICE_RESULT" = success ]; then
+  # Boot loaders do not read journals, and libostree has taken away what the entries of before name: freezing writes the
+  # new ones to their place. Without it, a power cut before /boot is unmounted leaves a host that boots nothing.
+  if mountpoint -q ${root}/boot; then
+    trap '' HUP INT TERM
+    fsfreeze --freeze ${root}/boot && fsfreeze --unfreeze ${root}/boot
+  fi
+  exit 0
+fi
 mkdir -p "\${record%/*}"
 {
   cat ${root}/proc/sys/kernel/random/boot_id

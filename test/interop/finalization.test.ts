@@ -1,7 +1,8 @@
 /** What is written down when a finalisation fails, as a shell writes it in the last moments of a boot. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, utimes } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readFile, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -24,7 +25,7 @@ describe('the end of a boot in which something was to be finalised', () => {
   const file = (name: string, text: string) => placeFile(root, name, text);
 
   function end(SERVICE_RESULT: string): void {
-    const env = { PATH: process.env['PATH'], SERVICE_RESULT };
+    const env = { PATH: `${root}/bin:${process.env['PATH']}`, SERVICE_RESULT };
     const { status, stderr } = spawnSync('sh', ['-c', afterFinalizationScript(root)], { env, encoding: 'utf8' });
     assert.equal(status, 0, stderr);
   }
@@ -32,6 +33,18 @@ describe('the end of a boot in which something was to be finalised', () => {
   it('leaves nothing behind when it went well', async () => {
     end('success');
     assert.equal(await readFinalizationFailure(root), undefined);
+  });
+
+  it('has /boot written to its place when it went well, for boot loaders that read no journals, where it is a file system', async () => {
+    await chmod(await file('bin/mountpoint', `#!/bin/sh\n[ -e ${root}/apart ]\n`), 0o755);
+    await chmod(await file('bin/fsfreeze', `#!/bin/sh\necho "$@" >> ${root}/calls\n`), 0o755);
+    end('success');
+    assert.ok(!existsSync(join(root, 'calls')), 'that would freeze everything');
+    await file('apart', '');
+    end('exit-code');
+    assert.ok(!existsSync(join(root, 'calls')));
+    end('success');
+    assert.equal(await readFile(join(root, 'calls'), 'utf8'), `--freeze ${root}/boot\n--unfreeze ${root}/boot\n`);
   });
 
   it('leaves what libostree has said, and the boot, behind', async () => {
