@@ -13,8 +13,8 @@ interface Manifest {
 }
 
 /** The instructions, continuation lines joined, comments left out. */
-function instructions(): string[] {
-  return read('Dockerfile')
+function instructions(file = 'Dockerfile'): string[] {
+  return read(file)
     .replaceAll(/^#.*\n/gm, '')
     .replaceAll(/\\\n\s*/g, ' ')
     .split('\n')
@@ -84,5 +84,19 @@ describe('the Dockerfile', () => {
       images.map(({ newTag }) => newTag),
       [manifest.version],
     );
+  });
+});
+
+describe('the Dockerfile of the builder', () => {
+  it('stands on the image of this version, and adds what OSImageBuilds need to it, and nothing else', () => {
+    const { version } = JSON.parse(read('package.json')) as Manifest;
+    const { images } = parse(read('manifests/base/kustomization.yaml')) as { images: { name: string }[] };
+    assert.deepEqual(instructions('Dockerfile.builder'), [
+      `ARG TREELINE=${images[0]?.name}:${version}`,
+      'FROM ${TREELINE}',
+      'USER 0',
+      'RUN apt-get update && apt-get install --yes --no-install-recommends buildah && rm -rf /var/lib/apt/lists/*',
+      String.raw`RUN printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n' >/etc/containers/storage.conf`,
+    ]);
   });
 });
