@@ -2,7 +2,8 @@
  * `npm test`: sets the machine up, then runs every tier of tests, each in a mocha of its own, and ends with the sum of
  * what the runners counted. The tiers are the folders of test/, named for what they stand on.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,8 +24,11 @@ interface Tier {
   readonly needsMachine: boolean;
   /** Fails below the thresholds of .c8rc.json, which hold for the rooms that unit tests alone can cover. */
   readonly measuresCoverage?: true;
-  /** Files that run at once, each in a process of its own; by default one after the other in one. */
-  readonly jobs?: number;
+  /**
+   * How two tests run at once, because most wait for other programs most of the time: by `file`, whichever of two processes is
+   * free takes the next; by `half`, each has its share from the start, for files that share what lives as long as a process.
+   */
+  readonly pairedBy?: 'file' | 'half';
   /** Left out with `--quick`. */
   readonly slow?: true;
   /** What it needs from a network, made ready before it runs in network and mount namespaces of its own, where there is none. */
@@ -32,23 +36,42 @@ interface Tier {
 }
 
 const TIERS: readonly Tier[] = [
-  { name: 'checks', standsOn: 'the source tree', timeoutMs: 120_000, needsMachine: false },
-  { name: 'unit', standsOn: 'Node alone', timeoutMs: 60_000, needsMachine: false, measuresCoverage: true },
+  { name: 'checks', standsOn: 'the source tree', timeoutMs: 300_000, needsMachine: false },
+  {
+    name: 'unit',
+    standsOn: 'Node alone',
+    timeoutMs: 300_000,
+    needsMachine: false,
+    measuresCoverage: true,
+    pairedBy: 'file',
+  },
   {
     name: 'interop',
     standsOn: 'ostree, skopeo, docker-registry and the peer importer',
     timeoutMs: 300_000,
     needsMachine: true,
+    pairedBy: 'file',
   },
-  { name: 'cluster', standsOn: 'a real Kubernetes control plane', timeoutMs: 300_000, needsMachine: true },
-  { name: 'faults', standsOn: 'the whole system, killed at many moments', timeoutMs: 900_000, needsMachine: true },
+  {
+    name: 'cluster',
+    standsOn: 'a real Kubernetes control plane',
+    timeoutMs: 300_000,
+    needsMachine: true,
+    pairedBy: 'half',
+  },
+  {
+    name: 'faults',
+    standsOn: 'the whole system, killed at many moments',
+    timeoutMs: 900_000,
+    needsMachine: true,
+    pairedBy: 'file',
+  },
   {
     name: 'vm',
     standsOn: 'a virtual machine that boots what treeline install wrote',
     timeoutMs: 900_000,
     needsMachine: true,
-    // A machine has one processor, and waits a lot.
-    jobs: 2,
+    pairedBy: 'file',
     slow: true,
   },
   {
@@ -88,30 +111,36 @@ async function main(): Promise<number> {
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   for (const tier of tiers) {
     await tier.prepareForNamespaces?.(say);
-    const counts = runTier(tier, values.grep);
-    total.passed += counts.passed;
-    total.failed += counts.failed;
-    total.skipped += counts.skipped;
+    add(total, await runTier(tier, values.grep));
   }
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : '';
   process.stdout.write(`\n${total.passed} passed, ${total.failed} failed${skipped}\n`);
   return total.failed === 0 && total.passed > 0 ? 0 : 1;
 }
 
-function runTier(tier: Tier, grep: string | undefined): Counts {
+async function runTier(tier: Tier, grep: string | undefined): Promise<Counts> {
   const files = globSync(`test/${tier.name}/**/*.test.ts`, { cwd: ROOT }).toSorted();
-  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 };
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  if (files.length === 0) return total;
   process.stdout.write(`\n${styleText('bold', tier.name)} (${tier.standsOn})\n`);
+  const started = performance.now();
+  const shares = tier.pairedBy === 'half' ? [0, 1].map((half) => files.filter((_, at) => at % 2 === half)) : [files];
+  for (const counts of await Promise.all(shares.map((share) => runFiles(tier, share, grep)))) add(total, counts);
+  process.stdout.write(`${tier.name}: ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
+  return total;
+}
+
+/** Runs a mocha of its own, whose counts are returned. */
+async function runFiles(tier: Tier, files: readonly string[], grep: string | undefined): Promise<Counts> {
   const scratch = mkdtempSync(join(tmpdir(), 'treeline-test-'));
   const countsFile = join(scratch, 'counts.json');
-  const started = performance.now();
   try {
     const [program = '', ...prefix]: readonly string[] = [
       ...(tier.prepareForNamespaces === undefined ? [] : LAB_NAMESPACES),
       ...(tier.measuresCoverage === true ? [join(BIN, 'c8')] : []),
       join(BIN, 'mocha'),
     ];
-    const { status, signal, error } = spawnSync(
+    const mocha = spawn(
       program,
       [
         ...prefix,
@@ -119,7 +148,7 @@ function runTier(tier: Tier, grep: string | undefined): Counts {
         './test/report/count-reporter.ts',
         '--timeout',
         String(tier.timeoutMs),
-        ...(tier.jobs === undefined ? [] : ['--parallel', `--jobs=${tier.jobs}`]),
+        ...(tier.pairedBy === 'file' ? ['--parallel', '--jobs=2'] : []),
         ...(grep === undefined ? [] : ['--fgrep', grep]),
         ...files,
       ],
@@ -129,9 +158,7 @@ function runTier(tier: Tier, grep: string | undefined): Counts {
         env: { ...process.env, PATH: `${BIN}:${process.env['PATH']}`, TREELINE_TEST_COUNTS: countsFile },
       },
     );
-    if (error !== undefined) throw error;
-    const seconds = ((performance.now() - started) / 1000).toFixed(0);
-    process.stdout.write(`${tier.name}: ${seconds} s\n`);
+    const [status, signal] = (await once(mocha, 'exit')) as [number | null, NodeJS.Signals | null];
     if (!existsSync(countsFile)) {
       process.stdout.write(
         `${tier.name}: the runner ended early (${signal ?? `exit code ${status}`}) and reported no counts\n`,
@@ -144,6 +171,12 @@ function runTier(tier: Tier, grep: string | undefined): Counts {
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+function add(total: Counts, counts: Counts): void {
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
 }
 
 process.exitCode = await main();

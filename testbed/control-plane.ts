@@ -22,8 +22,8 @@ import {
 } from './control-plane-flags.ts';
 import { freePorts, ServerProcess } from './control-plane-process.ts';
 
-/** How long a server may take to answer for the first time; ten times what two busy cores need. */
-const READY_TIMEOUT_MS = 60_000;
+/** How long a server may take to answer for the first time; many times what two busy cores need. */
+const READY_TIMEOUT_MS = 240_000;
 
 /** A port can be taken between our look and the server's bind: start afresh this often before giving up. */
 const START_ATTEMPTS = 3;

@@ -15,9 +15,7 @@ const FILES = Object.entries(scripts).flatMap(([name, command]) => {
   return file === undefined || ['generate', 'release'].includes(name) ? [] : [[name, file] as const];
 });
 
-describe('the scripts of package.json', function () {
-  this.timeout(120_000);
-
+describe('the scripts of package.json', () => {
   it('are there', () => {
     assert.ok(FILES.length > 12, FILES.join(' '));
   });

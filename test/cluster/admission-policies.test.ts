@@ -23,8 +23,7 @@ const POLICY = 'treeline-agent-own-node';
 const POOL = { pool: 'policies' };
 const OLD = `sha256:${'0'.repeat(64)}`;
 
-describe('an operator whose admission policies are taken away', function () {
-  this.timeout(240_000);
+describe('an operator whose admission policies are taken away', () => {
   // Not the shared one: others rely on the policies.
   let controlPlane: ControlPlane;
   let registry: SimulatedRegistry;

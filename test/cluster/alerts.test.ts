@@ -5,8 +5,7 @@ import { OS_IMAGES, must } from './crd-objects.ts';
 import { readNodeOS, readOSImage, waitUntilReady } from './operator-harness.ts';
 import { Pool } from './pool.ts';
 
-describe('alerts', function () {
-  this.timeout(120_000);
+describe('alerts', () => {
   const pool = new Pool('alert-test');
   let prometheus: PrometheusStandIn;
   beforeEach(async () => {

@@ -25,8 +25,7 @@ const CONFIG_MAPS = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
 const SECRETS = `/api/v1/namespaces/${NAMESPACE}/secrets`;
 const BUILDER = `registry.example.com/builder@sha256:${'b'.repeat(64)}`;
 
-describe('OSImageBuild', function () {
-  this.timeout(300_000);
+describe('OSImageBuild', () => {
   let controlPlane: ControlPlane;
   let token: string;
   let folder: string;

@@ -12,8 +12,7 @@ const OLD = `sha256:${'0'.repeat(64)}`;
 const POOL = { pool: 'canary-test' };
 const ZONES = { n1: 'a', n2: 'a', n3: 'b', n4: 'b', n5: 'a' } as const;
 
-describe('a rollout in steps', function () {
-  this.timeout(240_000);
+describe('a rollout in steps', () => {
   let controlPlane: ControlPlane;
   before(async () => {
     controlPlane = await sharedControlPlane();

@@ -11,8 +11,7 @@ import { SimulatedRegistry } from './simulated-registry.ts';
 const OLD = `sha256:${'0'.repeat(64)}`;
 const PODS = '/api/v1/namespaces/kube-system/pods';
 
-describe('control-plane nodes', function () {
-  this.timeout(240_000);
+describe('control-plane nodes', () => {
   let controlPlane: ControlPlane;
   before(async () => {
     controlPlane = await sharedControlPlane();

@@ -25,12 +25,10 @@ function isAlive(pid: number): boolean {
 describe('the test control plane', () => {
   let controlPlane: ControlPlane;
 
-  before(async function () {
-    this.timeout(120_000);
+  before(async () => {
     controlPlane = await startControlPlane();
   });
-  after(async function () {
-    this.timeout(60_000);
+  after(async () => {
     await controlPlane?.[Symbol.asyncDispose]();
   });
 
@@ -72,7 +70,7 @@ describe('the test control plane', () => {
     await controlPlane.startApiServer();
     assert.match(await controlPlane.kubectl(['get', 'configmap', 'kept', '-o', 'name']), /configmap\/kept/);
     assert.equal((await controlPlane.call({ ...SELF, token })).code, 201);
-  }).timeout(120_000);
+  });
 
   it('runs controllers and a scheduler when asked, and leaves nothing: no process, no file', async () => {
     const another = await startControlPlane({ controllerManager: true, scheduler: true });
@@ -96,7 +94,7 @@ describe('the test control plane', () => {
     }
     assert.deepEqual(pids.filter(isAlive), []);
     assert.ok(!existsSync(folder));
-  }).timeout(300_000);
+  });
 
   it('does not outlive a test run that is killed, and what is left on disk goes with the next', async () => {
     const program = `
@@ -121,5 +119,5 @@ describe('the test control plane', () => {
     } finally {
       run.kill('SIGKILL');
     }
-  }).timeout(120_000);
+  });
 });

@@ -24,8 +24,7 @@ function silentFields(schema: OpenApiSchema, path: string): string[] {
 
 describe('the two resources', () => {
   let controlPlane: ControlPlane;
-  before(async function () {
-    this.timeout(120_000);
+  before(async () => {
     controlPlane = await sharedControlPlane();
     await must(controlPlane, { method: 'POST', path: OS_IMAGES, body: osImage({ metadata }) });
     await must(controlPlane, { method: 'POST', path: NODE_OSES, body: nodeOS({ metadata }) });

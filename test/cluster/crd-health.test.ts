@@ -55,8 +55,7 @@ const REFUSED: readonly (readonly [promise: string, patch: Json, message: RegExp
   ['a negative time', gates(gate({ timeoutSeconds: -1 })), /greater than or equal to 0/],
 ];
 
-describe('the CRD of OSImage, for health', function () {
-  this.timeout(60_000);
+describe('the CRD of OSImage, for health', () => {
   let controlPlane: ControlPlane;
 
   before(async () => {

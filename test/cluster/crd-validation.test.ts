@@ -402,8 +402,7 @@ const GOOD_REFERENCES = [
 
 describe('the API server', () => {
   let controlPlane: ControlPlane;
-  before(async function () {
-    this.timeout(120_000);
+  before(async () => {
     controlPlane = await sharedControlPlane();
   });
 

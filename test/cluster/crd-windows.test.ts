@@ -42,8 +42,7 @@ const REFUSED: readonly (readonly [promise: string, patch: Json, message: RegExp
   ],
 ];
 
-describe('the CRD of OSImage, for windows and freezes', function () {
-  this.timeout(60_000);
+describe('the CRD of OSImage, for windows and freezes', () => {
   let controlPlane: ControlPlane;
 
   before(async () => {

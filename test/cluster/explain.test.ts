@@ -20,8 +20,7 @@ interface Explained {
   readonly blockers: readonly { readonly type: string; readonly message: string }[];
 }
 
-describe('treeline explain', function () {
-  this.timeout(120_000);
+describe('treeline explain', () => {
   let controlPlane: ControlPlane;
   const disposals: AsyncDisposable[] = [];
 

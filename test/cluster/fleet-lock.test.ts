@@ -21,8 +21,7 @@ interface PodOwner {
   };
 }
 
-describe('FleetLock', function () {
-  this.timeout(120_000);
+describe('FleetLock', () => {
   let controlPlane: ControlPlane;
   const disposals: AsyncDisposable[] = [];
   const keep = <T extends AsyncDisposable>(one: T): T => {

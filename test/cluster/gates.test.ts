@@ -10,8 +10,7 @@ const ROLE = 'manifests/optional/gate-hook.yaml';
 const BEFORE = 'example.com/StorageMoved';
 const AFTER = 'example.com/StorageBack';
 
-describe('a gate on a Node condition', function () {
-  this.timeout(120_000);
+describe('a gate on a Node condition', () => {
   const pool = new Pool('gate-test');
   let controlPlane: ControlPlane;
   let hook: string;

@@ -20,8 +20,7 @@ const SETTLED = {
   expression: "has(object.metadata.labels) && 'settled' in object.metadata.labels",
 };
 
-describe('a health check', function () {
-  this.timeout(120_000);
+describe('a health check', () => {
   const pool = new Pool('check-test');
   let roles: string[];
   beforeEach(() => {

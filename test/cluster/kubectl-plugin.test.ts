@@ -12,8 +12,7 @@ const OLD = `sha256:${'0'.repeat(64)}`;
 const POOL = { pool: 'plugin-test' };
 const PLUGINS = fileURLToPath(new URL('../../bin', import.meta.url));
 
-describe('kubectl osimage', function () {
-  this.timeout(240_000);
+describe('kubectl osimage', () => {
   let controlPlane: ControlPlane;
   before(async () => {
     controlPlane = await sharedControlPlane();

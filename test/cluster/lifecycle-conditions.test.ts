@@ -21,8 +21,7 @@ interface Condition {
   readonly reason?: string;
 }
 
-describe('lifecycle conditions', function () {
-  this.timeout(120_000);
+describe('lifecycle conditions', () => {
   let controlPlane: ControlPlane;
   let token: string;
   const disposals: AsyncDisposable[] = [];

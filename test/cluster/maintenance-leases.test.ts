@@ -31,8 +31,7 @@ function leaseOf(node: string, holderIdentity: string, leaseDurationSeconds = 36
   };
 }
 
-describe('maintenance leases', function () {
-  this.timeout(180_000);
+describe('maintenance leases', () => {
   let controlPlane: ControlPlane;
   let token: string;
 

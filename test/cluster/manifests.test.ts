@@ -57,14 +57,12 @@ describe('manifests/base', () => {
   let controlPlane: ControlPlane;
   let rendered: readonly Manifest[];
 
-  before(async function () {
-    this.timeout(120_000);
+  before(async () => {
     controlPlane = await startControlPlane({ controllerManager: true });
     const text = await controlPlane.kubectl(['kustomize', BASE]);
     rendered = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
   });
-  after(async function () {
-    this.timeout(120_000);
+  after(async () => {
     await controlPlane?.[Symbol.asyncDispose]();
   });
 
@@ -90,18 +88,18 @@ describe('manifests/base', () => {
       assert.equal(said.trim().split('\n').length, rendered.length);
       for (const line of said.trim().split('\n')) assert.match(line, / created$/);
       applied = await stored();
-    }).timeout(120_000);
+    });
 
     it('changes nothing when it is applied again', async () => {
       await controlPlane.kubectl(['apply', '-k', BASE]);
       assert.deepEqual(await stored(), applied);
-    }).timeout(120_000);
+    });
 
     it('can be applied server-side, as GitOps tools do', async () => {
       await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', BASE]);
       await controlPlane.kubectl(['apply', '--server-side', '-k', BASE]);
       assert.deepEqual(await stored(), applied);
-    }).timeout(120_000);
+    });
 
     it('serves both resources, and accepts the examples of the reference pages', async () => {
       await controlPlane.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
@@ -109,7 +107,7 @@ describe('manifests/base', () => {
         await controlPlane.kubectl(['apply', '--validate=strict', '-f', '-'], { input });
       }
       assert.match(await controlPlane.kubectl(['get', 'osi,nos']), /workers[^]*worker-1/);
-    }).timeout(120_000);
+    });
 
     it('has policies whose expressions fit the types that they are about', async () => {
       for (const { metadata } of of('ValidatingAdmissionPolicy')) {
@@ -125,7 +123,7 @@ describe('manifests/base', () => {
         assert.notEqual(policy.status?.observedGeneration, undefined, `${metadata.name} has been checked`);
         assert.deepEqual(policy.status?.typeChecking ?? {}, {}, metadata.name);
       }
-    }).timeout(120_000);
+    });
 
     it('leaves the list of pull Secrets alone when it is applied over a running operator', async () => {
       const rules = [{ apiGroups: [''], resources: ['secrets'], resourceNames: ['pull'], verbs: ['get'] }];
@@ -135,7 +133,7 @@ describe('manifests/base', () => {
       await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', BASE]);
       const after = JSON.parse(await controlPlane.kubectl(['get', ...role, '-o', 'json'])) as Manifest;
       assert.deepEqual(after.rules, rules);
-    }).timeout(120_000);
+    });
 
     it('runs its Pods: the API server admits those of the operator and of the agent', async () => {
       const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'a', labels: { 'kubernetes.io/os': 'linux' } } };
@@ -150,7 +148,7 @@ describe('manifests/base', () => {
         names = list.items.map(({ metadata }) => metadata.labels?.['app.kubernetes.io/name'] ?? '');
       }
       assert.deepEqual(names.toSorted(), wanted.toSorted());
-    }).timeout(120_000);
+    });
 
     it('has Pods that pass Pod Security’s level `restricted`, all but those of the agent', async () => {
       const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
@@ -173,7 +171,7 @@ describe('manifests/base', () => {
         assert.equal(answer.code, isAgent ? 403 : 201, answer.message);
         if (isAgent) assert.match(answer.message, /violates PodSecurity "restricted:latest"/);
       }
-    }).timeout(120_000);
+    });
 
     it('takes a signature policy for the whole cluster as a component, with the keys of an overlay', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'treeline-overlay-'));
@@ -207,7 +205,7 @@ describe('manifests/base', () => {
       } finally {
         await rm(folder, { recursive: true });
       }
-    }).timeout(120_000);
+    });
 
     it('takes the optional layer cache beside it, and runs its Pod', async () => {
       const file = join(OPTIONAL, 'layer-cache.yaml');
@@ -220,7 +218,7 @@ describe('manifests/base', () => {
         return (await controlPlane.kubectl([...found, '-o', 'name'])).startsWith('pod/');
       });
       await controlPlane.kubectl(['delete', '-f', file, '--wait=false']);
-    }).timeout(120_000);
+    });
 
     it('is removed by kubectl delete -k', async () => {
       await controlPlane.kubectl(['delete', '-k', BASE, '--wait=false']);
@@ -233,7 +231,7 @@ describe('manifests/base', () => {
         'name',
       ]);
       assert.equal(left, '');
-    }).timeout(120_000);
+    });
   });
 
   it('grants nothing by wildcard, and writes to Secrets, Roles and Leases only by name', () => {

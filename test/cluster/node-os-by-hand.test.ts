@@ -78,8 +78,7 @@ describe('a NodeOS', () => {
     return nodeOS({ metadata: { name: NODE, ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: NODE, uid }] } });
   };
 
-  before(async function () {
-    this.timeout(120_000);
+  before(async () => {
     controlPlane = await sharedControlPlane();
     const body = { apiVersion: 'v1', kind: 'Node', metadata: { name: NODE } };
     node = (await must(controlPlane, { method: 'POST', path: '/api/v1/nodes', body })).body;
@@ -150,5 +149,5 @@ describe('a NodeOS', () => {
     await eventually('the garbage collector has deleted it', async () => {
       return (await controlPlane.call({ path: PATH })).code === 404;
     });
-  }).timeout(120_000);
+  });
 });

@@ -25,8 +25,7 @@ function taintsOf({ spec }: NodeObject): readonly string[] {
   return (spec.taints ?? []).map(({ key }) => key).filter((key) => !key.startsWith('node.kubernetes.io/'));
 }
 
-describe('a drain', function () {
-  this.timeout(120_000);
+describe('a drain', () => {
   const pool = new Pool('drain-test');
   const nodeNamed = async (name: string) =>
     (await pool.controlPlane.call({ path: `/api/v1/nodes/${name}` })).body as unknown as NodeObject;

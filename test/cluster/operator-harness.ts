@@ -99,7 +99,7 @@ export async function createRefuge(controlPlane: ControlPlane): Promise<void> {
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined | false>,
-  timeoutMs = 60_000,
+  timeoutMs = 180_000,
   seen: () => Promise<string> = async () => '',
 ): Promise<T> {
   const endMs = performance.now() + timeoutMs;

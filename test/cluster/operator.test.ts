@@ -27,8 +27,7 @@ import { SimulatedRegistry } from './simulated-registry.ts';
 const POOL = { pool: 'operator-test' };
 const OLD = `sha256:${'0'.repeat(64)}`;
 
-describe('the operator', function () {
-  this.timeout(120_000);
+describe('the operator', () => {
   let controlPlane: ControlPlane;
   let registry: SimulatedRegistry;
   let disposals: AsyncDisposable[];

@@ -135,8 +135,7 @@ describe('an agent', () => {
   let controlPlane: ControlPlane;
   let token: string;
 
-  before(async function () {
-    this.timeout(120_000);
+  before(async () => {
     controlPlane = await sharedControlPlane();
     for (const name of [OWN, OTHER]) {
       await must(controlPlane, {
@@ -234,7 +233,7 @@ describe('an agent', () => {
       code = (await controlPlane.call({ ...status(OWN, { host: HOST }), token: bound })).code;
     }
     assert.equal(code, 401);
-  }).timeout(120_000);
+  });
 
   it('reads a pull Secret exactly while the operator lists it by name', async () => {
     const operator = await operatorToken(controlPlane);

@@ -167,8 +167,7 @@ describe('the operator', () => {
   let controlPlane: ControlPlane;
   let token: string;
 
-  before(async function () {
-    this.timeout(120_000);
+  before(async () => {
     controlPlane = await sharedControlPlane();
     token = await operatorToken(controlPlane);
     const node = {

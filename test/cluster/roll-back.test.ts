@@ -18,8 +18,7 @@ import { SimulatedRegistry } from './simulated-registry.ts';
 const POOL = { pool: 'roll-back' };
 const OLD = `sha256:${'0'.repeat(64)}`;
 
-describe('a fleet', function () {
-  this.timeout(240_000);
+describe('a fleet', () => {
   let controlPlane: ControlPlane;
   let registry: SimulatedRegistry;
   let nodes: SimulatedNode[];

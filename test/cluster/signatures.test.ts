@@ -23,8 +23,7 @@ import { SimulatedRegistry } from './simulated-registry.ts';
 const POOL = { pool: 'signatures' };
 const OLD = `sha256:${'0'.repeat(64)}`;
 
-describe('a fleet whose images must be signed', function () {
-  this.timeout(240_000);
+describe('a fleet whose images must be signed', () => {
   const release = newKeyPair();
   const fingerprint = parsePublicKey(release.publicKey, '').fingerprint;
   const authorities = [{ name: 'release', publicKeys: [release.publicKey] }];

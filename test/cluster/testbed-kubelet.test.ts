@@ -10,8 +10,7 @@ import { createWorkload } from '../../testbed/workload.ts';
 
 const NODES = ['node-1', 'node-2', 'node-3'];
 
-describe('The stand-in for kubelets', function () {
-  this.timeout(300_000);
+describe('The stand-in for kubelets', () => {
   let folder: string;
   let controlPlane: ControlPlane;
   let kubelet: KubeletStandIn;

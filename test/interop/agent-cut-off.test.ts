@@ -35,8 +35,7 @@ const BURST_BYTES = 16_384;
 /** What may be missing of the time that a limit stands for. */
 const LEAST_SHARE = 0.8;
 
-describe('an agent that was cut off', function () {
-  this.timeout(300_000);
+describe('an agent that was cut off', () => {
   let controlPlane: ControlPlane;
   let folder: string;
 

@@ -12,8 +12,7 @@ import { encapsulate, makeFolder, makeSystem, run } from './import-fixture.ts';
 const auths = (host: string, user: string): string =>
   JSON.stringify({ auths: { [host]: { auth: Buffer.from(`${user}:secret of ${user}`).toString('base64') } } });
 
-describe('registries as the host’s files say', function () {
-  this.timeout(60_000);
+describe('registries as the host’s files say', () => {
   let folder: string;
   let mirror: TestRegistry;
 

@@ -12,8 +12,7 @@ import { parsePublicKey, parseSigningKey, signImage } from '../../registry/signa
 import { startRegistry, type TestRegistry } from '../../testbed/registry.ts';
 import { encapsulate, makeFolder, makeSystem, run } from './import-fixture.ts';
 
-describe('an agent whose images must be signed', function () {
-  this.timeout(120_000);
+describe('an agent whose images must be signed', () => {
   const release = newKeyPair();
   const stranger = newKeyPair();
   const fingerprint = parsePublicKey(release.publicKey, '').fingerprint;

@@ -80,9 +80,7 @@ async function encapsulate(
 const componentsOf = (layers: readonly Layer[]) =>
   layers.slice(1).map(({ annotations }) => annotations?.['ostree.components']);
 
-describe('treeline encapsulate in chunks', function () {
-  this.timeout(300_000);
-
+describe('treeline encapsulate in chunks', () => {
   it('divides the packages of the commit among layers, which the peer imports as that commit', async () => {
     const peer = await ensurePeer(sayOnStandardError);
     await encapsulate(FIRST, [], ({ layers, history, layout, path, commit }) => {

@@ -23,9 +23,7 @@ async function isAlive(pid: number): Promise<boolean> {
   );
 }
 
-describe('a confined process', function () {
-  this.timeout(120_000);
-
+describe('a confined process', () => {
   it('that heeds nothing any more dies with whoever started it, however that ends', async () => {
     const parent = start();
     const exited = once(parent, 'exit');

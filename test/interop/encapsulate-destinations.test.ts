@@ -14,8 +14,7 @@ import { PLATFORM, repositoryOf, requirePeerImports } from './encapsulate-fixtur
 import { readLayout, run } from './import-fixture.ts';
 import { EVERYTHING, MINI_METADATA } from './ostree-fixture.ts';
 
-describe('an image goes to every transport that there is', function () {
-  this.timeout(300_000);
+describe('an image goes to every transport that there is', () => {
   let source: Awaited<ReturnType<typeof repositoryOf>>;
   let peer: string;
   before(async () => {

@@ -56,8 +56,7 @@ const reusedOf = ({ layers }: EncapsulatedImage) => layers.filter(({ reused }) =
 const BEFORE: Packages = { bash: '5.1', kernel: '6.1', perl: '5.36' };
 const AFTER: Packages = { ...BEFORE, kernel: '6.2', curl: '8.0' };
 
-describe('layers of an earlier image', function () {
-  this.timeout(300_000);
+describe('layers of an earlier image', () => {
   let scratch: Awaited<ReturnType<typeof repositoryOf>>;
   let count = 0;
   const folder = (): string => join(scratch.path, `image-${count++}`);

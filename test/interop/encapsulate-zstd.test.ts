@@ -70,8 +70,7 @@ function linesOf(blob: Buffer, annotations: Readonly<Record<string, string>>): r
   return lines;
 }
 
-describe('layers in zstd', function () {
-  this.timeout(300_000);
+describe('layers in zstd', () => {
   let peer: string;
   before(async () => {
     peer = await ensurePeer(sayOnStandardError);

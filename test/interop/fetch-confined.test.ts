@@ -9,9 +9,7 @@ import { assertSealed, probeReport } from './probe-report.ts';
 
 const NETWORK_FILES = ['/etc/resolv.conf', '/etc/hosts', '/etc/nsswitch.conf'].filter((path) => existsSync(path));
 
-describe('a process without privilege that has the network', function () {
-  this.timeout(60_000);
-
+describe('a process without privilege that has the network', () => {
   it('reaches hosts and the files by which they are found, and no other file, process, privilege, kind of socket or system call', async () => {
     const server = createServer();
     server.listen(0, '127.0.0.1');

@@ -11,7 +11,6 @@ import { Bench, say, type Said } from './cli-bench.ts';
 const WITH_ETC = 'mount -t overlay overlay -o lowerdir="$1":/etc /etc && shift && exec "$@"';
 
 describe('a machine with a signature policy of its own', function () {
-  this.timeout(240_000);
   const release = newKeyPair();
   let bench: Bench;
   let machines = 0;

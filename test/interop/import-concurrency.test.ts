@@ -20,8 +20,7 @@ const BESIDE_MS = 12_000;
 /** Of each connection: so that an import takes about a second, and much can happen in it. */
 const BYTES_PER_SECOND = 2_000_000;
 
-describe('two at work on one repository', function () {
-  this.timeout(300_000);
+describe('two at work on one repository', () => {
   let folder: string;
   let registry: LayoutRegistry;
   const expected = new Map<string, string>();

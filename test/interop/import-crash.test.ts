@@ -49,8 +49,7 @@ describe('a pull that is killed', () => {
     await rm(folder, { recursive: true });
   });
 
-  it(`leaves, at ${KILLS} random moments, a clean repository, and the next pull completes`, async function () {
-    this.timeout(240_000);
+  it(`leaves, at ${KILLS} random moments, a clean repository, and the next pull completes`, async () => {
     const repository = join(folder, 'killed');
     for (let kills = 0, tries = 0; kills < KILLS; tries++) {
       assert.ok(tries < 10 * KILLS, `only ${kills} of ${tries} kills came in time`);

@@ -34,8 +34,7 @@ import {
 
 const ZERO_DIGEST = `sha256:${'0'.repeat(64)}`;
 
-describe('a pull that fetches only files that are lacking', function () {
-  this.timeout(180_000);
+describe('a pull that fetches only files that are lacking', () => {
   let folder: string;
   /** A repository with version 1, to be copied; version 2 differs in one file of many in each of its two layers. */
   let withVersion1: string;

@@ -9,8 +9,7 @@ import { pullFrom } from './partial-fixture.ts';
 /** From this size on all threads work on one layer. */
 const LARGE_LAYER_BYTES = 48 * 1024 * 1024;
 
-describe('an import of one large layer', function () {
-  this.timeout(240_000);
+describe('an import of one large layer', () => {
   let folder: string;
   let registry: LayoutRegistry;
 

@@ -16,8 +16,7 @@ interface Manifest {
   readonly data?: Readonly<Record<string, string>>;
 }
 
-describe('the layer cache of manifests/optional', function () {
-  this.timeout(120_000);
+describe('the layer cache of manifests/optional', () => {
   let folder: string;
   let origin: TestRegistry;
   let cache: TestRegistry;

@@ -5,8 +5,7 @@ import { startRegistry } from '../../testbed/registry.ts';
 import { say } from './cli-bench.ts';
 import { SignatureBench } from './signature-fixture.ts';
 
-describe('a mirrored image', function () {
-  this.timeout(120_000);
+describe('a mirrored image', () => {
   let bench: SignatureBench;
   before(async () => {
     bench = await SignatureBench.start();

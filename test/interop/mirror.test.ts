@@ -26,8 +26,7 @@ interface Said {
   readonly bytesCopied: number;
 }
 
-describe('treeline mirror, judged by skopeo, umoci and the registry itself', function () {
-  this.timeout(180_000);
+describe('treeline mirror, judged by skopeo, umoci and the registry itself', () => {
   let folder: string;
   let origin: Origin;
   let second: TestRegistry;

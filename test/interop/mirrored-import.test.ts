@@ -21,8 +21,7 @@ import {
   readLayout,
 } from './import-fixture.ts';
 
-describe('an import through mirrors', function () {
-  this.timeout(60_000);
+describe('an import through mirrors', () => {
   let folder: string;
   let manifest: OciManifest;
   let content: string;

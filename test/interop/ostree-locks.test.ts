@@ -120,7 +120,7 @@ describe('the lock of a sysroot', () => {
     await Promise.all([work(), work(), work(), work()]);
     assert.equal(most, 1);
     assert.equal(existsSync(join(scratch.path, 'ostree/lock')), false);
-  }).timeout(120_000);
+  });
 
   it('is not mistaken for ours when its file was deleted between our opening and our locking it', async () => {
     using scratch = scratchDirectory();

@@ -10,8 +10,7 @@ import { ensurePeer } from '../../tools/setup/index.ts';
 import { say } from './cli-bench.ts';
 import { derive, encapsulate, makeFolder, makeSystem, run } from './import-fixture.ts';
 
-describe('an image of an ostree remote', function () {
-  this.timeout(180_000);
+describe('an image of an ostree remote', () => {
   let folder: string;
   let peer: string;
   let ours: GpgHome;

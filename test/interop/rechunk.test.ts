@@ -32,8 +32,7 @@ const PACKAGES: Parameters<typeof makeSystem>[1] = [
   ['usr/lib/sysimage/dpkg/info/more.list', '/.\n/usr\n/usr/share\n/usr/share/more\n'],
 ];
 
-describe('treeline rechunk', function () {
-  this.timeout(300_000);
+describe('treeline rechunk', () => {
   let folder: string;
   let base: string;
   /** FROM the base, with several layers. */

@@ -17,8 +17,7 @@ import { AMD64, sampleImage, type SampleImage } from '../unit/registry/sample-im
 
 const exec = promisify(execFile);
 
-describe('registries.conf means to us what it means to skopeo', function () {
-  this.timeout(120_000);
+describe('registries.conf means to us what it means to skopeo', () => {
   let folder: string;
   let primary: TestRegistry;
   let mirror: TestRegistry;

@@ -26,8 +26,7 @@ const exec = promisify(execFile);
 const image = sampleImage({ labels: { version: '1' } });
 
 for (const where of ['this process', 'a process without privilege'] as const) {
-  describe(`trust in registries that ${where} talks to`, function () {
-    this.timeout(60_000);
+  describe(`trust in registries that ${where} talks to`, () => {
     let folder: string;
     let fetcher: Fetcher | undefined;
     before(() => {

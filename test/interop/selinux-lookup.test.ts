@@ -74,8 +74,7 @@ describe('labels are those of libselinux', () => {
     return { labels, file: join(policy.contexts, 'file_contexts') };
   }
 
-  it('for paths made from every expression of a real policy, as they are and slightly off, and every file type', async function () {
-    this.timeout(120_000);
+  it('for paths made from every expression of a real policy, as they are and slightly off, and every file type', async () => {
     const { labels, file } = readPolicy();
     const random = randomFrom(1);
     const specs = ['file_contexts', 'file_contexts.homedirs'].flatMap((name) =>

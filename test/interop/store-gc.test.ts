@@ -188,7 +188,7 @@ describe('garbage collection', () => {
       }),
       { numRuns: 25 },
     );
-  }).timeout(120_000);
+  });
 
   it('leaves a ref alone that stands for no image', async () => {
     using scratch = scratchDirectory();

@@ -22,8 +22,7 @@ import {
   sha256,
 } from './import-fixture.ts';
 
-describe('an image is the same over every transport', function () {
-  this.timeout(120_000);
+describe('an image is the same over every transport', () => {
   let folder: string;
   let layout: string;
   /** What the peer makes of the OCI layout. */

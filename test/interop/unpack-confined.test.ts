@@ -44,8 +44,7 @@ function kill(pid: number): void {
   }
 }
 
-describe('layers that are unpacked by processes without privilege', function () {
-  this.timeout(300_000);
+describe('layers that are unpacked by processes without privilege', () => {
   let folder: string;
   let single: string;
   let chunked: string;

@@ -27,7 +27,7 @@ describe('the command line', () => {
       assert.ok(stdout.startsWith(`Usage: treeline ${name} `), stdout);
       assert.ok(stdout.includes(`  treeline ${name}`));
     }
-  }).timeout(20_000);
+  });
 
   it('says the same of a command in every list', async () => {
     for (const { name, summary, load } of CATALOGUE) {

@@ -50,9 +50,7 @@ async function bytesOf(body: HttpAnswer['body']): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-describe('a fetcher', function () {
-  this.timeout(60_000);
-
+describe('a fetcher', () => {
   const poolOf = (fetcher: Fetcher, origin: string): HttpPool =>
     fetcher.connect({ origin, connectTimeoutMs: 5000, tls: {} });
 

@@ -118,7 +118,7 @@ describe('the watch of the own NodeOS', () => {
     assert.deepEqual(seen, ['1', '5']);
     assert.equal(troubles.length, 3);
     assert.match(troubles[1] ?? '', /503: <html>no backend<\/html>/);
-  }).timeout(10_000);
+  });
 });
 
 describe('calls to the Kubernetes API', () => {

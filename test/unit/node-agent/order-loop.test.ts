@@ -413,5 +413,5 @@ describe('the order loop', () => {
       }),
       { numRuns: 25 },
     );
-  }).timeout(60_000);
+  });
 });

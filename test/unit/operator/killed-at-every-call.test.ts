@@ -58,9 +58,7 @@ async function rollOut(fatal: number): Promise<Rollout> {
   return { calls, killed, ends: unfinished(world), ready, boots, mostAway };
 }
 
-describe('A rollout whose operator is killed', function () {
-  this.timeout(300_000);
-
+describe('A rollout whose operator is killed', () => {
   it('ends the same at whichever of its calls that is: every node booted once, one away at a time, nothing left behind', async () => {
     const { calls, ...whole } = await rollOut(Infinity);
     assert.deepEqual(whole, { killed: false, ends: [], ready: 'True', boots: [1, 1, 1], mostAway: 1 });

@@ -43,7 +43,7 @@ const stories = fc.record({
 });
 
 describe('The operator, over an API that fails it', function () {
-  this.timeout(60_000 + RUNS * 2000);
+  this.timeout(300_000 + RUNS * 2000);
 
   it('keeps to its budget, boots nobody unapproved, lifts no foreign cordon, and ends when the faults stop', async () => {
     await fc.assert(

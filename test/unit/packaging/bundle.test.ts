@@ -32,8 +32,7 @@ describe('the bundle', () => {
   let folder: string;
   let metafile: Metafile;
 
-  before(async function () {
-    this.timeout(60_000);
+  before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'treeline-bundle-'));
     metafile = await bundle(join(folder, 'dist'));
     // As in the image: koffi, and nothing else, is beside it.
@@ -54,7 +53,7 @@ describe('the bundle', () => {
     for (const command of ['operator', 'agent', 'image pull', 'image list', 'encapsulate', 'status', 'rebase']) {
       assert.match(treeline(...command.split(' '), '--help'), /treeline/);
     }
-  }).timeout(30_000);
+  });
 
   for (const [file, kind] of [
     ['operator.yaml', 'Deployment'],
@@ -70,7 +69,7 @@ describe('the bundle', () => {
         { encoding: 'utf8', env: { NODE_OPTIONS } },
       );
       assert.match(said, new RegExp(`^Usage: treeline ${container?.args[0]} `));
-    }).timeout(30_000);
+    });
   }
 
   it('has a file for each worker thread that its chunks start', () => {
@@ -138,7 +137,7 @@ describe('the bundle', () => {
       builtIn.filter((name) => /^NativeModule (tls|http2|https)$/.test(name)),
       [],
     );
-  }).timeout(30_000);
+  });
 
   // Each of these was half of the time that a pull took to start.
   it('loads for a pull neither the Kubernetes client nor the parts of libraries that a pull does not use', () => {

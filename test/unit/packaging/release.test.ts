@@ -34,8 +34,7 @@ describe('a release', () => {
   let first: Release;
   let unpacked: string;
 
-  before(async function () {
-    this.timeout(120_000);
+  before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'treeline-release-test-'));
     first = await release(join(folder, 'first'));
     execFileSync('tar', ['-xzf', first.path, '-C', folder]);
@@ -47,7 +46,7 @@ describe('a release', () => {
     const second = await release(join(folder, 'second'));
     assert.equal(second.digest, first.digest);
     assert.equal(first.digest, `sha256:${createHash('sha256').update(readFileSync(second.path)).digest('hex')}`);
-  }).timeout(120_000);
+  });
 
   it('runs from where it was unpacked, with the native library in it', () => {
     const repository = join(folder, 'repo');
@@ -63,14 +62,14 @@ describe('a release', () => {
       env: { PATH: `${join(process.execPath, '..')}:/usr/bin:/bin` },
     });
     assert.match(said, /layers?/i);
-  }).timeout(60_000);
+  });
 
   it('holds the kubectl plugin, which finds the program beside it through a link', () => {
     symlinkSync(join(unpacked, 'bin', 'kubectl-osimage'), join(folder, 'kubectl-osimage'));
     const env = { PATH: `${join(process.execPath, '..')}:/usr/bin:/bin` };
     const said = execFileSync(join(folder, 'kubectl-osimage'), ['why', '--help'], { encoding: 'utf8', cwd: '/', env });
     assert.match(said, /^Usage: treeline explain /);
-  }).timeout(60_000);
+  });
 
   it('names in its bill of materials just what went into it, pinned as in the lock file', () => {
     const bill = JSON.parse(readFileSync(join(unpacked, 'sbom.cdx.json'), 'utf8')) as Bill;

@@ -72,8 +72,7 @@ const holding = (name: string) =>
   nodeOSOf(name, { staged: 'v2', order: STAGE, rollout: { phase: 'Draining', slotTime: '2026-11-23T11:58:00Z' } });
 
 describe('An explanation', () => {
-  it('says in a cluster at rest exactly what the operator has written down, whatever happened before', function () {
-    this.timeout(300_000);
+  it('says in a cluster at rest exactly what the operator has written down, whatever happened before', () => {
     const kinds = new Set<string>();
     for (let seed = 1; seed <= 60; seed++) {
       const world = new World(seed);

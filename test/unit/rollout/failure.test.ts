@@ -123,9 +123,7 @@ describe('A failure threshold', () => {
   });
 });
 
-describe('A fleet that rolls itself back', function () {
-  this.timeout(60_000);
-
+describe('A fleet that rolls itself back', () => {
   it('loses at most the first wave to a bad image, and is on the old one again without anybody', () => {
     const world = onV2();
     breakImage(world, 'v3');

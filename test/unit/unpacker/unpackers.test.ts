@@ -56,9 +56,7 @@ async function entries(unpackers: Unpackers, layer: LayerBlob, abandoned = () =>
 
 const EXPECTED = ['usr/a 1', 'usr/b 300000'];
 
-describe('layers that other processes unpack', function () {
-  this.timeout(60_000);
-
+describe('layers that other processes unpack', () => {
   for (const [compression, bytes] of [
     ['gzip', gzipSync(TAR)],
     ['zstd', zstdCompressSync(TAR)],
