@@ -1,6 +1,7 @@
 /** Versions that are broken in one way each: the host comes back on what it ran before, and the version is given to nobody any more. */
 import assert from 'node:assert/strict';
 import { publishNextVersion } from '../../testbed/vm/guest-versions.ts';
+import type { VirtualMachine } from '../../testbed/vm/virtual-machine.ts';
 import type { LayerFile } from '../../testbed/derived-image.ts';
 import { useVmBench } from './bench-hooks.ts';
 
@@ -8,6 +9,22 @@ import { useVmBench } from './bench-hooks.ts';
 const LATE = 3600;
 /** As soon as can be ordered, for what never gets so far. */
 const SOON = 30;
+
+/** For what comes up as fast as any version, and is not well. */
+function afterItIsUp({ firstBootSeconds }: VirtualMachine): number {
+  return Math.max(SOON, Math.ceil(2 * firstBootSeconds));
+}
+
+/** Writes down until the end which routes there are; it begins no later than what may end it. */
+const WITNESS = `[Unit]
+DefaultDependencies=no
+After=var.mount local-fs.target
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+ExecStart=/bin/sh -c 'while cp /proc/net/route /var/lib/routes.new; do mv /var/lib/routes.new /var/lib/routes; sleep 1; done'
+`;
 
 describe('a machine whose next version is broken', function () {
   this.timeout(1_800_000);
@@ -100,15 +117,14 @@ describe('a machine whose next version is broken', function () {
         { path: 'etc/systemd/network/10-guest.network', content: '[Match]\nName=none\n' },
         {
           path: 'usr/lib/systemd/system/testbed-witness.service',
-          content:
-            '[Unit]\nAfter=network.target\n[Service]\nType=oneshot\nExecStart=/bin/cp /proc/net/route /var/lib/routes\n',
+          content: WITNESS,
         },
         {
-          path: 'usr/lib/systemd/system/multi-user.target.d/testbed-witness.conf',
+          path: 'usr/lib/systemd/system/sysinit.target.d/testbed-witness.conf',
           content: '[Unit]\nWants=testbed-witness.service\n',
         },
       ],
-      hostRollback: { deadlineSeconds: 120 },
+      hostRollback: { deadlineSeconds: afterItIsUp(bench().machine) },
     });
     assert.equal(fallback?.reason, 'DeadlinePassed');
     assert.equal(await bench().machine.run('wc --lines < /var/lib/routes'), '1', 'a heading, and no route');
@@ -137,7 +153,7 @@ describe('a machine whose next version is broken', function () {
     const fallback = await goesBackFrom({
       version: 'agent',
       files: [{ path: 'usr/bin/treeline', content: '#!/bin/sh\nexit 1\n', mode: 0o755 }],
-      hostRollback: { deadlineSeconds: 60 },
+      hostRollback: { deadlineSeconds: afterItIsUp(bench().machine) },
     });
     assert.equal(fallback?.reason, 'DeadlinePassed');
   });

@@ -17,7 +17,7 @@ const SEED = Number(process.env['TREELINE_VM_SEED'] ?? 8);
 const NEW_BYTES = 16 * 1024 * 1024;
 
 /** How long each of these takes on two idle cores, and a little more. */
-const WITHIN_MS = { Stage: 15_000, Up: 25_000, Boot: 30_000 };
+const WITHIN_MS = { Stage: 15_000, Up: 15_000, Boot: 30_000 };
 
 describe('a machine that loses its power at random moments', function () {
   this.timeout(1_800_000 + CUTS * 600_000);

@@ -1,7 +1,11 @@
-/** What users do with a machine: install it, update it by an OSImage, lose its power, look at what it runs. */
+/**
+ * What users do with a machine: install it, update it by an OSImage, lose its power, look at what it runs. The tests go the
+ * machine's way one after the other; each first brings it to where it begins, which costs nothing where it is there already.
+ */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import type { NodeOS } from '../../api/index.ts';
+import type { Deployment, NodeOS } from '../../api/index.ts';
+import { tracesOf } from '../../testbed/folder-traces.ts';
 import { MountNamespace } from '../../testbed/mount-namespace.ts';
 import { ObjectWatch } from '../../testbed/object-watch.ts';
 import { TREELINE } from '../../testbed/treeline-command.ts';
@@ -14,9 +18,15 @@ import { useVmBench } from './bench-hooks.ts';
 /** What is asked for with version 2, from staging on. */
 const ORDERED = { kernelArguments: { append: ['testbed.order=1'], delete: ['quiet'] } };
 
+/** It is not booted. */
+const HELD = { ...ORDERED, rollout: { maxUnavailable: 0 } };
+
 /** Every block of /boot, those that only root may use as well. */
 const FILL_BOOT = `fallocate --length "$(df --output=avail --block-size=1 /boot | tail -n 1)" /boot/filler
 dd if=/dev/zero of=/boot/filler-2 bs=4k 2>/dev/null; sync; true`;
+
+/** What somebody has changed by hand. */
+const EDIT = 'echo kept > /etc/edited-by-hand; echo kept > /var/lib/kept; sync';
 
 /** Lets it be booted, on trial. */
 const APPROVED = { ...ORDERED, health: { hostRollback: { deadlineSeconds: 3600 } } };
@@ -28,10 +38,15 @@ describe('a machine that treeline install wrote', function () {
   this.bail(true);
   const bench = useVmBench();
   let digest2 = '';
+  /** Version 2 was approved. */
+  let told = false;
+  /** The agent was stopped. */
+  let ours = false;
   before(async () => {
     digest2 = await publishNextVersion(bench().registry, '1', '2', [
       { path: 'usr/lib/bootc/kargs.d/10-testbed.toml', content: 'kargs = ["testbed.image=2"]\n' },
     ]);
+    await bench().applyImage(bench().spec('2', HELD));
   });
 
   const times = new PhaseTimes();
@@ -53,6 +68,43 @@ describe('a machine that treeline install wrote', function () {
         ({ status }) => status === 0,
         () => false,
       );
+  }
+
+  /** Waits until version 2 is staged, in the boot that the machine is in, and makes the edits after that. */
+  async function isStaged(): Promise<Deployment> {
+    const staged = await bench().eventually('version 2 is staged', async () => {
+      const host = (await bench().nodeOS())?.status?.host;
+      return host?.bootID === bench().machine.boots.at(-1) && host?.staged?.digest === digest2 && host.staged;
+    });
+    await bench().machine.run(EDIT);
+    return staged;
+  }
+
+  /** Brings the machine to where it has been told to boot version 2, and has what it needs for that. */
+  async function isTold(): Promise<void> {
+    if (!told) await isStaged();
+    await bench().applyImage(bench().spec('2', APPROVED));
+    told = true;
+    // In whichever boot of the old one that is.
+    await bench().eventually('there is room in /boot', () => succeeds('rm -f /boot/filler /boot/filler-2'));
+  }
+
+  /** Brings the machine to where it runs version 2, for good. */
+  async function isUpdated() {
+    await isTold();
+    return bench().eventually('the node is updated', async () => {
+      const status = (await bench().nodeOS())?.status;
+      return status?.rollout?.phase === 'Updated' && status.host?.booted?.digest === digest2 && status;
+    });
+  }
+
+  /** Brings the machine to where it runs version 2, and nobody but us changes what it has deployed. */
+  async function isOurs(): Promise<void> {
+    if (ours) return;
+    await isUpdated();
+    // It locks what somebody else has staged; the next boot is to be without it as well.
+    await bench().machine.run('systemctl mask --now treeline-agent.service');
+    ours = true;
   }
 
   /** What treeline says of the deployments, and what ostree does. */
@@ -83,34 +135,29 @@ describe('a machine that treeline install wrote', function () {
   });
 
   it('tells the cluster what it runs, by the agent that runs on it as a unit', async () => {
-    await bench().applyImage(bench().spec('2', { ...ORDERED, rollout: { maxUnavailable: 0 } }));
     const host = await bench().eventually('the agent reports', async () => (await bench().nodeOS())?.status?.host);
     assert.equal(host.booted?.digest, bench().installed.manifestDigest);
     assert.equal(host.bootID, bench().machine.boots.at(-1));
   });
 
   it('fetches the next version and stages it locked: after a power cut it runs the old one, and stages again', async () => {
-    const staged = () =>
-      bench().eventually('version 2 is staged', async () => {
-        const host = (await bench().nodeOS())?.status?.host;
-        return host?.bootID === bench().machine.boots.at(-1) && host?.staged?.digest === digest2 && host.staged;
-      });
-    assert.equal((await staged()).locked, true);
-    await bench().machine.run('echo kept > /etc/edited-by-hand; echo kept > /var/lib/kept; sync');
+    assert.equal((await isStaged()).locked, true);
     const boots = bench().machine.boots.length;
     await bench().machine.cutPower();
     bench().machine.powerOn();
     await bench().machine.waitForBoot(boots + 1);
     assert.equal((await bench().running()).version, '1');
-    assert.equal((await staged()).locked, true);
+    assert.equal((await isStaged()).locked, true);
     await bench().machine.run('ostree fsck --quiet');
   });
 
   it('runs the old one when /boot is full at the end, and says so where the cluster sees it', async () => {
+    await isStaged();
     const { machine } = bench();
     await machine.run(FILL_BOOT);
     const boots = machine.boots.length;
     await bench().applyImage(bench().spec('2', APPROVED));
+    told = true;
     await machine.waitForBoot(boots + 1);
     // It is tried again and again, and fails in the same way for as long as nobody makes room.
     const failure = await bench().eventually('the host says why', async () => {
@@ -125,8 +172,7 @@ describe('a machine that treeline install wrote', function () {
   });
 
   it('boots it once that is approved and there is room, with the edits of /etc merged and /var kept', async () => {
-    // In whichever boot of the old one that is.
-    await bench().eventually('there is room in /boot', () => succeeds('rm -f /boot/filler /boot/filler-2'));
+    await isTold();
     await bench().eventually('version 2 runs', () => succeeds('grep -x VERSION=2 /usr/lib/treeline-testbed-release'));
     const bootID = bench().machine.boots.at(-1);
     const { version, commandLine, status } = await bench().running();
@@ -141,10 +187,7 @@ describe('a machine that treeline install wrote', function () {
     assert.doesNotMatch(commandLine, /quiet/);
     assert.equal(await bench().machine.run('cat /etc/edited-by-hand /var/lib/kept'), 'kept\nkept');
     assert.equal(await bench().machine.run('cat /etc/motd'), 'Version 2 of the guest.');
-    const rollout = await bench().eventually('the node is updated', async () => {
-      const status_ = (await bench().nodeOS())?.status;
-      return status_?.rollout?.phase === 'Updated' && status_;
-    });
+    const rollout = await isUpdated();
     for (const { name } of bench().machines) process.stdout.write(`      ${name}: ${times.describe(name)}\n`);
     assert.deepEqual([rollout.host?.booted?.digest, rollout.host?.bootID], [digest2, bootID]);
     assert.doesNotMatch(await bench().machine.run('cat /boot/loader/syslinux.cfg'), /treeline/, 'it has proven itself');
@@ -156,9 +199,8 @@ describe('a machine that treeline install wrote', function () {
   });
 
   it('is managed by hand with treeline, of which ostree says the same', async () => {
+    await isOurs();
     const { machine } = bench();
-    // It locks what somebody else has staged; the next boot is to be without it as well.
-    await machine.run('systemctl mask --now treeline-agent.service');
     const updated = await both();
     assert.deepEqual(updated.said, updated.theirs);
     assert.deepEqual(
@@ -188,6 +230,7 @@ describe('a machine that treeline install wrote', function () {
   });
 
   it('goes by hand from an image to a plain refspec and back, with other kernel arguments', async () => {
+    await isOurs();
     const { machine } = bench();
     const [commit = ''] = /[0-9a-f]{64}/.exec(await machine.run('ostree admin status')) ?? [];
     const inRepository = (command: string) =>
@@ -225,6 +268,7 @@ describe('a machine that treeline install wrote', function () {
   });
 
   it('has a repository that ostree-ext reads as if it had written it', async () => {
+    await isOurs();
     const { machine } = bench();
     await machine.run('systemctl --no-block poweroff');
     await bench().eventually('the machine is off', async () => machine.pid === undefined);
@@ -249,6 +293,17 @@ describe('a machine that treeline install wrote', function () {
       named.some((name) => name.includes(digest2) || name === '2'),
       images.join(', '),
     );
+  });
+
+  it('leaves nothing behind on the machine that ran it', async () => {
+    const { folder } = bench();
+    const traces = await tracesOf(folder);
+    assert.ok(
+      traces.some((trace) => trace.includes('kube-apiserver')),
+      'what there is, is found',
+    );
+    await bench()[Symbol.asyncDispose]();
+    assert.deepEqual(await tracesOf(folder), []);
   });
 });
 

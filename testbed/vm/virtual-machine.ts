@@ -43,6 +43,8 @@ export class VirtualMachine implements AsyncDisposable {
   readonly #boots: string[] = [];
   readonly #waiting = new Set<() => void>();
   #process: ChildProcess | undefined;
+  #onSince = 0;
+  #firstBootSeconds: number | undefined;
 
   /** It is off until `powerOn`. */
   constructor(options: VirtualMachineOptions) {
@@ -52,6 +54,12 @@ export class VirtualMachine implements AsyncDisposable {
   /** Boot IDs in the order in which the console said them. */
   get boots(): readonly string[] {
     return this.#boots;
+  }
+
+  /** How long this machine, on this host, took to be up when it was first switched on. */
+  get firstBootSeconds(): number {
+    if (this.#firstBootSeconds === undefined) throw new Error('the machine has not been up yet');
+    return this.#firstBootSeconds;
   }
 
   get pid(): number | undefined {
@@ -67,6 +75,7 @@ export class VirtualMachine implements AsyncDisposable {
       env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
     });
     this.#process = child;
+    this.#onSince = performance.now();
     let complaints = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (complaints += text));
     createInterface({ input: child.stdout }).on('line', (line) => this.#heard(line));
@@ -191,6 +200,7 @@ export class VirtualMachine implements AsyncDisposable {
     const boot = /READY ([0-9a-f-]{36})/.exec(line)?.[1];
     if (boot !== undefined) {
       this.#abandon(`the guest has booted anew`);
+      this.#firstBootSeconds ??= (performance.now() - this.#onSince) / 1000;
       if (this.#boots.at(-1) !== boot) this.#boots.push(boot);
       this.#wake();
       return;

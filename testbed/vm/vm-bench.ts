@@ -1,10 +1,10 @@
 /** Virtual machines that `treeline install` wrote, as nodes of a cluster whose operator runs. */
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEFAULT_NAMESPACE, type NodeOS, type OSImage } from '../../api/index.ts';
 import { runCommand } from '../../tools/setup/command.ts';
+import { ClaimedFolder, type FolderKind } from '../claimed-folder.ts';
 import { startControlPlane, type ControlPlane } from '../control-plane.ts';
 import { installTreeline, OPERATOR_ACCOUNT } from '../control-plane-treeline.ts';
 import { startRegistry, type TestRegistry } from '../registry.ts';
@@ -15,14 +15,16 @@ import { GuestNode } from './guest-node.ts';
 import { publishFirstVersion } from './guest-versions.ts';
 import { VirtualMachine } from './virtual-machine.ts';
 
+const BENCH: FolderKind = { prefix: 'treeline-vm-', what: 'a bench of virtual machines' };
+
 /** Two versions of the guest, and as much again for what is being staged. */
 const DISK_SIZE = '4G';
 const POLL_MS = 500;
 /** An emulated machine may need this long for one step, on a busy host. */
 const STEP_TIMEOUT_MS = 900_000;
 
-/** On the first serial port; the second is the tests'. */
-const KERNEL_ARGUMENTS = ['console=ttyS0,115200', 'quiet'];
+/** The console is on the first serial port; the second is the tests'. What guards against other users of a processor costs most where it is emulated. */
+const KERNEL_ARGUMENTS = ['console=ttyS0,115200', 'quiet', 'mitigations=off', 'nokaslr', 'audit=0', 'no_timer_check'];
 
 export interface BenchMachine {
   /** Of its Node. */
@@ -40,6 +42,7 @@ export interface VmBenchOptions {
 }
 
 interface Parts {
+  readonly folder: string;
   readonly registry: TestRegistry;
   readonly controlPlane: ControlPlane;
   readonly machines: readonly BenchMachine[];
@@ -47,6 +50,8 @@ interface Parts {
 }
 
 export class VmBench implements AsyncDisposable {
+  /** Holds all that the bench has, but for the logs. */
+  readonly folder: string;
   readonly registry: TestRegistry;
   readonly controlPlane: ControlPlane;
   readonly machines: readonly BenchMachine[];
@@ -54,7 +59,8 @@ export class VmBench implements AsyncDisposable {
   readonly installed: { readonly manifestDigest: string; readonly rootUUID: string };
   readonly #resources: AsyncDisposableStack;
 
-  private constructor({ registry, controlPlane, machines, installed }: Parts, resources: AsyncDisposableStack) {
+  private constructor({ folder, registry, controlPlane, machines, installed }: Parts, resources: AsyncDisposableStack) {
+    this.folder = folder;
     this.registry = registry;
     this.controlPlane = controlPlane;
     this.machines = machines;
@@ -66,8 +72,7 @@ export class VmBench implements AsyncDisposable {
   static async start({ logs, machines: count = 1, say = () => {} }: VmBenchOptions): Promise<VmBench> {
     const storage = await ensureGuestImage(say);
     await using started = new AsyncDisposableStack();
-    const folder = await mkdtemp(join(tmpdir(), 'treeline-vm-'));
-    started.defer(() => rm(folder, { recursive: true, force: true }));
+    const { path: folder } = started.use(await ClaimedFolder.claim(BENCH, say));
     await mkdir(logs, { recursive: true });
     await cp(storage, join(folder, 'registry'), { recursive: true });
     const registry = started.use(await startRegistry({ storage: join(folder, 'registry') }));
@@ -86,13 +91,24 @@ export class VmBench implements AsyncDisposable {
     });
     say('Booting, and starting a control plane meanwhile.');
     const controlPlane = started.use(
-      await startControlPlane({ controllerManager: true, nodeLifecycle: count > 1, scheduler: true }),
+      await startControlPlane({
+        controllerManager: true,
+        // One machine has no workload, and nobody waits for it.
+        nodeLifecycle: count > 1,
+        scheduler: count > 1,
+        parentFolder: folder,
+      }),
     );
     await installTreeline(controlPlane);
     await Promise.all(machines.map(({ machine }) => machine.waitForBoot(1)));
-    const bench = new VmBench({ registry, controlPlane, machines, installed }, started.move());
-    await bench.#join(join(folder, 'run'), logs);
-    return bench;
+    const bench = new VmBench({ folder, registry, controlPlane, machines, installed }, started.move());
+    try {
+      await bench.#join(join(folder, 'run'), logs);
+      return bench;
+    } catch (error) {
+      await bench[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   get #first(): BenchMachine {

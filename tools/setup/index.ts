@@ -78,6 +78,11 @@ const PACKAGES: readonly TieredPackage[] = [
   },
   { name: 'pacman-package-manager', reason: 'the same for the packages of Arch', tiers: ['interop'] },
   { name: 'qemu-system-x86', reason: 'it is the machine that boots what was installed', tiers: ['vm'] },
+  {
+    name: 'binutils',
+    reason: 'it takes out of the programs of that machine what nobody there reads',
+    tiers: ['vm'],
+  },
   { name: 'fdisk', reason: 'treeline install divides disks with it', tiers: ['interop', 'vm'] },
   {
     name: 'extlinux',
