@@ -11,6 +11,8 @@ export interface BlobRequest {
   readonly from: number;
   /** Bytes of the body that were sent on. */
   sent: number;
+  /** Until all was sent, or who asked is gone. */
+  open: boolean;
 }
 
 export interface SlowRegistry extends AsyncDisposable {
@@ -34,7 +36,7 @@ export async function startSlowRegistry(target: string, bytesPerSecond: number):
   const server = createServer((incoming, outgoing) => {
     const digest = /\/blobs\/(sha256:[0-9a-f]{64})$/.exec(incoming.url ?? '')?.[1];
     const from = Number(/^bytes=(\d+)-/.exec(incoming.headers.range ?? '')?.[1] ?? 0);
-    const blob = digest === undefined ? undefined : { digest, from, sent: 0 };
+    const blob = digest === undefined ? undefined : { digest, from, sent: 0, open: true };
     if (blob !== undefined) blobs.push(blob);
     const upstream = request(
       { hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers },
@@ -56,7 +58,10 @@ export async function startSlowRegistry(target: string, bytesPerSecond: number):
       },
     );
     upstream.on('error', () => outgoing.destroy());
-    outgoing.on('close', () => upstream.destroy());
+    outgoing.on('close', () => {
+      upstream.destroy();
+      if (blob !== undefined) blob.open = false;
+    });
     incoming.pipe(upstream);
   });
   await new Promise<void>((resolve, reject) => {

@@ -16,9 +16,20 @@ const BUDGETS = '/apis/policy/v1/namespaces/default/poddisruptionbudgets';
 const PROGRAM = '/opt/treeline/dist/treeline[.]mjs';
 /** Of each body: version 3 takes minutes, unless it is told to hurry. */
 const SLOW_BYTES_PER_SECOND = 10_000;
+/** More than an image's configuration has: what has sent so much is a layer. */
+const LAYER_BYTES = 20_000;
 const LINGER_SECONDS = 15;
 /** So that a poll sees it. */
 const SOAK_SECONDS = 15;
+
+/** A check that holds whatever is Verifying, for as long as it is asked. */
+const heldBack = (name = '') => ({
+  name: 'held-back',
+  when: ['AfterNode'],
+  object: { apiVersion: 'v1', kind: 'Node', name },
+  expression: 'false',
+  timeoutSeconds: 0,
+});
 
 interface Budget {
   readonly metadata: { readonly name: string };
@@ -146,9 +157,18 @@ describe('a cluster of real nodes', function () {
       await node.run('sh', '-c', `printf '%s' '${mirror}' > /etc/containers/registries.conf`);
     }
     await createLingerers();
-    await bench.order('3', { health: { minReadySeconds: SOAK_SECONDS } });
-    const pulling = () => slow.blobs.filter(({ sent }) => sent > 0).length;
-    await lab.eventually('every node pulls', async () => pulling() >= lab.nodes.length);
+    const pulling = () => slow.blobs.filter(({ sent, open }) => open && sent > LAYER_BYTES).length;
+    const soak = { minReadySeconds: SOAK_SECONDS };
+    // One place to fetch, so that who waits for it waits; and no node is found well before that is let.
+    const held = { ...soak, checks: [heldBack(lab.nodes[0]?.name)] };
+    await bench.order('3', { staging: { maxConcurrent: 1 }, health: held });
+    const staging = await bench.nodeIn('Staging');
+    const pending = await bench.nodeIn('Pending', [staging]);
+    await lab.eventually('the first node pulls', async () => pulling() === 1);
+    await Promise.all([bench.cutPower(staging), bench.cutPower(pending)]);
+    for (const node of [staging, pending]) assert.equal(await bench.running(node), '2');
+    await bench.order('3', { health: held });
+    await lab.eventually('every node pulls', async () => pulling() === lab.nodes.length);
 
     const old = await bench.agents();
     const workload = ['daemonset/treeline-agent', `--namespace=${DEFAULT_NAMESPACE}`];
@@ -160,25 +180,26 @@ describe('a cluster of real nodes', function () {
       return agents.every(({ metadata }) => old.every((pod) => pod.metadata.uid !== metadata.uid));
     });
 
-    const staging = await bench.nodeIn('Staging');
-    await bench.cutPower(staging);
-    assert.equal(await bench.running(staging), '2');
     slow.bytesPerSecond = Number.POSITIVE_INFINITY;
 
     const draining = await bench.nodeIn('Draining');
     await bench.cutPower(draining);
     assert.equal(await bench.running(draining), '2', 'what was staged and not approved is not booted');
 
-    const waiting = await bench.nodeIn('AwaitingSlot', [draining]);
-    await bench.cutPower(waiting);
+    // The slot stays with the node that is held: the others wait for theirs.
+    const verifying = await bench.nodeIn('Verifying');
+    const waiting = await bench.nodeIn('AwaitingSlot', [verifying]);
+    await Promise.all([bench.cutPower(verifying), bench.cutPower(waiting)]);
+    assert.equal(await bench.running(verifying), '3');
     assert.equal(await bench.running(waiting), '2', 'nor is it where a slot is waited for');
-
-    const rebooting = await bench.nodeIn('Rebooting', [draining]);
-    await bench.cutPower(rebooting);
+    await bench.order('3', { health: soak });
 
     const soaking = await bench.nodeIn('Soaking');
     await bench.cutPower(soaking);
     assert.equal(await bench.running(soaking), '3');
+
+    const rebooting = await bench.nodeIn('Rebooting', [verifying]);
+    await bench.cutPower(rebooting);
 
     await bench.updated('3');
     for (const node of lab.nodes) {
