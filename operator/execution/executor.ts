@@ -70,7 +70,7 @@ export class Executor {
   }
 
   /**
-   * Tries every action of `plan` that is not waiting for its back-off, what somebody waits for first. Stops early, after the
+   * Tries every action of `plan` that is not waiting for its back-off, what somebody waits for, and has waited longest for, first. Stops early, after the
    * actions under way, when leadership is lost, `signal` aborts, or it has taken 150 ms: what is left is planned again at
    * once. Returns in how many milliseconds to plan again, if at all.
    */

@@ -1,6 +1,7 @@
 /**
  * What one plan leaves to the next. Most nodes of a large fleet are as they were, and what was decided about one that asked for
- * nothing stays so for as long as everything is the same that the decision looked at. A plan without a memory is the same plan.
+ * nothing stays so for as long as everything is the same that the decision looked at; about one that is only to be told something,
+for the rest of the second. A plan without a memory is the same plan.
  */
 import type { NodeOS, Phase } from '../../api/index.ts';
 import type { Action } from './action.ts';
@@ -43,14 +44,11 @@ export interface Kept {
   readonly until: number;
 }
 
-/** What changes nothing by itself, and is asked for again and again. */
-const LOOKS: ReadonlySet<Action['kind']> = new Set(['Drain']);
-
 /**
  * What thousands of nodes are told at once when the target changes, and wait for while others go first. It says when it was decided,
  * in whole seconds, so it is the same for the rest of that second.
  */
-const TOLD: ReadonlySet<Action['kind']> = new Set(['Drain', 'WriteRollout', 'Emit', 'Mark']);
+const TOLD: ReadonlySet<Action['kind']> = new Set(['WriteRollout', 'Emit', 'Mark']);
 
 /** A decision with what comes of it. */
 export interface Decision {
@@ -109,11 +107,12 @@ export class PlanMemory {
 
   /** Remembers what was decided at `now`, if it rests on `premises` alone and asks for nothing that may not be asked for twice. */
   keep(premises: Premises, { step, facts, actions }: Decision, now: Date): void {
-    if (!actions.every(({ kind }) => TOLD.has(kind)) || !mayBeKept(premises)) return;
+    // A drain is looked at again and again, which changes nothing by itself.
+    const others = actions.filter(({ kind }) => kind !== 'Drain');
+    if (!others.every(({ kind }) => TOLD.has(kind)) || !mayBeKept(premises)) return;
     const from = now.getTime();
     const wake = step.wake?.getTime() ?? Infinity;
-    const lasting = actions.every(({ kind }) => LOOKS.has(kind));
-    const until = lasting ? wake : Math.min(wake, (Math.floor(from / 1000) + 1) * 1000);
+    const until = others.length === 0 ? wake : Math.min(wake, (Math.floor(from / 1000) + 1) * 1000);
     this.#kept.set(premises.os, { step, facts, actions, premises, from, until });
   }
 }

@@ -5,12 +5,13 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { AttachedSignature } from '../../registry/signatures/attached-signature.ts';
-import { SignatureError, type SignatureErrorCode } from '../../registry/signatures/index.ts';
+import { SignatureError } from '../../registry/signatures/index.ts';
 import { judgeSignatures } from '../../registry/signatures/judge.ts';
 import { parseSignaturePolicy } from '../../registry/signatures/policy.ts';
 import { ensureSigstoreStandIn } from '../../tools/setup/index.ts';
 import { say } from './cli-bench.ts';
 import { SignatureBench } from './signature-fixture.ts';
+import { refuses } from '../unit/registry/refused-signature.ts';
 
 const run = promisify(execFile);
 const IDENTITY = 'https://git.example/os/.build/release.yml@refs/tags/v2';
@@ -66,15 +67,6 @@ describe('a keyless signature', () => {
   const asBundle = (bundle = signed.bundle): AttachedSignature => ({ kind: 'bundle', where: 'referrer', bundle });
   const judge = (attached: AttachedSignature, how = policy()) =>
     judgeSignatures(how, { repository: signed.name, digest: signed.digest }, [attached]);
-
-  function refuses(act: () => unknown, message: RegExp, code: SignatureErrorCode = 'SignatureRefused'): void {
-    assert.throws(act, (error) => {
-      assert.ok(error instanceof SignatureError, String(error));
-      assert.equal(error.code, code, error.message);
-      assert.match(error.message, message);
-      return true;
-    });
-  }
 
   it('counts in both formats, by certificate and log alone, and says who it was', () => {
     for (const attached of [asBundle(), signed.simple]) {

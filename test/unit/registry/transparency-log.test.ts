@@ -8,14 +8,13 @@ import {
   parsePolicyFile,
   parsePublicKey,
   parseSignaturePolicy,
-  SignatureError,
-  type SignatureErrorCode,
   type SignaturePolicyText,
 } from '../../../registry/signatures/index.ts';
 import { judgeSignatures } from '../../../registry/signatures/judge.ts';
 import { bundleSignature, signStatement, simpleSignature } from '../../../testbed/signed-image.ts';
 import { KEY_KINDS, newKeyPair } from '../../../testbed/signing-keys.ts';
 import { StandInLog } from '../../../testbed/transparency-log.ts';
+import { refuses } from './refused-signature.ts';
 
 const IMAGE = { repository: 'registry.example/os', digest: `sha256:${'1'.repeat(64)}` };
 const NAMED = { dockerReference: IMAGE.repository, digest: IMAGE.digest };
@@ -37,15 +36,6 @@ describe('an authority whose signatures must be in a transparency log', () => {
   });
   const judge = (attached: AttachedSignature, policy = text()) =>
     judgeSignatures(parseSignaturePolicy(policy, 'the test'), IMAGE, [attached]);
-
-  function refuses(act: () => unknown, message: RegExp, code: SignatureErrorCode = 'SignatureRefused'): void {
-    assert.throws(act, (error) => {
-      assert.ok(error instanceof SignatureError, String(error));
-      assert.equal(error.code, code, error.message);
-      assert.match(error.message, message);
-      return true;
-    });
-  }
 
   for (const kind of KEY_KINDS) {
     it(`takes those with ${kind} that it has seen, in both formats, and no other`, () => {
