@@ -1,7 +1,7 @@
 /**
  * What one plan leaves to the next. Most nodes of a large fleet are as they were, and what was decided about one that asked for
  * nothing stays so for as long as everything is the same that the decision looked at; about one that is only to be told something,
-for the rest of the second. A plan without a memory is the same plan.
+ * for the rest of the second. A plan without a memory is the same plan.
  */
 import type { NodeOS, Phase } from '../../api/index.ts';
 import type { Action } from './action.ts';
