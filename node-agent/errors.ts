@@ -15,6 +15,8 @@ export type AgentErrorCode =
   | 'InvalidKernelArguments'
   /** The host cannot do what is asked of it (too old a tool, not booted). */
   | 'HostUnsupported'
+  /** The host, or how the agent was started on it, lacks something without which no order can be carried out. */
+  | 'HostLacking'
   /** The Kubernetes API answered with an error, or did not answer. */
   | 'KubernetesFailed'
   /** The kubeconfig or the pod's service account cannot be used. */

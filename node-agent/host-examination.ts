@@ -3,17 +3,11 @@
  * something is missing: whoever puts that right need not start the agent again.
  */
 import type { Logger } from 'pino';
-import type { LastOrder } from '../api/index.ts';
 import { AgentError } from './errors.ts';
 import { failureOf } from './failure.ts';
 
-const REASON = 'HostUnsupported';
-const SUMMARY = 'The host does not offer what the agent needs.';
-
-/** Whether an answer is that of an examination that has found something missing. */
-export function isLacking({ reason, message }: Pick<LastOrder, 'reason' | 'message'>): boolean {
-  return reason === REASON && message.startsWith(SUMMARY);
-}
+/** Of answers that say what was found missing, and of no others. */
+export const LACKING = 'HostLacking';
 
 export interface HostExaminationOptions {
   /** A sentence for each thing that is missing. */
@@ -39,7 +33,7 @@ export class HostExamination {
     const missing = this.#missing ?? [];
     if (missing.length === 0) return undefined;
     const list = missing.length === 1 ? missing : missing.map((sentence, index) => `(${index + 1}) ${sentence}`);
-    return new AgentError(REASON, `${SUMMARY} ${list.join(' ')}`);
+    return new AgentError(LACKING, `The host does not offer what the agent needs. ${list.join(' ')}`);
   }
 
   /** Logs what has changed. An examination that fails says nothing about the host. */

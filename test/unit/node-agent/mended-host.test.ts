@@ -22,7 +22,7 @@ describe('the answer that a host lacks something, once it lacks nothing', () => 
     const answered = await lacking('order-1');
     const mended = answerSinceMended(answered, NOW);
     assert.ok(mended);
-    assert.deepEqual({ ...mended, message: '' }, { ...answered, message: '' });
+    assert.deepEqual({ ...mended, message: '' }, { ...answered, reason: 'HostMended', message: '' });
     assert.ok(
       mended.message.startsWith('At 2026-11-30T10:00:00Z nothing of this was missing any more'),
       mended.message,
@@ -42,10 +42,7 @@ describe('the answer that a host lacks something, once it lacks nothing', () => 
   });
 
   it('leaves all other answers as they are: a host is unsupported for other reasons, too', async () => {
-    const other = {
-      ...(await lacking('order-1')),
-      message: 'bootc cannot switch to it: it knows no remotes of ostree.',
-    };
+    const other = { ...(await lacking('order-1')), reason: 'HostUnsupported' };
     assert.equal(answerSinceMended(other, NOW), undefined);
     assert.equal(answerSinceMended(undefined, NOW), undefined);
   });

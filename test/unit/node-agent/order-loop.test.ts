@@ -285,7 +285,7 @@ describe('the order loop', () => {
       bench.missing = LACK;
       await bench.run(bench.settled);
       const { result, reason, fault, message = '' } = bench.lastOrder ?? {};
-      assert.deepEqual([result, reason, fault], ['Failed', 'HostUnsupported', 'Node']);
+      assert.deepEqual([result, reason, fault], ['Failed', 'HostLacking', 'Node']);
       for (const sentence of LACK) assert.ok(message.includes(sentence), message);
       assert.equal(bench.object.status?.host?.bootID, 'boot-1');
       assert.equal(bench.pulls, 0);
@@ -311,12 +311,17 @@ describe('the order loop', () => {
       assert.ok(answered !== undefined);
       bench.missing = [];
       await bench.run(() => bench.lastOrder?.message !== answered.message);
-      const { message = '', ...rest } = bench.lastOrder ?? {};
+      const { message = '', reason, ...rest } = bench.lastOrder ?? {};
       assert.match(
         message,
         /nothing of this was missing any more, and the next order is carried out\. Before: The host does not/,
       );
-      assert.deepEqual({ ...rest, message: answered.message }, answered, 'the order has failed all the same');
+      assert.equal(reason, 'HostMended');
+      assert.deepEqual(
+        { ...rest, reason: answered.reason, message: answered.message },
+        answered,
+        'the order has failed all the same',
+      );
     });
 
     it('says that it runs what it was to boot all the same', async () => {
@@ -339,7 +344,7 @@ describe('the order loop', () => {
         const bench = unreadable(undefined);
         await bench.run(() => bench.lastOrder !== undefined);
         await bench.run(() => bench.examinations > 3);
-        assert.deepEqual([bench.lastOrder?.id, bench.lastOrder?.reason], ['', 'HostUnsupported']);
+        assert.deepEqual([bench.lastOrder?.id, bench.lastOrder?.reason], ['', 'HostLacking']);
         assert.equal(bench.patches.length, 1);
         bench.host.failures.clear();
         bench.missing = [];
@@ -350,7 +355,7 @@ describe('the order loop', () => {
       it('fails an order to stage', async () => {
         const bench = unreadable(orderFor(B));
         await bench.run(bench.settled);
-        assert.deepEqual([bench.lastOrder?.result, bench.lastOrder?.reason], ['Failed', 'HostUnsupported']);
+        assert.deepEqual([bench.lastOrder?.result, bench.lastOrder?.reason], ['Failed', 'HostLacking']);
       });
 
       it('leaves it to the deadline of a boot to say that the node is not back', async () => {

@@ -6,7 +6,7 @@ import { unreadableAnswer } from '../../../node-agent/unreadable-host.ts';
 
 const NOW = new Date('2026-11-30T10:00:00Z');
 const LATER = new Date('2026-11-30T10:01:00Z');
-const lacking = (what: string) => failureOf(new AgentError('HostUnsupported', what));
+const lacking = (what: string) => failureOf(new AgentError('HostLacking', what));
 const silent: NodeOS = {
   metadata: { name: 'n', uid: 'u', resourceVersion: '1' },
   spec: { imageName: 'i', nodeUID: 'u' },

@@ -353,7 +353,7 @@ describe('An OSImage', () => {
 
   it('says at once, in the words of the agent, what a host lacks that it cannot report', () => {
     const message = 'The host has no systemctl: it must.';
-    const said = { result: 'Failed', reason: 'HostUnsupported', message, completionTime: SLOT } as const;
+    const said = { result: 'Failed', reason: 'HostLacking', message, completionTime: SLOT } as const;
     const os = nodeOSOf('a', {
       silent: true,
       lastOrder: { id: NO_ORDER, ...said },
