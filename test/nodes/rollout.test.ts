@@ -7,6 +7,7 @@ import { ObjectWatch } from '../../testbed/object-watch.ts';
 import { startSlowRegistry } from '../../testbed/slow-registry.ts';
 import { createWorkload } from '../../testbed/workload.ts';
 import { DEFAULT_NAMESPACE } from '../../api/index.ts';
+import { oneAfterTheOther } from '../report/one-after-the-other.ts';
 import { lookForTraces, type MachineTraces } from './machine-traces.ts';
 import { NodesBench, type Pod } from './nodes-bench.ts';
 
@@ -38,7 +39,7 @@ interface Budget {
 
 describe('a cluster of real nodes', function () {
   this.timeout(900_000);
-  this.bail(true);
+  oneAfterTheOther();
   let bench: NodesBench;
   let logs = '';
   let untouched: MachineTraces;

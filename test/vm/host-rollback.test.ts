@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { publishNextVersion } from '../../testbed/vm/guest-versions.ts';
 import type { VirtualMachine } from '../../testbed/vm/virtual-machine.ts';
 import type { LayerFile } from '../../testbed/derived-image.ts';
+import { oneAfterTheOther } from '../report/one-after-the-other.ts';
 import { useVmBench } from './bench-hooks.ts';
 
 /** Nobody waits for it but a host that is lost anyway. */
@@ -28,7 +29,7 @@ ExecStart=/bin/sh -c 'while cp /proc/net/route /var/lib/routes.new; do mv /var/l
 
 describe('a machine whose next version is broken', function () {
   this.timeout(1_800_000);
-  this.bail(true);
+  oneAfterTheOther();
   const bench = useVmBench();
   before(async () => {
     // What nobody has rolled out, nobody rolls back to.

@@ -21,7 +21,6 @@ const WITHIN_MS = { Stage: 15_000, Up: 15_000, Boot: 30_000 };
 
 describe('a machine that loses its power at random moments', function () {
   this.timeout(1_800_000 + CUTS * 600_000);
-  this.bail(true);
   const bench = useVmBench();
   const random = seededRandom(SEED);
   let runs = '1';

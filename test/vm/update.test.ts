@@ -13,6 +13,7 @@ import { publishNextVersion } from '../../testbed/vm/guest-versions.ts';
 import { PhaseTimes } from '../../testbed/vm/phase-times.ts';
 import { runCommand } from '../../tools/setup/command.ts';
 import { ensurePeer } from '../../tools/setup/index.ts';
+import { oneAfterTheOther } from '../report/one-after-the-other.ts';
 import { useVmBench } from './bench-hooks.ts';
 
 /** What is asked for with version 2, from staging on. */
@@ -35,7 +36,7 @@ const NODE_OSES = '/apis/treeline.dev/v1alpha1/nodeoses';
 
 describe('a machine that treeline install wrote', function () {
   this.timeout(1_200_000);
-  this.bail(true);
+  oneAfterTheOther();
   const bench = useVmBench();
   let digest2 = '';
   /** Version 2 was approved. */
