@@ -147,6 +147,11 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/verify.ts')).verify,
   },
   {
+    name: 'trusted-root',
+    summary: 'Fetch the trusted root of a sigstore, or check a pinned one.',
+    load: async () => (await import('./commands/trusted-root.ts')).trustedRoot,
+  },
+  {
     name: 'compose',
     summary: 'Make an OS image from a directory tree or a Containerfile.',
     load: async () => (await import('./commands/compose.ts')).composeCommand,

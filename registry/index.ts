@@ -22,6 +22,7 @@ export {
   parseAnyImageReference,
   parseOstreeImageReference,
 } from './ostree-reference.ts';
+export { proxyFor, proxySettings } from './proxy.ts';
 export { formatRegistryName, parseRegistryName, type RegistryName } from './registry-name.ts';
 export { ScratchDirectory } from './scratch-directory.ts';
 export { openImageSource } from './source.ts';

@@ -18,18 +18,26 @@ export class TufRepository implements AsyncDisposable {
   readonly url: string;
   /** By path, without the first slash; a test may change what it likes. */
   readonly files = new Map<string, Buffer>();
+  /** Paths in the order in which they were asked for. */
+  readonly asked: string[] = [];
   readonly #server: Server;
-  readonly #keys = Object.fromEntries(ROLES.map((role) => [role, newRoleKey()])) as Readonly<Record<Role, RoleKey>>;
+  readonly #keys: Record<Role, readonly RoleKey[]>;
+  readonly #firstRoot: string;
+  #rootVersion = 1;
   #version = 0;
 
   private constructor(server: Server) {
     this.#server = server;
     this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.#keys = { root: [newRoleKey()], timestamp: [newRoleKey()], snapshot: [newRoleKey()], targets: [newRoleKey()] };
+    this.#firstRoot = this.#root(1, this.#keys.root).toString();
   }
 
   static async start(): Promise<TufRepository> {
     const server = createServer((request, answer) => {
-      const file = repository.files.get((request.url ?? '').slice(1));
+      const path = (request.url ?? '').slice(1);
+      repository.asked.push(path);
+      const file = repository.files.get(path);
       answer.writeHead(file === undefined ? 404 : 200).end(file);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -37,15 +45,26 @@ export class TufRepository implements AsyncDisposable {
     return repository;
   }
 
-  /** `root.json`, from which a client starts. */
+  /** The first `root.json`, from which a client starts. */
   root(): string {
-    const keys = Object.fromEntries(ROLES.map((role) => [this.#keys[role].id, this.#keys[role].described]));
-    const roles = Object.fromEntries(ROLES.map((role) => [role, { keyids: [this.#keys[role].id], threshold: 1 }]));
-    return this.#signed('root', 1, { consistent_snapshot: true, keys, roles }).toString();
+    return this.#firstRoot;
+  }
+
+  /**
+   * A next version of `root.json` gives a role new keys, all of which must sign from then on. What is published already is signed
+   * by the old ones.
+   * @param signers `old` and `new` keys of the root, as the specification asks for, or those of a thief, who has none of the old.
+   */
+  rotate(role: Role, count = 1, signers: 'old and new' | 'new' = 'old and new'): void {
+    const before = this.#keys.root;
+    this.#keys[role] = Array.from({ length: count }, newRoleKey);
+    const version = ++this.#rootVersion;
+    const old = signers === 'new' ? [] : before;
+    this.files.set(`${version}.root.json`, this.#root(version, [...new Set([...old, ...this.#keys.root])]));
   }
 
   /** Puts the target into the place of the one before; returns where its bytes are. */
-  publish(name: string, content: string): string {
+  publish(name: string, content: string, timestampExpires = tomorrow()): string {
     const version = ++this.#version;
     const bytes = Buffer.from(content);
     const sha256 = hash('sha256', bytes, 'hex');
@@ -53,26 +72,44 @@ export class TufRepository implements AsyncDisposable {
     const path = `targets/${sha256}.${name}`;
     this.files.set(path, bytes);
     this.files.set(`${version}.targets.json`, this.#signed('targets', version, { targets }));
-    this.files.set(
-      `${version}.snapshot.json`,
-      this.#signed('snapshot', version, { meta: { 'targets.json': { version } } }),
-    );
-    this.files.set('timestamp.json', this.#signed('timestamp', version, { meta: { 'snapshot.json': { version } } }));
+    const meta = { 'targets.json': { version } };
+    this.files.set(`${version}.snapshot.json`, this.#signed('snapshot', version, { meta }));
+    const timestamp = { meta: { 'snapshot.json': { version } } };
+    this.files.set('timestamp.json', this.#signed('timestamp', version, timestamp, timestampExpires));
     return path;
   }
 
-  #signed(role: Role, version: number, more: object): Buffer {
-    const expires = `${new Date(Date.now() + 24 * 3600_000).toISOString().slice(0, 19)}Z`;
-    const signed = { _type: role, spec_version: '1.0.31', version, expires, ...more };
-    const { id, key } = this.#keys[role];
-    const sig = sign(null, Buffer.from(canonicalJson(signed)), key).toString('hex');
-    return Buffer.from(JSON.stringify({ signatures: [{ keyid: id, sig }], signed }));
+  #root(version: number, signers: readonly RoleKey[]): Buffer {
+    const keys = Object.fromEntries(ROLES.flatMap((role) => this.#keys[role].map((key) => [key.id, key.described])));
+    const roles = Object.fromEntries(
+      ROLES.map((role) => [role, { keyids: this.#keys[role].map(({ id }) => id), threshold: this.#keys[role].length }]),
+    );
+    const more = { consistent_snapshot: true, keys, roles };
+    return this.#signed('root', version, more, tomorrow(), signers);
+  }
+
+  #signed(
+    role: Role,
+    version: number,
+    more: object,
+    expires = tomorrow(),
+    signers: readonly RoleKey[] = this.#keys[role],
+  ): Buffer {
+    const time = `${expires.toISOString().slice(0, 19)}Z`;
+    const signed = { _type: role, spec_version: '1.0.31', version, expires: time, ...more };
+    const bytes = Buffer.from(canonicalJson(signed));
+    const signatures = signers.map(({ id, key }) => ({ keyid: id, sig: sign(null, bytes, key).toString('hex') }));
+    return Buffer.from(JSON.stringify({ signatures, signed }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
   }
+}
+
+function tomorrow(): Date {
+  return new Date(Date.now() + 24 * 3600_000);
 }
 
 function newRoleKey(): RoleKey {

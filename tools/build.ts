@@ -79,7 +79,7 @@ function ownSources(workers: ReadonlySet<string>): Plugin {
 }
 
 /**
- * What the registry client and the agent use of undici. Its index loads fetch, WebSockets, caches and mocks, too, which
+ * What the registry client, the agent and our commands use of undici. Its index loads fetch, WebSockets, caches and mocks, too, which
  * takes a tenth of the time of a pull that finds nothing to do.
  */
 const UNDICI_PARTS = `
@@ -102,7 +102,9 @@ function undiciParts(): Plugin {
     setup(hooks) {
       hooks.onResolve({ filter: /^undici$/ }, ({ importer }) => {
         const room = relative(ROOT, importer).split('/')[0];
-        return room === 'registry' || room === 'node-agent' ? { path: 'undici', namespace: 'undici-parts' } : undefined;
+        return ['registry', 'node-agent', 'cli'].includes(room ?? '')
+          ? { path: 'undici', namespace: 'undici-parts' }
+          : undefined;
       });
       hooks.onLoad({ filter: /\/undici\/lib\/dispatcher\/client\.js$/ }, async ({ path }) => {
         const source = await readFile(path, 'utf8');

@@ -11,5 +11,6 @@ export { parsePolicyFile, readPolicyFile, type SignaturePolicyFile } from './pol
 export { parsePublicKey } from './public-key.ts';
 export { signImage } from './sign.ts';
 export { parseSigningKey, type SigningKey } from './signing-key.ts';
+export { useTrustedRoot } from './trusted-root.ts';
 export type { TransparencyLogText } from './transparency-log.ts';
 export { type Verification, verifyImage } from './verify.ts';

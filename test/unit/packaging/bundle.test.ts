@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Metafile } from 'esbuild';
 import { parseAllDocuments } from 'yaml';
+import { StandInLog } from '../../../testbed/transparency-log.ts';
+import { TufRepository } from '../../../testbed/tuf-repository.ts';
 import { bundle } from '../../../tools/build.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -146,12 +148,26 @@ describe('the bundle', () => {
     assert.ok(loaded.includes('node_modules/undici/lib/dispatcher/pool.js'));
     assert.ok(loaded.some((path) => path.startsWith('node_modules/zod/')));
     const needless =
-      /^(api|node-agent\/kube)\/|\/(yaml|@kubernetes)\/|zod\/v4\/locales\/(?!en\.)|undici\/(index|lib\/(mock|milo|cache|interceptor|global))|^ostree\/(chunking|compose|encapsulate|fsck|packages)\/|^registry\/mirror\//;
+      /^(api|node-agent\/kube)\/|\/(yaml|@kubernetes)\/|(@sigstore\/tuf|tuf-js|@tufjs)\/|zod\/v4\/locales\/(?!en\.)|undici\/(index|lib\/(mock|milo|cache|interceptor|global))|^ostree\/(chunking|compose|encapsulate|fsck|packages)\/|^registry\/mirror\//;
     assert.deepEqual(
       loaded.filter((path) => needless.test(path)),
       [],
       'of zod, all is loaded if one module imports it as { z } and not as * as z',
     );
+  });
+
+  it('has all that the TUF client reads beside its own code', async () => {
+    await using repository = await TufRepository.start();
+    const text = new StandInLog().trustedRoot();
+    repository.publish('trusted_root.json', text);
+    const root = join(folder, 'root.json');
+    writeFileSync(root, repository.root());
+    const parameters = ['trusted-root', '--mirror', repository.url, '--root', root, '--cache', join(folder, 'tuf')];
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      join(folder, 'dist', 'treeline.mjs'),
+      ...parameters,
+    ]);
+    assert.equal(stdout, `${text}\n`);
   });
 
   it('brings no test, demo or tool along', () => {
