@@ -1,15 +1,12 @@
 /** `npm run demo`: one machine plays a fleet, and the fleet is moved from one operating system to the next. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { readFlags } from '../tools/script-flags.ts';
 import { Display } from './display.ts';
+import { Ending, requireRoot, runAsProgram, UsageError } from './ending.ts';
 import { isInNamespaces, prepareRealFleet, runInNamespaces, startRealFleet } from './real-fleet.ts';
 import { startSandboxFleet } from './sandbox-fleet.ts';
 import { tellStory } from './story.ts';
 
 const MAX_NODES = 9;
-const EXIT_INTERRUPTED = 130;
 
 const SCRIPT = {
   command: 'npm run demo',
@@ -37,68 +34,36 @@ system and the container image are built, which takes some minutes and the packa
   },
 } as const;
 
-class UsageError extends Error {}
-
 async function main(): Promise<number> {
   const { nodes, 'real-nodes': realNodes, keep, output } = readFlags(SCRIPT).values;
   const json = output === 'json';
   if (nodes < 1 || nodes > MAX_NODES) throw new UsageError(`--nodes takes a number from 1 to ${MAX_NODES}.`);
-  if (process.getuid?.() !== 0) {
-    throw new UsageError('The demo makes operating system trees and needs root: run it with sudo or in a root shell.');
-  }
-  const stop = new AbortController();
-  // The terminal sends Ctrl-C to everybody in the foreground; more of them do not make the clean-up faster.
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop.abort());
+  requireRoot();
   const display = new Display(json ? process.stderr : process.stdout);
-  const announce = () => {
-    display.end();
-    display.say('Stopping and removing everything that was started.');
-  };
-  stop.signal.addEventListener('abort', announce);
+  const ending = new Ending(display);
+  const { signal } = ending;
   if (realNodes && !isInNamespaces()) {
-    try {
+    return ending.of(async () => {
       await prepareRealFleet((sentence) => display.say(sentence));
-    } catch (error) {
-      if (stop.signal.aborted) return EXIT_INTERRUPTED;
-      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-      return 1;
-    }
-    if (stop.signal.aborted) return EXIT_INTERRUPTED;
-    // From here on, the other run says it.
-    stop.signal.removeEventListener('abort', announce);
-    return await runInNamespaces(stop.signal);
+      signal.throwIfAborted();
+      // From here on, the other run says it.
+      ending.leaveSayingToOthers();
+      return runInNamespaces(signal);
+    });
   }
-  const logFolder = await mkdtemp(join(tmpdir(), 'treeline-demo-logs-'));
-  try {
-    await tellStory({
+  return ending.withLogs((logFolder) =>
+    tellStory({
       nodes,
       start: realNodes ? startRealFleet : startSandboxFleet,
       keep,
       logFolder,
       display,
-      signal: stop.signal,
+      signal,
       onProof: (proof) => {
         if (json) process.stdout.write(`${JSON.stringify(proof, undefined, 2)}\n`);
       },
-    });
-    await rm(logFolder, { recursive: true });
-    return 0;
-  } catch (error) {
-    display.end();
-    if (stop.signal.aborted) {
-      await rm(logFolder, { recursive: true });
-      return EXIT_INTERRUPTED;
-    }
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.stderr.write(`The logs are kept in ${logFolder}\n`);
-    return 1;
-  }
+    }),
+  );
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 2;
-}
+await runAsProgram(main);

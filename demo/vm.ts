@@ -2,8 +2,7 @@
  * `npm run demo:vm`: one virtual machine that `treeline install` wrote is moved to version 2, and then to a version whose
  * initramfs hangs, from which it comes back by itself. Shows the operator's view, and what the machine says on its console.
  */
-import { open, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,12 +11,12 @@ import { VmBench } from '../testbed/vm/vm-bench.ts';
 import { readFlags } from '../tools/script-flags.ts';
 import { ensureAll } from '../tools/setup/index.ts';
 import { Display } from './display.ts';
+import { Ending, requireRoot, runAsProgram } from './ending.ts';
 import { viewFleet } from './fleet-view.ts';
 import { Onlooker } from './onlooker.ts';
 import { isComplete } from './rollout.ts';
 
 const POLL_MS = 300;
-const EXIT_INTERRUPTED = 130;
 /** Twice what the machine takes to boot under emulation, see docs/tasks/recover-a-node.md. */
 const DEADLINE_SECONDS = 90;
 const ROLL_BACK = { maxUnavailable: 1, onFailure: 'RollBack' };
@@ -102,31 +101,10 @@ async function tellStory(logs: string, display: Display, signal: AbortSignal): P
   }
 }
 
-readFlags(SCRIPT);
-if (process.getuid?.() !== 0) {
-  process.stderr.write(
-    'The demo makes an operating system tree and needs root: run it with sudo or in a root shell.\n',
-  );
-  process.exit(2);
-}
-const display = new Display(process.stdout);
-const stop = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop.abort());
-stop.signal.addEventListener('abort', () => {
-  display.end();
-  display.say('Stopping and removing everything that was started.');
+await runAsProgram(async () => {
+  readFlags(SCRIPT);
+  requireRoot();
+  const display = new Display(process.stdout);
+  const ending = new Ending(display);
+  return ending.withLogs((logs) => tellStory(logs, display, ending.signal));
 });
-const logs = await mkdtemp(join(tmpdir(), 'treeline-demo-logs-'));
-try {
-  await tellStory(logs, display, stop.signal);
-  await rm(logs, { recursive: true });
-} catch (error) {
-  display.end();
-  if (stop.signal.aborted) {
-    await rm(logs, { recursive: true });
-    process.exitCode = EXIT_INTERRUPTED;
-  } else {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\nThe logs are kept in ${logs}\n`);
-    process.exitCode = 1;
-  }
-}
