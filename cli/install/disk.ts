@@ -38,7 +38,14 @@ export async function openDisk(name: string, createBytes?: number): Promise<Disk
   if (kind === 'Device' && (await isPartition(path))) {
     throw new CliError('NotADisk', `${name} is a partition; name the whole disk, which is divided anew.`);
   }
-  const user = kind === 'File' ? await loopDeviceOf(path) : await mountOf(path, found.rdev);
+  if (kind === 'Device' && (await isReadOnly(path))) {
+    throw new CliError(
+      'NotADisk',
+      `${name} is write-protected; nothing was changed. Look for a switch on it, or choose another disk.`,
+    );
+  }
+  const mounted = kind === 'Device' ? await mountOf(path, found.rdev) : undefined;
+  const user = mounted ?? (await loopDeviceOf(path));
   if (user !== undefined) throw inUse(name, user);
   await using handle = await openExclusively(name, path, kind);
   return { path, kind, bytes: kind === 'File' ? found.size : await deviceBytes(path, handle) };
@@ -90,6 +97,12 @@ async function isPartition(path: string): Promise<boolean> {
   );
 }
 
+/** Opening such a device for writing may succeed all the same, and writing does not. */
+async function isReadOnly(path: string): Promise<boolean> {
+  const text = await readFile(join('/sys/class/block', basename(path), 'ro'), 'utf8').catch(() => '');
+  return text.trim() === '1';
+}
+
 /** Where a device or one of its partitions is mounted, as far as this process sees: for a better message than EBUSY. */
 async function mountOf(path: string, device: number): Promise<string | undefined> {
   const numbers = new Set([`${device >> 8}:${device & 0xff}`]);
@@ -103,6 +116,7 @@ async function mountOf(path: string, device: number): Promise<string | undefined
   return mount === undefined ? undefined : `mounted at ${mount[4] ?? ''}`;
 }
 
+/** A loop device leaves what it stands on to others as well: the kernel does not say that it is in use. */
 async function loopDeviceOf(path: string): Promise<string | undefined> {
   for (const name of await readdir('/sys/block').catch(() => [])) {
     const file = await readFile(join('/sys/block', name, 'loop/backing_file'), 'utf8').catch(() => '');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdtemp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SMALLEST_DISK_BYTES } from '../../cli/install/disk-layout.ts';
@@ -153,6 +154,58 @@ describe('treeline install', () => {
     await runCommand('/usr/sbin/e2fsck', ['-fn', disk]);
   });
 
+  it('leaves a disk alone that swap, LVM, RAID or another loop device have, and a part of a disk', async () => {
+    await writeFile(disk, '');
+    await truncate(disk, 1600 * 1024 * 1024);
+    await runCommand('/usr/sbin/sfdisk', ['--quiet', disk], { input: 'label: dos\nstart=2048,type=83\n' });
+    await using namespace = await MountNamespace.create('16m');
+    const loopOn = async (...what: string[]) => (await namespace.run('losetup', '--find', '--show', ...what)).trim();
+    const device = await loopOn(disk);
+    await namespace.run('partx', '--add', device);
+    const installOn = (path: string) =>
+      say(['install', '--disk', path, '--wipe', ...bench.plain, '--image', bench.image('1')]);
+    try {
+      assert.match((await installOn(`${device}p1`)).stderr, /p1 is a partition; name the whole disk/);
+      const above = await loopOn(device);
+      assert.match((await installOn(device)).stderr, new RegExp(`${device} is behind ${above}; nothing was changed`));
+      await namespace.run('losetup', '--detach', above);
+      // What the kernel does for them: they have it for themselves.
+      await using _held = await open(device, constants.O_RDWR | constants.O_EXCL);
+      assert.match((await installOn(device)).stderr, new RegExp(`${device} is in use; nothing was changed`));
+    } finally {
+      await namespace.run('losetup', '--detach', device);
+    }
+    assert.match(await runCommand('/usr/sbin/sfdisk', ['--dump', disk]), /start= +2048/);
+  });
+
+  it('makes a whole disk of a device as it does of a file, and not of one that may only be read', async () => {
+    await writeFile(disk, '');
+    await truncate(disk, 1600 * 1024 * 1024);
+    await using namespace = await MountNamespace.create('16m');
+    const loopOn = async (...what: string[]) => (await namespace.run('losetup', '--find', '--show', ...what)).trim();
+    const installOn = (path: string) => say(['install', '--disk', path, ...bench.plain, '--image', bench.image('1')]);
+    const readOnly = await loopOn('--read-only', disk);
+    try {
+      assert.match(
+        (await installOn(readOnly)).stderr,
+        new RegExp(`${readOnly} is write-protected; nothing was changed`),
+      );
+    } finally {
+      await namespace.run('losetup', '--detach', readOnly);
+    }
+    const device = await loopOn(disk);
+    try {
+      const said = await installOn(device);
+      assert.equal(said.status, 0, said.stderr);
+    } finally {
+      await namespace.run('losetup', '--detach', device);
+    }
+    await onDisk(async (root, run) => {
+      assert.match(await run('ostree', 'admin', 'status', `--sysroot=${root}`), /default [0-9a-f]{64}\.0/);
+      await run('ostree', 'fsck', '--quiet', `--repo=${root}/ostree/repo`);
+    });
+  });
+
   const refusals: readonly (readonly [string, readonly string[], RegExp])[] = [
     [
       'too small',
@@ -161,6 +214,7 @@ describe('treeline install', () => {
     ],
     ['not there', [], /There is no .*disk\.img; name a disk such as \/dev\/sda, or give --size/],
     ['a directory', ['--disk', '/'], /\/ is neither a disk nor a file/],
+    ['a device of another kind', ['--disk', '/dev/null'], /\/dev\/null is neither a disk nor a file/],
     ['for an image that is not there', ['--size', SIZE, '--image', 'IMAGE-MISSING'], /not-there/],
     ['with a size that is none', ['--size', 'big'], /--size takes a number of bytes such as 800M or 10G, not big/],
     ['with a stateroot that is a path', ['--os', '../x', '--size', SIZE], /--os takes a name/],
