@@ -84,6 +84,8 @@ const TIERS: readonly Tier[] = [
       await requireLabMachine();
       const { prepareNodeLab } = await import('../testbed/nodes/node-lab.ts');
       await prepareNodeLab(say);
+      const { ensureGuestImage } = await import('../testbed/vm/guest-image.ts');
+      await ensureGuestImage(say, 'Node');
     },
   },
 ];

@@ -21,13 +21,15 @@ import { RealNode } from './real-node.ts';
 
 const MANIFESTS = join(import.meta.dirname, '..', '..', 'manifests', 'base');
 /** Who serves Treeline's own image; containerd on the nodes asks the lab's registry instead. */
-const RELEASE_REGISTRY = 'registry.treeline.dev';
+export const RELEASE_REGISTRY = 'registry.treeline.dev';
 /** For one step of a node; many times what it takes on an idle machine. */
 const STEP_TIMEOUT_MS = 240_000;
 const POLL_MS = 250;
 
 export interface NodeLabOptions {
   readonly nodeCount: number;
+  /** Nodes that join by themselves, and the storage of a registry with what they boot. */
+  readonly guests?: { readonly names: readonly string[]; readonly storage: string };
   /** Logs go there: of the control plane, of what runs on the nodes, of the pods. */
   readonly logs: string;
   readonly say: Say;
@@ -56,7 +58,8 @@ export class NodeLab implements AsyncDisposable {
   readonly nodes: readonly RealNode[];
   /** Treeline's container image, as the nodes know it. */
   readonly treelineImage: string;
-  readonly #folder: string;
+  /** Holds all that the lab has, but for the logs. */
+  readonly folder: string;
   readonly #signal: AbortSignal | undefined;
   readonly #resources: AsyncDisposableStack;
 
@@ -64,7 +67,7 @@ export class NodeLab implements AsyncDisposable {
     { folder, registry, controlPlane, nodes, treelineImage, signal }: Parts,
     resources: AsyncDisposableStack,
   ) {
-    this.#folder = folder;
+    this.folder = folder;
     this.registry = registry;
     this.controlPlane = controlPlane;
     this.nodes = nodes;
@@ -74,7 +77,7 @@ export class NodeLab implements AsyncDisposable {
   }
 
   /** Returns when version 1 of the operating system runs on all nodes and they are Ready. */
-  static async start({ nodeCount, logs, say, signal }: NodeLabOptions): Promise<NodeLab> {
+  static async start({ nodeCount, guests, logs, say, signal }: NodeLabOptions): Promise<NodeLab> {
     await makeLabNetwork(nodeCount);
     await using started = new AsyncDisposableStack();
     const place = started.use(await LabFolder.claim(say));
@@ -82,6 +85,8 @@ export class NodeLab implements AsyncDisposable {
     signal?.throwIfAborted();
     const storage = join(folder, 'registry');
     await cp(await ensureNodeImage(say), storage, { recursive: true });
+    // Blobs go by their digests, and the repositories have other names.
+    if (guests !== undefined) await cp(guests.storage, storage, { recursive: true });
     const registry = started.use(await startRegistry({ storage, address: REGISTRY_ADDRESS }));
     const treeline = await containerImage();
     await pushContainerImages(treeline, registry.host);
@@ -93,7 +98,7 @@ export class NodeLab implements AsyncDisposable {
         controllerManager: true,
         nodeLifecycle: true,
         scheduler: true,
-        nodes: names,
+        nodes: [...names, ...(guests?.names ?? [])],
         parentFolder: folder,
       }),
     );
@@ -149,7 +154,7 @@ export class NodeLab implements AsyncDisposable {
    * operator and agents run.
    */
   async install(): Promise<void> {
-    const overlay = join(this.#folder, 'overlay');
+    const overlay = join(this.folder, 'overlay');
     await mkdir(overlay);
     const plainHttp = [
       { op: 'add', path: '/spec/template/spec/containers/0/args/-', value: `--plain-http=${this.registry.host}` },

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { runCommand } from '../../tools/setup/command.ts';
 import { cacheKey, ensureCacheFolder } from '../../tools/setup/cache.ts';
+import { ensureKubernetesBinary } from '../../tools/setup/control-plane-binaries.ts';
 import { SetupError } from '../../tools/setup/errors.ts';
 import { withLock } from '../../tools/setup/lock.ts';
 import type { Say } from '../../tools/setup/say.ts';
@@ -113,6 +114,25 @@ const UNREAD = [
   'usr/share/zoneinfo',
 ];
 
+/** What a guest is of which a kubelet makes a node, beside what all are. */
+const NODE_PACKAGES = ['containerd', 'runc', 'containernetworking-plugins', 'ca-certificates', 'iproute2'];
+
+/** As the kubelet's packages have it; until somebody has made it a node of a cluster, it does nothing. */
+const KUBELET_UNIT = `[Unit]
+Wants=network-online.target containerd.service
+After=network-online.target containerd.service
+ConditionPathExists=/etc/kubernetes/kubelet.yaml
+
+[Service]
+ExecStart=/usr/bin/kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.kubeconfig
+Restart=always
+RestartSec=1
+KillMode=process
+`;
+
+/** `Plain` has no containers; `Node` has containerd and a kubelet. */
+export type GuestKind = 'Plain' | 'Node';
+
 /** QEMU's user-mode network has fixed addresses; asking for them takes longer. */
 const NETWORK = `[Match]
 Name=en* eth*
@@ -123,7 +143,7 @@ Gateway=10.0.2.2
 `;
 
 /** Returns the folder of the registry's storage; made on first use, in a minute or two. @throws SetupError */
-export async function ensureGuestImage(say: Say): Promise<string> {
+export async function ensureGuestImage(say: Say, kind: GuestKind = 'Plain'): Promise<string> {
   const distribution = await readDistribution();
   if (distribution.architecture !== 'amd64') {
     throw new SetupError('UNSUPPORTED_MACHINE', 'The virtual machines of the tests are amd64; run these tests there.');
@@ -134,10 +154,12 @@ export async function ensureGuestImage(say: Say): Promise<string> {
     [LAYERS, PACKAGES, MASKED, GENERATORS, DEVICE_RULES, DEVICES, UNREAD, UNWANTED],
     [NETWORK, CONSOLE, INITRAMFS, process.version],
   ];
+  const kubelet = kind === 'Node' ? await ensureKubernetesBinary('kubelet', say) : undefined;
+  if (kubelet !== undefined) inputs.push([NODE_PACKAGES, KUBELET_UNIT, await runCommand(kubelet, ['--version'])]);
   const path = join(await ensureCacheFolder('vm'), cacheKey([JSON.stringify(inputs)]));
   if (await exists(path)) return path;
   return withLock('vm', say, async () => {
-    if (!(await exists(path))) await build(path, say);
+    if (!(await exists(path))) await build(path, kubelet, say);
     return path;
   });
 }
@@ -149,7 +171,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-async function build(path: string, say: Say): Promise<void> {
+async function build(path: string, kubelet: string | undefined, say: Say): Promise<void> {
   if (process.getuid?.() !== 0) {
     throw new SetupError('NEEDS_ROOT', 'Making an operating system tree needs root: its files belong to many users.');
   }
@@ -159,8 +181,8 @@ async function build(path: string, say: Say): Promise<void> {
   try {
     const root = join(scratch, 'root');
     const [kernel = ''] = (await kernelPackages(distribution)).toReversed();
-    await bootstrapRoot(distribution, root, [...PACKAGES, kernel]);
-    await furnish(root);
+    await bootstrapRoot(distribution, root, [...PACKAGES, kernel, ...(kubelet === undefined ? [] : NODE_PACKAGES)]);
+    await furnish(root, kubelet);
     for (const version of await collectKernels(root)) await writeInitramfs(root, version);
     await convertToOSTreeLayout(root);
     const repository = join(scratch, 'repo');
@@ -187,8 +209,8 @@ async function build(path: string, say: Say): Promise<void> {
   }
 }
 
-/** What the packages do not bring: Node, the network, the console by which tests speak to the machine. */
-async function furnish(root: string): Promise<void> {
+/** What the packages do not bring: Node, the network, the console by which tests speak to the machine, the kubelet. */
+async function furnish(root: string, kubelet: string | undefined): Promise<void> {
   const write = async (name: string, content: string) => {
     const target = join(root, name);
     await mkdir(dirname(target), { recursive: true });
@@ -211,6 +233,11 @@ async function furnish(root: string): Promise<void> {
   await write(`usr/lib/treeline-testbed/console`, CONSOLE.script);
   await write(`${units}/testbed-console.service`, CONSOLE.unit);
   await link(`${units}/sysinit.target.wants/testbed-console.service`, '../testbed-console.service');
+  if (kubelet !== undefined) {
+    await copyFile(kubelet, join(root, 'usr', 'bin', 'kubelet'));
+    await write(`${units}/kubelet.service`, KUBELET_UNIT);
+    await link(`${units}/multi-user.target.wants/kubelet.service`, '../kubelet.service');
+  }
   for (const name of MASKED) await link(`etc/systemd/system/${name}`, '/dev/null');
   await keepOnly(join(root, 'usr/lib/systemd/system-generators'), GENERATORS);
   await keepOnly(join(root, 'usr/lib/udev/rules.d'), DEVICE_RULES);

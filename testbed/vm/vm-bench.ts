@@ -9,7 +9,7 @@ import { startControlPlane, type ControlPlane } from '../control-plane.ts';
 import { installTreeline, OPERATOR_ACCOUNT } from '../control-plane-treeline.ts';
 import { startRegistry, type TestRegistry } from '../registry.ts';
 import { SupervisedProcess } from '../supervised-process.ts';
-import { treeline } from '../treeline-command.ts';
+import { installGuest, type InstalledGuest } from './guest-disk.ts';
 import { ensureGuestImage, GUEST } from './guest-image.ts';
 import { GuestNode } from './guest-node.ts';
 import { publishFirstVersion } from './guest-versions.ts';
@@ -17,14 +17,9 @@ import { VirtualMachine } from './virtual-machine.ts';
 
 const BENCH: FolderKind = { prefix: 'treeline-vm-', what: 'a bench of virtual machines' };
 
-/** Two versions of the guest, and as much again for what is being staged. */
-const DISK_SIZE = '4G';
 const POLL_MS = 500;
 /** An emulated machine may need this long for one step, on a busy host. */
 const STEP_TIMEOUT_MS = 900_000;
-
-/** The console is on the first serial port; the second is the tests'. What guards against other users of a processor costs most where it is emulated. */
-const KERNEL_ARGUMENTS = ['console=ttyS0,115200', 'quiet', 'mitigations=off', 'nokaslr', 'audit=0', 'no_timer_check'];
 
 export interface BenchMachine {
   /** Of its Node. */
@@ -46,7 +41,7 @@ interface Parts {
   readonly registry: TestRegistry;
   readonly controlPlane: ControlPlane;
   readonly machines: readonly BenchMachine[];
-  readonly installed: VmBench['installed'];
+  readonly installed: InstalledGuest;
 }
 
 export class VmBench implements AsyncDisposable {
@@ -55,8 +50,7 @@ export class VmBench implements AsyncDisposable {
   readonly registry: TestRegistry;
   readonly controlPlane: ControlPlane;
   readonly machines: readonly BenchMachine[];
-  /** What `treeline install` said. */
-  readonly installed: { readonly manifestDigest: string; readonly rootUUID: string };
+  readonly installed: InstalledGuest;
   readonly #resources: AsyncDisposableStack;
 
   private constructor({ folder, registry, controlPlane, machines, installed }: Parts, resources: AsyncDisposableStack) {
@@ -81,7 +75,7 @@ export class VmBench implements AsyncDisposable {
     const disks = names.map((name) => join(folder, `${name}.img`));
     const [first = '', ...copies] = disks;
     say('Installing version 1 on a disk with treeline install.');
-    const installed = await install(registry, first);
+    const installed = await installGuest(registry, first);
     for (const copy of copies) await runCommand('cp', ['--sparse=always', first, copy]);
     const machines = names.map((name, index) => {
       const disk = disks[index] ?? '';
@@ -217,19 +211,4 @@ export class VmBench implements AsyncDisposable {
       return `the guest's journal cannot be read: ${String(error)}`;
     }
   }
-}
-
-/** Writes a disk image with version 1. */
-async function install(registry: TestRegistry, disk: string): Promise<VmBench['installed']> {
-  const output = await treeline([
-    'install',
-    `--image=${registry.host}/${GUEST}:1`,
-    `--disk=${disk}`,
-    `--size=${DISK_SIZE}`,
-    `--os=${GUEST}`,
-    `--plain-http=${registry.host}`,
-    '--output=json',
-    ...KERNEL_ARGUMENTS.map((one) => `--karg=${one}`),
-  ]);
-  return JSON.parse(output) as VmBench['installed'];
 }
