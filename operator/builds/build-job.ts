@@ -97,7 +97,12 @@ export function jobOf(build: OSImageBuild, record: BuildRecord, last: string | u
               ],
               terminationMessagePath: TERMINATION_LOG,
               terminationMessagePolicy: 'File',
-              securityContext: { runAsUser: 0, capabilities: { add: ['SYS_ADMIN'] } },
+              securityContext: {
+                runAsUser: 0,
+                capabilities: { add: ['SYS_ADMIN'] },
+                // Of the types that Pod Security knows, the one that may mount: what buildah does for each step.
+                seLinuxOptions: { type: 'container_engine_t' },
+              },
               volumeMounts: mounts.map(({ name, mountPath }) => ({
                 name,
                 mountPath,

@@ -272,6 +272,33 @@ describe('OSImageBuild', () => {
         403,
         /own seccomp and AppArmor profiles/,
       ],
+      [
+        'make a Job whose pod is out of AppArmor',
+        job({
+          securityContext: { seccompProfile: { type: 'RuntimeDefault' }, appArmorProfile: { type: 'Unconfined' } },
+        }),
+        403,
+        /own seccomp and AppArmor profiles/,
+      ],
+      [
+        'make a Job with the SELinux type that builds have',
+        job({
+          containers: [{ name: 'c', image: 'i', securityContext: { seLinuxOptions: { type: 'container_engine_t' } } }],
+        }),
+        201,
+      ],
+      [
+        'make a Job that SELinux does not confine',
+        job({ containers: [{ name: 'c', image: 'i', securityContext: { seLinuxOptions: { type: 'spc_t' } } }] }),
+        403,
+        /an SELinux type of containers/,
+      ],
+      [
+        'make a Job as an SELinux user of its own',
+        job({ securityContext: { seccompProfile: { type: 'RuntimeDefault' }, seLinuxOptions: { user: 'system_u' } } }),
+        403,
+        /no user or role of its own/,
+      ],
       ['make a Job of nobody', job({}, 'Deployment'), 403, /only for an OSImageBuild/],
       [
         'make a Job in its own namespace',

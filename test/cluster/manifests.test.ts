@@ -1,6 +1,6 @@
 /** `manifests/base` on a fresh cluster, as a user applies it. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -150,6 +150,19 @@ describe('manifests/base', () => {
       assert.deepEqual(names.toSorted(), wanted.toSorted());
     });
 
+    /** Whether a namespace takes the Pod that is at Pod Security's level `restricted`. */
+    async function podWhereStrict(name: string, spec: Readonly<Record<string, unknown>>) {
+      const { priorityClassName: _, serviceAccountName: __, ...pod } = spec;
+      return await controlPlane.call({
+        method: 'POST',
+        path: '/api/v1/namespaces/strict/pods?dryRun=All',
+        body: {
+          metadata: { name },
+          spec: { ...pod, serviceAccountName: 'default', automountServiceAccountToken: false },
+        },
+      });
+    }
+
     it('has Pods that pass Pod Security’s level `restricted`, all but those of the agent', async () => {
       const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
       const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'strict', labels } };
@@ -158,15 +171,7 @@ describe('manifests/base', () => {
       const others = cache.map((document) => document.toJS() as Manifest);
       for (const { metadata, spec } of [...rendered, ...others]) {
         if (spec?.template === undefined) continue;
-        const { priorityClassName: _, serviceAccountName: __, ...pod } = spec.template.spec;
-        const answer = await controlPlane.call({
-          method: 'POST',
-          path: '/api/v1/namespaces/strict/pods?dryRun=All',
-          body: {
-            metadata: { name: metadata.name },
-            spec: { ...pod, serviceAccountName: 'default', automountServiceAccountToken: false },
-          },
-        });
+        const answer = await podWhereStrict(metadata.name, spec.template.spec);
         const isAgent = metadata.name === 'treeline-agent';
         assert.equal(answer.code, isAgent ? 403 : 201, answer.message);
         if (isAgent) assert.match(answer.message, /violates PodSecurity "restricted:latest"/);
@@ -202,6 +207,33 @@ describe('manifests/base', () => {
         await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '--dry-run=server', '-f', '-'], {
           input: text,
         });
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    });
+
+    it('demands AppArmor of all but the agents with a component, and still passes `restricted`', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'treeline-overlay-'));
+      try {
+        await copyFile(join(OPTIONAL, 'layer-cache.yaml'), join(folder, 'layer-cache.yaml'));
+        const overlay = {
+          resources: [relative(folder, BASE), 'layer-cache.yaml'],
+          components: [relative(folder, join(BASE, '..', 'components', 'apparmor'))],
+        };
+        await writeFile(join(folder, 'kustomization.yaml'), stringify(overlay));
+        const text = await controlPlane.kubectl(['kustomize', folder]);
+        const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+        const pods = objects.flatMap(({ metadata, spec }) =>
+          spec?.template ? [[metadata.name, spec.template.spec]] : [],
+        );
+        const [profile, seccompProfile] = [{ type: 'RuntimeDefault' }, { type: 'RuntimeDefault' }];
+        for (const [name, pod] of pods as [string, Readonly<Record<string, unknown>>][]) {
+          const { appArmorProfile, ...others } = (pod['securityContext'] ?? {}) as Readonly<Record<string, unknown>>;
+          if (name === 'treeline-agent') assert.equal(appArmorProfile, undefined);
+          else assert.deepEqual([appArmorProfile, others['seccompProfile']], [profile, seccompProfile], name);
+          if (name !== 'treeline-agent') assert.equal((await podWhereStrict(name, pod)).code, 201);
+        }
+        assert.equal(pods.length, 3);
       } finally {
         await rm(folder, { recursive: true });
       }
@@ -282,6 +314,7 @@ describe('manifests/base', () => {
       runAsUser: 65532,
       runAsGroup: 65532,
       seccompProfile: { type: 'RuntimeDefault' },
+      seLinuxOptions: { type: 'container_t' },
     });
     for (const name of ['hostPID', 'hostNetwork', 'hostIPC', 'volumes']) assert.equal(pod[name], undefined, name);
     const [container] = pod.containers;

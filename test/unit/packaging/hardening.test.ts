@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 import { jobOf } from '../../../operator/builds/build-job.ts';
 
@@ -112,8 +113,9 @@ const RULES: Readonly<Record<string, Rule>> = {
   'is confined by seccomp': (pod, container) => set(pod, container, 'seccompProfile')?.type === 'RuntimeDefault',
   // Not set, the runtime's own profile is taken where the host has AppArmor. Set, hosts without it refuse the Pod.
   'leaves AppArmor to the runtime': (pod, container) => set(pod, container, 'appArmorProfile') === undefined,
-  // Not set, the runtime gives container_t and categories of its own.
-  'leaves its SELinux type to the runtime': (pod, container) => set(pod, container, 'seLinuxOptions') === undefined,
+  // Nothing but the type: the runtime gives categories of its own.
+  'has the SELinux type of a container': (pod, container) =>
+    isDeepStrictEqual(set(pod, container, 'seLinuxOptions'), { type: 'container_t' }),
   'shares no namespace with its node': ({ hostNetwork, hostPID, hostIPC }) =>
     hostNetwork !== true && hostPID !== true && hostIPC !== true,
   'mounts nothing of its node': ({ volumes = [] }) => volumes.every(({ hostPath }) => hostPath === undefined),
@@ -129,6 +131,8 @@ const EXCEPTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'cannot become more than it is': 'Privileged: it enters the mount namespace of the host’s process 1.',
     'has no capability': 'Privileged: files with any owner and capability, mounts, a reboot.',
     'is confined by seccomp': 'Privileged containers are not confined, whatever is asked for.',
+    'leaves AppArmor to the runtime': 'It says Unconfined, as its being privileged does; no host refuses that.',
+    'has the SELinux type of a container': 'spc_t, the type of privileged containers.',
     'shares no namespace with its node': 'It reports also when the new system has broken the network of Pods.',
     'mounts nothing of its node': 'It deploys what its node boots.',
     'has no token of the API': 'It reads its orders there.',
@@ -138,6 +142,7 @@ const EXCEPTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'cannot become more than it is': 'The API does not let SYS_ADMIN be combined with that.',
     'has no capability': 'SYS_ADMIN in its user namespace: a build mounts its layers.',
     'writes nothing of its image': 'What a Containerfile runs writes where it likes, in a container that ends with it.',
+    'has the SELinux type of a container': 'container_engine_t, which may mount its layers.',
     'has a bound to its memory': 'Only its author knows what a build takes; a LimitRange of the namespace may say.',
   },
 };
@@ -163,6 +168,21 @@ describe('the Pods of Treeline', () => {
       }
     }
   }
+
+  it('name the SELinux types and the AppArmor profiles that their exceptions speak of, and no user, role or level', () => {
+    const named = [...workloads].flatMap(([workload, { pod }]) =>
+      pod.containers.map(
+        (container) =>
+          [workload, set(pod, container, 'seLinuxOptions'), set(pod, container, 'appArmorProfile')] as const,
+      ),
+    );
+    assert.deepEqual(Object.fromEntries(named.map(([workload, ...names]) => [workload, names])), {
+      'DaemonSet/treeline-agent': [{ type: 'spc_t' }, { type: 'Unconfined' }],
+      'Deployment/treeline-layer-cache': [{ type: 'container_t' }, undefined],
+      'Deployment/treeline-operator': [{ type: 'container_t' }, undefined],
+      'Job/workers-1': [{ type: 'container_engine_t' }, undefined],
+    });
+  });
 
   it('are no Pods but these on the network and in the processes of their node', () => {
     const onHost = [...workloads].filter(([, { pod }]) => pod.hostNetwork === true || pod.hostPID === true);
