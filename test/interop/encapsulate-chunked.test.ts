@@ -55,7 +55,7 @@ describe('chunked encapsulation', () => {
     const image = await toLayout(source.repository, layout, { chunks, labels: { mine: 'yes' } });
     const { manifest, config } = await readLayout(layout);
     const compression = ({ digest }: { digest: string }) => ({
-      'dev.treeline.compression': `gzip:6:pako-3.0.3 ${digest}`,
+      'dev.treeline.compression': `gzip:6:pako-3.0.3:stored ${digest}`,
     });
     assert.deepEqual(
       manifest.layers.map(({ annotations }) => annotations),

@@ -103,6 +103,14 @@ describe('layers of an earlier image', () => {
     await write(BEFORE, silent);
     await changeAnnotations(silent, (annotations) => delete annotations['dev.treeline.compression']);
     assert.deepEqual(reusedOf(await write(AFTER, folder(), silent)), []);
+
+    const old = folder();
+    await write(BEFORE, old);
+    await changeAnnotations(old, (annotations) => {
+      const record = annotations['dev.treeline.compression'] ?? assert.fail();
+      annotations['dev.treeline.compression'] = record.replace(':stored ', ' ');
+    });
+    assert.deepEqual(reusedOf(await write(AFTER, folder(), old)), []);
   });
 
   it('are not taken over when another tool has compressed them anew and kept what they said', async () => {

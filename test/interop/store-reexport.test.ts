@@ -88,7 +88,7 @@ describe('treeline image reexport', () => {
       assert.deepEqual(
         after.manifest.layers.map(({ annotations }) => annotations),
         before.manifest.layers.map(({ annotations }, at) => {
-          const record = `gzip:6:pako-3.0.3 ${after.manifest.layers[at]?.digest}`;
+          const record = `gzip:6:pako-3.0.3:stored ${after.manifest.layers[at]?.digest}`;
           return { ...annotations, 'dev.treeline.compression': record };
         }),
       );

@@ -1,7 +1,8 @@
 /** Threads that compress pieces, for all layers of an image together: compression is what an encapsulation spends its time on. */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { PieceJob, PieceReply, PieceResult } from './piece-job.ts';
+import { PIECE_BYTES, type PieceJob, type PieceReply, type PieceResult } from './piece-job.ts';
+import { WINDOW_BYTES } from './pinned-deflate.ts';
 
 /** Beyond so many the thread that reads and hashes cannot keep up. */
 const MAX_THREADS = 16;
@@ -19,6 +20,8 @@ export class CompressionPool implements AsyncDisposable {
   readonly size: number;
   readonly #threads: Thread[] = [];
   readonly #waiting = new Map<number, PromiseWithResolvers<PieceResult> & { readonly thread: Thread }>();
+  /** For pieces that are to come. */
+  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
   #lastId = 0;
 
   /** @param threads for tests: the bytes do not depend on it */
@@ -26,7 +29,16 @@ export class CompressionPool implements AsyncDisposable {
     this.size = threads;
   }
 
-  /** Compresses a piece. Its memory is the pool's until the result brings it back. */
+  /** Memory for a piece and what comes before it, for `run` or `giveBack`. New memory costs a layer more than its hash. */
+  takeMemory(): Uint8Array<ArrayBuffer> {
+    return this.#spare.pop() ?? new Uint8Array(WINDOW_BYTES + PIECE_BYTES);
+  }
+
+  giveBack(memory: Uint8Array<ArrayBuffer>): void {
+    this.#spare.push(memory);
+  }
+
+  /** Compresses a piece, which must lie in memory of the pool's: it is the pool's again. */
   run(job: PieceJob): Promise<PieceResult> {
     const thread = this.#leastBusy();
     const id = ++this.#lastId;
@@ -53,6 +65,7 @@ export class CompressionPool implements AsyncDisposable {
       const waiting = this.#waiting.get(reply.id);
       this.#waiting.delete(reply.id);
       thread.load--;
+      if ('memory' in reply) this.#spare.push(new Uint8Array(reply.memory));
       if ('result' in reply) waiting?.resolve(reply.result);
       else waiting?.reject(new Error(`compression failed: ${reply.failure}`));
     });

@@ -1,6 +1,7 @@
 /** A thread that compresses pieces. */
 import { createHash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
+import { deflateOrStore } from './deflate-or-store.ts';
 import { freeNow } from './free-now.ts';
 import type { DeflateJob, Frame, PieceJob, PieceReply, PieceResult, ZstdJob } from './piece-job.ts';
 import { type DeflatePiece, pinnedDeflate } from './pinned-deflate.ts';
@@ -13,9 +14,13 @@ async function perform(job: PieceJob): Promise<PieceResult> {
   return job.format === 'deflate' ? deflateJob(job, (deflate ??= await pinnedDeflate())) : zstdJob(job);
 }
 
-function deflateJob({ bytes, dictionary, level }: DeflateJob, deflate: DeflatePiece): PieceResult {
-  const output = deflate(asBuffer(bytes), level, dictionary && asBuffer(dictionary));
-  return { compressed: handedOver(output), bytes };
+function deflateJob({ bytes, start, level }: DeflateJob, deflate: DeflatePiece): PieceResult {
+  const output = deflateOrStore(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), {
+    start,
+    level,
+    deflate,
+  });
+  return { compressed: handedOver(output) };
 }
 
 function zstdJob({ bytes, level, parts }: ZstdJob): PieceResult {
@@ -33,7 +38,7 @@ function zstdJob({ bytes, level, parts }: ZstdJob): PieceResult {
   }
   const compressed = handedOver(Buffer.concat(outputs));
   for (const output of outputs) freeNow(output);
-  return { compressed, bytes, frames };
+  return { compressed, frames };
 }
 
 /** The same in memory of its own, and no more of it than is needed. */
@@ -41,10 +46,6 @@ function handedOver(output: Buffer): Uint8Array<ArrayBuffer> {
   const compressed = new Uint8Array(output);
   freeNow(output);
   return compressed;
-}
-
-function asBuffer(bytes: Uint8Array<ArrayBuffer>): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** One after the other: what comes first must not be overtaken while the pinned deflate is found out. */
@@ -55,7 +56,7 @@ parentPort?.on('message', ({ id, job }: { readonly id: number; readonly job: Pie
   previous = previous
     .then(() => perform(job))
     .then(
-      (result) => reply({ id, result }, [result.compressed.buffer, result.bytes.buffer]),
+      (result) => reply({ id, result, memory: job.bytes.buffer }, [result.compressed.buffer, job.bytes.buffer]),
       (error: unknown) => reply({ id, failure: error instanceof Error ? error.message : String(error) }, []),
     );
 });

@@ -5,11 +5,11 @@
  */
 import type { CompressionPool } from './compression-pool.ts';
 import { freeNow } from './free-now.ts';
-import type { Frame, PieceResult } from './piece-job.ts';
+import { type Frame, PIECE_BYTES, type PieceResult } from './piece-job.ts';
 import { ZSTD_LEVEL } from './pinned-zstd.ts';
 
 /** No part may be longer. */
-export const MAX_PART_BYTES = 1024 * 1024;
+export const MAX_PART_BYTES = PIECE_BYTES;
 
 /** Where a frame lies in the output. */
 export interface PlacedFrame extends Frame {
@@ -26,8 +26,7 @@ interface Batch {
 export class FrameQueue {
   readonly #pool: CompressionPool;
   readonly #inFlight: Batch[] = [];
-  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
-  #memory = new Uint8Array(MAX_PART_BYTES);
+  #memory: Uint8Array<ArrayBuffer>;
   #filled = 0;
   #parts: number[] = [];
   #placed: (OnPlaced | undefined)[] = [];
@@ -36,6 +35,7 @@ export class FrameQueue {
 
   constructor(pool: CompressionPool) {
     this.#pool = pool;
+    this.#memory = pool.takeMemory();
   }
 
   /** Bytes that have been given out. */
@@ -67,8 +67,9 @@ export class FrameQueue {
     for (const batch of this.#inFlight.splice(0)) yield* this.#finished(batch);
   }
 
-  /** After an error, before the pool may go. */
+  /** In the end, also after an error, before the pool may go. */
   async abandon(): Promise<void> {
+    this.#pool.giveBack(this.#memory);
     await Promise.allSettled(this.#inFlight.map(({ result }) => result));
   }
 
@@ -82,15 +83,14 @@ export class FrameQueue {
     // Its error is thrown where it is awaited; until then it must not count as unhandled.
     result.catch(() => undefined);
     this.#inFlight.push({ result, placed: this.#placed });
-    this.#memory = this.#spare.pop() ?? new Uint8Array(MAX_PART_BYTES);
+    this.#memory = this.#pool.takeMemory();
     this.#filled = 0;
     this.#parts = [];
     this.#placed = [];
   }
 
   async *#finished({ result, placed }: Batch): AsyncGenerator<Buffer> {
-    const { compressed, bytes, frames = [] } = await result;
-    this.#spare.push(new Uint8Array(bytes.buffer));
+    const { compressed, frames = [] } = await result;
     for (const [at, frame] of frames.entries()) {
       placed[at]?.({ ...frame, offset: this.#written });
       this.#written += frame.length;

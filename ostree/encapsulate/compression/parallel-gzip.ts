@@ -7,12 +7,9 @@
 import { crc32 } from 'node:zlib';
 import type { CompressionPool } from './compression-pool.ts';
 import { freeNow } from './free-now.ts';
-import type { PieceResult } from './piece-job.ts';
+import { type DeflateJob, PIECE_BYTES, type PieceResult } from './piece-job.ts';
+import { WINDOW_BYTES } from './pinned-deflate.ts';
 
-/** Part of every digest: another size would give other bytes. Large enough that cutting costs less than 0.1 %. */
-const PIECE_BYTES = 1024 * 1024;
-/** As far as deflate can look back. */
-const WINDOW_BYTES = 32 * 1024;
 /** No name, no time; made on Unix. */
 const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
 /** An empty final block. */
@@ -28,33 +25,23 @@ export async function* gzip(
   pool: CompressionPool,
 ): AsyncGenerator<Buffer> {
   const inFlight: Promise<PieceResult>[] = [];
-  /** Memory for pieces that are to come. */
-  const spare: Uint8Array<ArrayBuffer>[] = [];
   const finished = async function* (piece: Promise<PieceResult>): AsyncGenerator<Buffer> {
-    const { compressed, bytes } = await piece;
-    if (bytes.buffer.byteLength === PIECE_BYTES) spare.push(new Uint8Array(bytes.buffer));
+    const { compressed } = await piece;
     yield Buffer.from(compressed.buffer, compressed.byteOffset, compressed.byteLength);
     freeNow(compressed);
   };
   let checksum = 0;
   let size = 0;
-  let dictionary: Uint8Array<ArrayBuffer> | undefined;
   try {
     yield HEADER;
-    for await (const bytes of cut(input, () => spare.pop() ?? new Uint8Array(PIECE_BYTES))) {
+    for await (const { bytes, start } of cut(input, pool)) {
       // One for each thread, and one that is ready for the thread that is ready first.
       const oldest = inFlight.length > pool.size ? inFlight.shift() : undefined;
       if (oldest !== undefined) yield* finished(oldest);
-      checksum = crc32(bytes, checksum);
-      size += bytes.length;
-      const before = dictionary;
-      dictionary = bytes.slice(-WINDOW_BYTES);
-      const compressed = pool.run({
-        format: 'deflate',
-        level,
-        bytes,
-        ...(before !== undefined && { dictionary: before }),
-      });
+      const piece = bytes.subarray(start);
+      checksum = crc32(piece, checksum);
+      size += piece.length;
+      const compressed = pool.run({ format: 'deflate', level, bytes, start });
       // Its error is thrown where it is awaited; until then it must not count as unhandled.
       compressed.catch(() => undefined);
       inFlight.push(compressed);
@@ -70,23 +57,28 @@ export async function* gzip(
   yield Buffer.concat([END, trailer]);
 }
 
+/** A piece, and before `start` the end of the one before it. */
+type Piece = Pick<DeflateJob, 'bytes' | 'start'>;
+
 /** The same bytes in pieces of exactly PIECE_BYTES, but for the last. */
-async function* cut(
-  input: AsyncIterable<Buffer>,
-  memory: () => Uint8Array<ArrayBuffer>,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  let piece = memory();
+async function* cut(input: AsyncIterable<Buffer>, pool: CompressionPool): AsyncGenerator<Piece> {
+  const window = Buffer.allocUnsafe(WINDOW_BYTES);
+  let [bytes, start] = [pool.takeMemory(), 0];
   let filled = 0;
   for await (const chunk of input) {
     for (let taken = 0; taken < chunk.length;) {
-      const count = chunk.copy(piece, filled, taken);
+      const end = start + PIECE_BYTES;
+      const count = chunk.copy(bytes, filled, taken, taken + end - filled);
       taken += count;
       filled += count;
-      if (filled < PIECE_BYTES) continue;
-      yield piece;
-      piece = memory();
-      filled = 0;
+      if (filled < end) continue;
+      window.set(bytes.subarray(end - WINDOW_BYTES, end));
+      yield { bytes: bytes.subarray(0, end), start };
+      [bytes, start] = [pool.takeMemory(), WINDOW_BYTES];
+      bytes.set(window);
+      filled = start;
     }
   }
-  if (filled > 0) yield piece.subarray(0, filled);
+  if (filled > start) yield { bytes: bytes.subarray(0, filled), start };
+  else pool.giveBack(bytes);
 }

@@ -13,8 +13,9 @@ import { knownBytes } from './known-bytes.ts';
 /** One piece of a deflate stream, up to and with a sync flush. `dictionary`: the 32 KiB before it. */
 export type DeflatePiece = (piece: Buffer, level: number, dictionary?: Buffer) => Buffer;
 
+/** As far as deflate can look back. */
+export const WINDOW_BYTES = 32 * 1024;
 const SAMPLE_BYTES = 192 * 1024;
-const DICTIONARY_BYTES = 32 * 1024;
 /** Of what pako makes of the sample: SHA-256 by level. */
 const ANSWERS: readonly (readonly [level: number, digest: string])[] = [
   [1, 'b98638a192e2f5024256a2470b45135a1284820e5341fddb067e22997561a170'],
@@ -44,7 +45,7 @@ export async function portableDeflate(): Promise<DeflatePiece> {
 /** Whether `deflate` makes the pinned bytes of a sample. */
 export function hasKnownAnswers(deflate: DeflatePiece): boolean {
   const sample = knownBytes(SAMPLE_BYTES);
-  const [dictionary, piece] = [sample.subarray(0, DICTIONARY_BYTES), sample.subarray(DICTIONARY_BYTES)];
+  const [dictionary, piece] = [sample.subarray(0, WINDOW_BYTES), sample.subarray(WINDOW_BYTES)];
   return ANSWERS.every(([level, digest]) => {
     const hash = createHash('sha256')
       .update(deflate(piece, level, dictionary))

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { constants, deflateRawSync, gunzipSync, gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { CompressionPool } from '../../../ostree/encapsulate/compression/compression-pool.ts';
+import { deflateOrStore } from '../../../ostree/encapsulate/compression/deflate-or-store.ts';
 import { knownBytes } from '../../../ostree/encapsulate/compression/known-bytes.ts';
 import { gzip } from '../../../ostree/encapsulate/compression/parallel-gzip.ts';
 import {
@@ -11,8 +12,14 @@ import {
   portableDeflate,
 } from '../../../ostree/encapsulate/compression/pinned-deflate.ts';
 import { collected } from './collected.ts';
+import { noise } from './noise.ts';
 
 const MIB = 1024 * 1024;
+/** By level, of what is partly stored. */
+const STORED: Readonly<Record<number, string>> = {
+  1: 'b00eb9d76e604f628b6db3886ce5f81a91ad30e8844df48e350c4c58a5dc1371',
+  6: 'bec6a1f59245da62717b490e4c02ad23d17d1e67f243e3d5d95fe4074d35e465',
+};
 
 /** Bytes that compress about as well as programs do, the same in every run. */
 function sample(size: number): Buffer {
@@ -23,6 +30,23 @@ function sample(size: number): Buffer {
     bytes[position] = state % 7 === 0 ? state >>> 24 : position % 251;
   }
   return bytes;
+}
+
+/** Text, noise, and noise once more, next to each other at any place. */
+function mixture(): fc.Arbitrary<Buffer> {
+  const size = fc.oneof(
+    fc.integer({ min: 1, max: 120_000 }),
+    fc.constantFrom(4096, 32_767, 32_768, 32_769, 65_535, 65_536, 131_070, MIB),
+  );
+  const part = fc.record({ kind: fc.nat(3), size, seed: fc.nat(3) });
+  return fc.array(part, { minLength: 1, maxLength: 8 }).map((parts) =>
+    Buffer.concat(
+      parts.map(({ kind, size: length, seed }) => {
+        if (kind === 0) return Buffer.alloc(length, `text ${seed} `);
+        return kind === 1 ? sample(length) : noise(length, seed);
+      }),
+    ),
+  );
 }
 
 async function* inChunks(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
@@ -64,6 +88,37 @@ describe('gzip on all cores', () => {
     assert.deepEqual([...digests], ['1e184820f3c0767e3f771fd87ae0e76fcb2aa148d3cf441f2fdfe2b199ed1f9e']);
   });
 
+  it('gives the same bytes of what it stores, too', async () => {
+    // Twice the same noise, in and out of reach; before, between and behind it what compresses.
+    const [once, near] = [noise(1.5 * MIB, 1), noise(20_000, 2)];
+    const bytes = Buffer.concat([sample(300_000), once, sample(10_000), once, near, near, near, sample(100_000)]);
+    for (const level of [1, 6]) {
+      const expected = await compress(bytes, MIB, level, 1);
+      assert.ok((await compress(bytes, 7000, level, 3)).equals(expected));
+      assert.equal(createHash('sha256').update(expected).digest('hex'), STORED[level]);
+    }
+  });
+
+  it('gives back what went in, of anything, in hardly more bytes', async () => {
+    await using pool = new CompressionPool(2);
+    await fc.assert(
+      fc.asyncProperty(
+        mixture(),
+        fc.constantFrom(1, 6),
+        fc.integer({ min: 1000, max: MIB }),
+        async (bytes, level, chunk) => {
+          const compressed = await collected(gzip(inChunks(bytes, chunk), level, pool));
+          assert.ok(gunzipSync(compressed).equals(bytes));
+          assert.ok(
+            compressed.length <= bytes.length + bytes.length / 2000 + 100,
+            `${compressed.length}, ${bytes.length}`,
+          );
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
   it('is as small as gzip on one core, within one percent', async () => {
     const bytes = sample(4 * MIB);
     for (const level of [1, 6]) {
@@ -86,6 +141,31 @@ describe('gzip on all cores', () => {
     const inputs = [sample(2 * MIB), sample(3 * MIB + 1), sample(10)];
     const outputs = await Promise.all(inputs.map((input) => collected(gzip(inChunks(input, 70_000), 1, pool))));
     for (const [at, output] of outputs.entries()) assert.ok(gunzipSync(output).equals(inputs[at] ?? assert.fail()));
+  });
+});
+
+describe('a piece of deflate', () => {
+  it('is the same whether zlib or pako makes what is not stored', async () => {
+    const [fastest, portable] = [await pinnedDeflate(), await portableDeflate()];
+    fc.assert(
+      fc.property(mixture(), fc.constantFrom(1, 6), fc.nat(40_000), (bytes, level, before) => {
+        const start = Math.min(before, bytes.length - 1);
+        const piece = deflateOrStore(bytes, { start, level, deflate: fastest });
+        assert.ok(piece.equals(deflateOrStore(bytes, { start, level, deflate: portable })));
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('has what does not compress as it is, between two that do', async () => {
+    const [text, random] = [Buffer.alloc(70_000, 'text '), noise(200_000, 3)];
+    const piece = deflateOrStore(Buffer.concat([text, random, text]), {
+      start: 0,
+      level: 6,
+      deflate: await pinnedDeflate(),
+    });
+    assert.ok(piece.includes(random.subarray(10_000, 60_000)));
+    assert.ok(piece.length < random.length + 2000, `${piece.length}`);
   });
 });
 
