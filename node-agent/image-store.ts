@@ -8,6 +8,7 @@ import {
   pullImage,
   type PullLimits,
   readStoredImage,
+  requireLastingEtc,
   Repository,
   setGuardRef,
   type Unpacking,
@@ -137,6 +138,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       onWarning: options.onWarning,
       signal,
     });
+    if (order.hostRollback !== undefined) await requireLastingEtc(repository, pulled.mergeCommit);
     await setGuardRef(repository, GUARD, pulled.mergeCommit);
     return {
       checksum: pulled.mergeCommit,

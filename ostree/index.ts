@@ -25,6 +25,8 @@ export { setGuardRef } from './import/guard-ref.ts';
 export { imageCommitOf } from './import/layered-packages.ts';
 export type { ImportProgress } from './import/import-progress.ts';
 export type { PullLimits } from './import/limited-source.ts';
+export { PREPARE_ROOT_FILES, requireLastingEtc } from './import/supported-root.ts';
+export { parseRootSettings } from './import/host-features.ts';
 export { TransferLimit } from './import/transfer-limit.ts';
 export { pruneLayers } from './import/layer-gc.ts';
 export { type PulledImage, pullImage, type PullOptions, type Unpacking } from './import/pull-image.ts';

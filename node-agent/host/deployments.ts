@@ -50,13 +50,20 @@ export function parseAdminStatus(text: string): ListedDeployment[] {
   return found;
 }
 
+/** Where libostree keeps the files of a deployment. */
+export function deploymentPath(
+  sysroot: string,
+  { stateroot, checksum, serial }: Pick<ListedDeployment, 'stateroot' | 'checksum' | 'serial'>,
+): string {
+  return join(sysroot, 'ostree/deploy', stateroot, 'deploy', `${checksum}.${serial}`);
+}
+
 /** Where libostree keeps the origin file of a deployment. */
 export function originPath(
   sysroot: string,
   deployment: Pick<ListedDeployment, 'stateroot' | 'checksum' | 'serial'>,
 ): string {
-  const { stateroot, checksum, serial } = deployment;
-  return join(sysroot, 'ostree/deploy', stateroot, 'deploy', `${checksum}.${serial}.origin`);
+  return `${deploymentPath(sysroot, deployment)}.origin`;
 }
 
 /** Completes a listed deployment with its origin and image metadata, in the form that the NodeOS carries. */

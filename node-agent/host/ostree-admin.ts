@@ -15,6 +15,7 @@ import { describeDeployment, type ListedDeployment, type ReadImageFacts } from '
 import { prepareFinalization, readFinalizationFailure } from './finalization.ts';
 import type { Host, StageRequest } from './host.ts';
 import { installGuard } from './host-guard.ts';
+import { requireLastingEtc } from './lasting-etc.ts';
 import { BOOT_ID_FILE, freeBytes, ociArchitecture } from './machine.ts';
 import { OstreeDeployer } from './ostree-deployer.ts';
 import { OstreeTool, repositoryPath, STAGED_FILE } from './ostree-tool.ts';
@@ -141,6 +142,7 @@ export class OstreeAdminHost implements Host {
       // It only has the host say more about a failure: no reason not to boot.
       return prepareFinalization(this.sysroot, this.#run, false).catch(() => undefined);
     }
+    await requireLastingEtc(this.sysroot, [booted, staged]);
     await installGuard(this.sysroot);
     const { stateroot } = booted;
     await writeTrial(this.sysroot, { target: staged.checksum, previous: booted.checksum, stateroot, ...policy });

@@ -42,6 +42,8 @@ export function retainsVar(versionOutput: string): boolean {
 export interface RootSettings {
   /** What is written to the root directory is gone with the next boot. */
   readonly transient: boolean;
+  /** So is what is written to `/etc`; it begins with what is in the image. */
+  readonly transientEtc: boolean;
   /** `[composefs] enabled`, as it stands there. */
   readonly composefs?: string;
 }
@@ -60,14 +62,20 @@ export async function rootSettings(
     if (file.size > MAX_CONFIG_BYTES) return undefined;
     const pieces: Buffer[] = [];
     for await (const piece of file.content()) pieces.push(piece);
-    const config = parseKeyFile(Buffer.concat(pieces).toString());
-    const composefs = config.get('composefs')?.get('enabled');
-    return {
-      transient: keyFileBoolean(config, 'root', 'transient', false),
-      ...(composefs !== undefined && { composefs }),
-    };
+    return parseRootSettings(Buffer.concat(pieces).toString());
   }
   return undefined;
+}
+
+/** The settings in the text of a `prepare-root.conf`. */
+export function parseRootSettings(text: string): RootSettings {
+  const config = parseKeyFile(text);
+  const composefs = config.get('composefs')?.get('enabled');
+  return {
+    transient: keyFileBoolean(config, 'root', 'transient', false),
+    transientEtc: keyFileBoolean(config, 'etc', 'transient', false),
+    ...(composefs !== undefined && { composefs }),
+  };
 }
 
 /** Whether the base commit's root may hold toplevels other than usr, etc and var. */

@@ -200,6 +200,22 @@ describe('a booted host', () => {
   });
 
   describe('on trial', () => {
+    for (const [whose, digest] of [
+      ['runs', A],
+      ['is staged', B],
+    ] as const) {
+      it(`is not to be where the /etc of what ${whose} is transient: nothing would bring the host back`, async () => {
+        const { machine: it, host } = machine('2026.2');
+        it.staged = { digest: B, locked: false };
+        const file = `ostree/deploy/os/deploy/${checksumOf(digest)}.0/usr/lib/ostree/prepare-root.conf`;
+        await mkdir(dirname(join(root, file)), { recursive: true });
+        await writeFile(join(root, file), '[etc]\ntransient = true\n');
+        await assert.rejects(host.arm(policy), { code: 'HostUnsupported', message: /hostRollback would not be there/ });
+        assert.ok(!existsSync(join(root, 'etc/treeline/host-rollback')));
+        await host.arm(undefined);
+      });
+    }
+
     const policy = { deadlineSeconds: 300, units: ['a.service', 'b.service'] };
     const boot = (it: Machine) => {
       it.staged = undefined;
