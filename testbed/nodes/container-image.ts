@@ -69,7 +69,20 @@ export async function containerImage(): Promise<ContainerImage> {
 export async function buildContainerImage(say: Say): Promise<void> {
   await onItsBase(say, async (image) => {
     say('Building the container image from the Dockerfile: a few minutes at first, then seconds.');
-    await build(image, image.tag, ['--layers']);
+    await build(image, { tag: image.tag, flags: ['--layers'] });
+  });
+}
+
+/**
+ * Builds the image that OSImageBuilds are made in upon the other one, which is built first. Returns its name and tag.
+ * @throws SetupError
+ */
+export async function buildBuilderImage(say: Say): Promise<string> {
+  await buildContainerImage(say);
+  return await onItsBase(say, async (image) => {
+    const name = `${image.name}-builder`;
+    await build({ ...image, name }, { tag: image.tag, flags: ['--layers'], dockerfile: 'Dockerfile.builder' });
+    return `${name}:${image.tag}`;
   });
 }
 
@@ -79,7 +92,7 @@ export async function buildContainerImage(say: Say): Promise<void> {
  */
 export async function buildContainerImageAfresh(say: Say, tag: string): Promise<string> {
   return await onItsBase(say, async (image) => {
-    await build(image, tag, ['--no-cache']);
+    await build(image, { tag, flags: ['--no-cache'] });
     const [program = '', ...store] = image.buildah;
     const name = `${image.name}:${tag}`;
     const digest = await runCommand(program, [
@@ -152,8 +165,16 @@ async function furnish(root: string): Promise<void> {
   await symlink('../lib/node_modules/npm/bin/npm-cli.js', join(local, 'bin', 'npm'));
 }
 
+interface BuildOptions {
+  readonly tag: string;
+  readonly flags: readonly string[];
+  /** Default: `Dockerfile`. */
+  readonly dockerfile?: string;
+}
+
 /** How this machine reaches the npm registry is lent to the build and does not stay in the image. */
-async function build({ buildah, name }: ContainerImage, tag: string, flags: readonly string[]): Promise<void> {
+async function build({ buildah, name }: ContainerImage, options: BuildOptions): Promise<void> {
+  const { tag, flags, dockerfile = 'Dockerfile' } = options;
   const scratch = await mkdtemp(join(tmpdir(), 'treeline-build-'));
   try {
     const setting = async (key: string) => (await runCommand('npm', ['config', 'get', key])).trim();
@@ -183,7 +204,7 @@ async function build({ buildah, name }: ContainerImage, tag: string, flags: read
       ...flags,
       ...volumes.map((volume) => `--volume=${volume}`),
       `--tag=${name}:${tag}`,
-      `--file=${join(ROOT, 'Dockerfile')}`,
+      `--file=${join(ROOT, dockerfile)}`,
       ROOT,
     ]);
   } catch (error) {
