@@ -1,11 +1,12 @@
 /** A thread that compresses pieces. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
 import { deflateOrStore } from './deflate-or-store.ts';
 import { freeNow } from './free-now.ts';
-import type { DeflateJob, Frame, PieceJob, PieceReply, PieceResult, ZstdJob } from './piece-job.ts';
+import type { DeflateJob, Frame, FrameContent, PieceJob, PieceReply, PieceResult, ZstdJob } from './piece-job.ts';
 import { type DeflatePiece, pinnedDeflate } from './pinned-deflate.ts';
 import { requirePinnedZstd, zstdFrame } from './pinned-zstd.ts';
+import { Crc64 } from './zstd-chunked/crc64.ts';
 
 let deflate: DeflatePiece | undefined;
 let isZstdPinned = false;
@@ -23,7 +24,7 @@ function deflateJob({ bytes, start, level }: DeflateJob, deflate: DeflatePiece):
   return { compressed: handedOver(output) };
 }
 
-function zstdJob({ bytes, level, parts }: ZstdJob): PieceResult {
+function zstdJob({ bytes, level, parts, areDescribed }: ZstdJob): PieceResult {
   if (!isZstdPinned) requirePinnedZstd();
   isZstdPinned = true;
   const outputs: Buffer[] = [];
@@ -34,11 +35,17 @@ function zstdJob({ bytes, level, parts }: ZstdJob): PieceResult {
     at += length;
     const output = zstdFrame(part, level);
     outputs.push(output);
-    frames.push({ length: output.length, contentDigest: createHash('sha256').update(part).digest('hex') });
+    frames.push({ length: output.length, ...(areDescribed && { content: describe(part) }) });
   }
   const compressed = handedOver(Buffer.concat(outputs));
   for (const output of outputs) freeNow(output);
   return { compressed, frames };
+}
+
+function describe(bytes: Uint8Array): FrameContent {
+  const crc = new Crc64();
+  crc.update(bytes);
+  return { digest: hash('sha256', bytes), crc: crc.digest().toString('base64') };
 }
 
 /** The same in memory of its own, and no more of it than is needed. */

@@ -25,6 +25,7 @@ interface Batch {
 
 export class FrameQueue {
   readonly #pool: CompressionPool;
+  readonly #areDescribed: boolean;
   readonly #inFlight: Batch[] = [];
   #memory: Uint8Array<ArrayBuffer>;
   #filled = 0;
@@ -33,8 +34,10 @@ export class FrameQueue {
   #open = 0;
   #written = 0;
 
-  constructor(pool: CompressionPool) {
+  /** @param areDescribed whether frames say what is in them */
+  constructor(pool: CompressionPool, areDescribed: boolean) {
     this.#pool = pool;
+    this.#areDescribed = areDescribed;
     this.#memory = pool.takeMemory();
   }
 
@@ -79,7 +82,8 @@ export class FrameQueue {
     const oldest = this.#inFlight.length > this.#pool.size ? this.#inFlight.shift() : undefined;
     if (oldest !== undefined) yield* this.#finished(oldest);
     const bytes = this.#memory.subarray(0, this.#filled);
-    const result = this.#pool.run({ format: 'zstd', level: ZSTD_LEVEL, bytes, parts: this.#parts });
+    const [parts, areDescribed] = [this.#parts, this.#areDescribed];
+    const result = this.#pool.run({ format: 'zstd', level: ZSTD_LEVEL, bytes, parts, areDescribed });
     // Its error is thrown where it is awaited; until then it must not count as unhandled.
     result.catch(() => undefined);
     this.#inFlight.push({ result, placed: this.#placed });

@@ -6,7 +6,7 @@ import type { CompressionPool } from './compression-pool.ts';
 import { FrameQueue, MAX_PART_BYTES } from './frame-queue.ts';
 
 export async function* zstd(input: AsyncIterable<Buffer>, pool: CompressionPool): AsyncGenerator<Buffer> {
-  const queue = new FrameQueue(pool);
+  const queue = new FrameQueue(pool, false);
   let left = 0;
   try {
     for await (const chunk of input) {

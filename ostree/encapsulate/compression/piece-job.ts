@@ -18,6 +18,8 @@ export interface ZstdJob {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Lengths of the parts of `bytes` that become a frame each. */
   readonly parts: readonly number[];
+  /** Whether the answer is to say what is in each frame. */
+  readonly areDescribed: boolean;
 }
 
 export type PieceJob = DeflateJob | ZstdJob;
@@ -31,8 +33,15 @@ export interface PieceResult {
 export interface Frame {
   /** Compressed bytes. */
   readonly length: number;
-  /** SHA-256 in hex of what is in it. */
-  readonly contentDigest: string;
+  /** What is in it, if that was asked for. */
+  readonly content?: FrameContent;
+}
+
+export interface FrameContent {
+  /** SHA-256 in hex. */
+  readonly digest: string;
+  /** CRC-64 in base64. */
+  readonly crc: string;
 }
 
 export type PieceReply =

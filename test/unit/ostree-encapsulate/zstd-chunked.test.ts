@@ -117,10 +117,19 @@ describe('a zstd:chunked layer', () => {
   });
 
   it('checks contents by the CRC-64 of Go', () => {
-    const crc = new Crc64();
-    crc.update(Buffer.from('1234'));
-    crc.update(Buffer.from('56789'));
-    assert.equal(crc.digest().toString('hex'), 'b90956c775a41001');
-    assert.equal(new Crc64().digest().toString('hex'), '0000000000000000');
+    const of = (...parts: readonly Uint8Array[]): string => {
+      const crc = new Crc64();
+      for (const part of parts) crc.update(part);
+      return crc.digest().toString('hex');
+    };
+    assert.equal(of(Buffer.from('123456789')), 'b90956c775a41001');
+    assert.equal(of(Buffer.from('1234'), Buffer.from('56789')), 'b90956c775a41001');
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
+        const alone = Array.from(bytes, (byte) => Uint8Array.of(byte));
+        assert.equal(of(bytes), of(...alone));
+      }),
+    );
+    assert.equal(of(), '0000000000000000');
   });
 });

@@ -8,6 +8,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { CompressionPool } from '../compression-pool.ts';
 import { FrameQueue, MAX_PART_BYTES, type PlacedFrame } from '../frame-queue.ts';
+import type { FrameContent } from '../piece-job.ts';
 import { Crc64 } from './crc64.ts';
 import { EmbeddedText } from './embedded-text.ts';
 import { type PartEntry, type TarPart, tarParts } from './tar-parts.ts';
@@ -16,7 +17,7 @@ const SKIPPABLE_MAGIC = 0x184d2a50;
 const SKIPPABLE_HEADER_BYTES = 8;
 const FOOTER_BYTES = 64;
 const FOOTER_MAGIC = 'GNUlInUx';
-const TOC_VERSION = 1;
+const TOC_START = '{"version":1,"entries":[';
 /** A table in JSON, as CRFS has it. */
 const TOC_TYPE = 1;
 const ANNOTATION_PREFIX = 'io.github.containers.zstd-chunked.';
@@ -27,8 +28,8 @@ const SEGMENT_LINE = 2;
 /** A file whose content is being written. */
 interface OpenFile {
   readonly entry: PartEntry;
-  readonly content: Hash;
-  readonly crc: Crc64;
+  /** Of one that has several frames: what is in a single one, the thread that compresses says. */
+  readonly whole: { readonly content: Hash; readonly crc: Crc64 } | undefined;
   readonly chunks: (PlacedFrame & { readonly size: number })[];
   left: number;
   /** Of the part that is being filled. */
@@ -43,14 +44,12 @@ export class ZstdChunkedEncoder {
   readonly #tarSplit = new EmbeddedText();
   /** Headers since the last content. */
   #gap: Buffer[] = [];
-  #tarSplitLines = 0;
-  /** What is to be said in the table, in order, once the frames of the first one have been given out. */
-  readonly #entries: (() => string | undefined)[] = [];
-  #entriesWritten = 0;
+  #lines = 0;
+  #entries = 0;
   #annotations: Readonly<Record<string, string>> | undefined;
 
   constructor(pool: CompressionPool) {
-    this.#queue = new FrameQueue(pool);
+    this.#queue = new FrameQueue(pool, true);
   }
 
   /** Of the layer's descriptor, once all of it has been written. */
@@ -64,10 +63,10 @@ export class ZstdChunkedEncoder {
       let file: OpenFile | undefined;
       for await (const part of tarParts(tar)) {
         file = yield* this.#part(part, file);
-        await this.#describe();
+        await this.#write();
       }
       yield* this.#queue.finish();
-      await this.#describe();
+      await this.#write();
       yield* this.#trailer();
     } finally {
       await this.#queue.abandon();
@@ -84,29 +83,27 @@ export class ZstdChunkedEncoder {
         if (file === undefined) throw new Error('content of no file');
         return yield* this.#content(part.bytes, file);
       case 'end':
-        this.#gap.push(part.raw);
-        await this.#line({ type: SEGMENT_LINE, payload: part.raw.toString('base64') });
+        this.#segment(part.raw);
         yield* this.#closeGap();
         return undefined;
     }
   }
 
   async *#entry(raw: Buffer, entry: PartEntry): AsyncGenerator<Buffer, OpenFile | undefined> {
-    this.#gap.push(raw);
-    await this.#line({ type: SEGMENT_LINE, payload: raw.toString('base64') });
+    this.#segment(raw);
     if (entry.size === 0) {
-      await this.#line({ type: FILE_LINE, name: entry.name, payload: null });
-      this.#entries.push(() => entryText(entry));
+      this.#line({ type: FILE_LINE, name: entry.name }, () => null);
+      this.#describe(() => entryText(entry));
       return undefined;
     }
     yield* this.#closeGap();
-    const content = createHash('sha256');
-    return { entry, content, crc: new Crc64(), chunks: [], left: entry.size, partLeft: 0, partSize: 0 };
+    const whole = entry.size > MAX_PART_BYTES ? { content: createHash('sha256'), crc: new Crc64() } : undefined;
+    return { entry, whole, chunks: [], left: entry.size, partLeft: 0, partSize: 0 };
   }
 
   async *#content(bytes: Buffer, file: OpenFile): AsyncGenerator<Buffer, OpenFile | undefined> {
-    file.content.update(bytes);
-    file.crc.update(bytes);
+    file.whole?.content.update(bytes);
+    file.whole?.crc.update(bytes);
     for (let at = 0; at < bytes.length;) {
       if (file.partLeft === 0) {
         file.partSize = Math.min(file.left, MAX_PART_BYTES);
@@ -123,12 +120,17 @@ export class ZstdChunkedEncoder {
       this.#queue.end((frame) => chunks.push({ ...frame, size }));
     }
     if (file.left > 0) return file;
-    const { entry, chunks } = file;
+    const { entry, whole, chunks } = file;
     const { name, size } = entry;
-    await this.#line({ type: FILE_LINE, name, size, payload: file.crc.digest().toString('base64') });
-    const digest = file.content.digest('hex');
+    const known = whole && { digest: whole.content.digest('hex'), crc: whole.crc.digest().toString('base64') };
     const count = Math.ceil(size / MAX_PART_BYTES);
-    this.#entries.push(() => (chunks.length < count ? undefined : fileText(entry, digest, chunks)));
+    const content = (): FrameContent | undefined =>
+      chunks.length < count ? undefined : (known ?? contentOf(chunks[0]));
+    this.#line({ type: FILE_LINE, name, size }, () => content()?.crc);
+    this.#describe(() => {
+      const found = content();
+      return found && fileText(entry, found.digest, chunks);
+    });
     return undefined;
   }
 
@@ -144,27 +146,38 @@ export class ZstdChunkedEncoder {
     }
   }
 
-  async #line(line: Readonly<Record<string, unknown>>): Promise<void> {
-    await this.#tarSplit.add(`${JSON.stringify({ ...line, position: this.#tarSplitLines++ })}\n`);
+  /** Bytes of headers and padding. */
+  #segment(raw: Buffer): void {
+    this.#gap.push(raw);
+    const payload = raw.toString('base64');
+    this.#line({ type: SEGMENT_LINE }, () => payload);
   }
 
-  /** Writes into the table what is known by now. */
-  async #describe(): Promise<void> {
-    let count = 0;
-    for (const entry of this.#entries) {
+  #line(line: Readonly<Record<string, unknown>>, payloadOf: () => string | null | undefined): void {
+    const position = this.#lines++;
+    this.#tarSplit.add(() => {
+      const payload = payloadOf();
+      return payload === undefined ? undefined : `${JSON.stringify({ ...line, payload, position })}\n`;
+    });
+  }
+
+  #describe(entry: () => string | undefined): void {
+    const before = this.#entries++ === 0 ? TOC_START : ',';
+    this.#toc.add(() => {
       const text = entry();
-      if (text === undefined) break;
-      count++;
-      const before = this.#entriesWritten++ === 0 ? `{"version":${TOC_VERSION},"entries":[` : ',';
-      await this.#toc.add(`${before}${text}`);
-    }
-    this.#entries.splice(0, count);
+      return text === undefined ? undefined : `${before}${text}`;
+    });
+  }
+
+  async #write(): Promise<void> {
+    await this.#toc.write();
+    await this.#tarSplit.write();
   }
 
   async *#trailer(): AsyncGenerator<Buffer> {
     const { frame: tarSplit, uncompressedLength: tarSplitLength } = await this.#tarSplit.finish();
-    if (this.#entriesWritten === 0) await this.#toc.add(`{"version":${TOC_VERSION},"entries":[`);
-    await this.#toc.add(`],"tarSplitDigest":"${sha256(tarSplit)}"}`);
+    const end = `],"tarSplitDigest":"${sha256(tarSplit)}"}`;
+    this.#toc.add(() => (this.#entries === 0 ? `${TOC_START}${end}` : end));
     const { frame: toc, uncompressedLength: tocLength } = await this.#toc.finish();
     const tocOffset = this.#queue.written + SKIPPABLE_HEADER_BYTES;
     const tarSplitOffset = tocOffset + toc.length + SKIPPABLE_HEADER_BYTES;
@@ -213,16 +226,22 @@ function fileText(entry: PartEntry, digest: string, chunks: OpenFile['chunks']):
       digest: `sha256:${digest}`,
       offset: first.offset,
       endOffset: last.offset + last.length,
-      ...(others.length > 0 && { chunkSize: first.size, chunkDigest: `sha256:${first.contentDigest}` }),
+      ...(others.length > 0 && { chunkSize: first.size, chunkDigest: `sha256:${contentOf(first).digest}` }),
     }),
   ];
   let chunkOffset = first.size;
-  for (const { offset, size, contentDigest } of others) {
-    const chunkDigest = `sha256:${contentDigest}`;
+  for (const chunk of others) {
+    const { offset, size } = chunk;
+    const chunkDigest = `sha256:${contentOf(chunk).digest}`;
     texts.push(JSON.stringify({ type: 'chunk', name: entry.name, offset, chunkSize: size, chunkOffset, chunkDigest }));
     chunkOffset += size;
   }
   return texts.join(',');
+}
+
+function contentOf(frame: PlacedFrame | undefined): FrameContent {
+  if (frame?.content === undefined) throw new Error('a frame of which nobody says what is in it');
+  return frame.content;
 }
 
 function skippable(content: Buffer): Buffer {
