@@ -2,7 +2,8 @@
  * `npm run bench:encapsulate`: what it costs to make an image of a commit, next to the peer: the same repository, the same
  * division into layers, gzip at the same level, an OCI layout on the same disk. And of an update: the same system with another
  * kernel, of which ours knows the image before (`--previous`), while the peer makes all of it again. In turns, so that whatever
- * else the machine does hits all of them; of each the median. Needs root and five times the size in disk space for a while.
+ * else the machine does hits all of them; of each the median. With `--repo` and `--ref` it is a commit that is there, in the layers
+ * that ours divides it into, without an update. Needs root and five times the size in disk space for a while.
  */
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,7 +13,7 @@ import { ensureAll, ensurePeer, sayOnStandardError as say } from '../tools/setup
 import { commit, initialiseRepository, writeContentMeta } from './encapsulation.ts';
 import { medianCost, renderTable } from './import-table.ts';
 import { type Cost, measure } from './measured-process.ts';
-import { kernelBytes, writeKernel, writeTree } from './os-tree.ts';
+import { kernelBytes, type TreeShape, writeKernel, writeTree } from './os-tree.ts';
 import { shapeOf, sizeFlags } from './shape-flags.ts';
 import { makeShippedBundle } from './shipped-bundle.ts';
 
@@ -36,6 +37,8 @@ const SCRIPT = {
 for a while.`,
   flags: {
     ...sizeFlags(500, 13_000),
+    repo: { kind: 'text', takes: 'PATH', says: 'OSTree repository with a commit to make images of' },
+    ref: { kind: 'text', takes: 'REF', says: 'the commit in it' },
     rounds: { kind: 'number', says: 'rounds, of which the medians count', default: 3 },
     output: OUTPUT,
   },
@@ -48,27 +51,13 @@ async function main(): Promise<void> {
   await using shipped = await makeShippedBundle();
   const work = await mkdtemp(join(tmpdir(), 'treeline-encapsulate-'));
   try {
-    const [tree, repository] = [join(work, 'tree'), join(work, 'repo')];
-    say('Committing an operating system.');
-    const shape = shapeOf(values);
-    writeTree(tree, shape);
-    await initialiseRepository(repository);
-    await commit(repository, tree, 'os');
-    writeKernel(tree, kernelBytes(shape), '6.1.0-2');
-    await commit(repository, tree, 'update');
-    await rm(tree, { recursive: true });
-    const contentMeta = await writeContentMeta(repository, 'os', work);
-    const before = `oci:${join(work, 'before')}:image`;
-    const encapsulateBefore = ['encapsulate', '--repo', repository, '--contentmeta', contentMeta, 'os', before];
-    await measure(process.execPath, [shipped.entry, ...encapsulateBefore]);
-    const ways = waysOf({
-      peer,
-      entry: shipped.entry,
-      repository,
-      contentMeta,
-      before,
-      updateMeta: await writeContentMeta(repository, 'update', work),
-    });
+    const { repo, ref } = values;
+    const tools = { peer, entry: shipped.entry };
+    const course =
+      repo === undefined || ref === undefined
+        ? await makeCourse(tools, shapeOf(values), work)
+        : await existingCourse(tools, repo, ref, work);
+    const ways = waysOf(course);
     const results = await race(ways, values.rounds, join(work, 'image'));
     process.stdout.write(values.output === 'json' ? `${JSON.stringify(results, undefined, 2)}\n` : render(results));
   } finally {
@@ -76,41 +65,91 @@ async function main(): Promise<void> {
   }
 }
 
-interface Course {
+interface Tools {
   /** The peer's program, and ours. */
   readonly peer: string;
   readonly entry: string;
-  readonly repository: string;
-  /** Division of the branch `os`, and of `update`. */
-  readonly contentMeta: string;
-  readonly updateMeta: string;
-  /** The image of `os`. */
-  readonly before: string;
 }
 
-function waysOf({ peer, entry, repository, contentMeta, updateMeta, before }: Course): readonly Way[] {
+interface Course extends Tools {
+  readonly repository: string;
+  readonly ref: string;
+  /** Division of the commit. */
+  readonly contentMeta: string;
+  readonly update?: {
+    readonly ref: string;
+    readonly contentMeta: string;
+    /** The image of the commit before it. */
+    readonly before: string;
+  };
+}
+
+async function makeCourse(tools: Tools, shape: TreeShape, work: string): Promise<Course> {
+  const [tree, repository] = [join(work, 'tree'), join(work, 'repo')];
+  say('Committing an operating system.');
+  writeTree(tree, shape);
+  await initialiseRepository(repository);
+  await commit(repository, tree, 'os');
+  writeKernel(tree, kernelBytes(shape), '6.1.0-2');
+  await commit(repository, tree, 'update');
+  await rm(tree, { recursive: true });
+  const contentMeta = await writeContentMeta(repository, 'os', work);
+  const before = `oci:${join(work, 'before')}:image`;
+  const encapsulateBefore = ['encapsulate', '--repo', repository, '--contentmeta', contentMeta, 'os', before];
+  await measure(process.execPath, [tools.entry, ...encapsulateBefore]);
+  const updateMeta = await writeContentMeta(repository, 'update', work);
+  return { ...tools, repository, ref: 'os', contentMeta, update: { ref: 'update', contentMeta: updateMeta, before } };
+}
+
+async function existingCourse(tools: Tools, repository: string, ref: string, work: string): Promise<Course> {
+  say('Dividing the commit among layers.');
+  const contentMeta = join(work, 'contentmeta.json');
+  const layout = join(work, 'divided');
+  const flags = ['--repo', repository, '--write-contentmeta', contentMeta, '--compression-fast'];
+  await measure(process.execPath, [tools.entry, 'encapsulate', ...flags, ref, `oci:${layout}:image`]);
+  await rm(layout, { recursive: true });
+  return { ...tools, repository, ref, contentMeta };
+}
+
+function waysOf({ peer, entry, repository, ref, contentMeta, update }: Course): readonly Way[] {
   const theirs = ['container', 'encapsulate', '--repo', repository];
   const ours = [entry, 'encapsulate', '--repo', repository];
   const chunks = ['--contentmeta', contentMeta];
-  const update = ['--contentmeta', updateMeta];
-  const [single, layers, again] = ['the peer, one layer', 'the peer, in layers', 'the peer, another kernel'];
+  const [single, layers, fast, again] = [
+    'the peer, one layer',
+    'the peer, in layers',
+    'the peer, in layers, fast',
+    'the peer, another kernel',
+  ];
   const node = process.execPath;
-  return [
-    { title: single, command: peer, parameters: [...theirs, 'os'] },
-    { title: 'treeline, one layer', command: node, parameters: [...ours, '--chunking', 'none', 'os'], against: single },
-    { title: layers, command: peer, parameters: [...theirs, ...chunks, 'os'] },
-    { title: 'treeline, in layers', command: node, parameters: [...ours, ...chunks, 'os'], against: layers },
+  const ways: Way[] = [
+    { title: single, command: peer, parameters: [...theirs, ref] },
+    { title: 'treeline, one layer', command: node, parameters: [...ours, '--chunking', 'none', ref], against: single },
+    { title: layers, command: peer, parameters: [...theirs, ...chunks, ref] },
+    { title: 'treeline, in layers', command: node, parameters: [...ours, ...chunks, ref], against: layers },
+    { title: fast, command: peer, parameters: [...theirs, ...chunks, '--compression-fast', ref] },
+    {
+      title: 'treeline, in layers, fast',
+      command: node,
+      parameters: [...ours, ...chunks, '--compression-fast', ref],
+      against: fast,
+    },
     ...['zstd', 'zstd:chunked'].map((format) => ({
       title: `treeline, in layers, ${format}`,
       command: node,
-      parameters: [...ours, ...chunks, '--compression', format, 'os'],
+      parameters: [...ours, ...chunks, '--compression', format, ref],
       against: layers,
     })),
-    { title: again, command: peer, parameters: [...theirs, ...update, 'update'] },
+  ];
+  if (update === undefined) return ways;
+  const updateChunks = ['--contentmeta', update.contentMeta];
+  return [
+    ...ways,
+    { title: again, command: peer, parameters: [...theirs, ...updateChunks, update.ref] },
     {
       title: 'treeline, another kernel',
       command: node,
-      parameters: [...ours, ...update, '--previous', before, 'update'],
+      parameters: [...ours, ...updateChunks, '--previous', update.before, update.ref],
       against: again,
     },
   ];
