@@ -28,8 +28,8 @@ export const CONTROL_PLANE_LABEL = 'node-role.kubernetes.io/control-plane';
 /** On a NodeOS: name of the OSImage that rules it, for cheap selection with `kubectl get nos -l`. */
 export const IMAGE_LABEL = 'treeline.dev/image';
 
-/** The role that lists, by name, the pull Secrets an agent may read; the operator keeps it in step with the OSImages. */
-export const AGENT_PULL_SECRETS_ROLE = 'treeline-agent-pull-secrets';
+/** Longest docker config that a pull Secret may hold, in bytes: every node's NodeOS carries a sealed copy. */
+export const PULL_SECRET_BYTES = 32_768;
 
 /** `status.lastOrder.id` of an agent that says something before it has any order: no order has this id. */
 export const NO_ORDER = '';

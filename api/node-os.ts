@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { conditionsSchema } from './condition.ts';
+import { PULL_SECRET_BYTES } from './constants.ts';
 import { orderedPolicySchema, signerSchema } from './image-verification.ts';
 import { mirrorsSchema } from './image-mirrors.ts';
 import { hostRollbackSchema } from './health-policy.ts';
@@ -15,6 +16,14 @@ const digest = z
   .string()
   .regex(/^sha256:[0-9a-f]{64}$/)
   .describe('A manifest digest, sha256:<64 hex digits>.');
+
+/** An X25519 public key: 32 bytes in base64. */
+const credentialsKey = z
+  .string()
+  .max(44)
+  .regex(/^[A-Za-z0-9+/]{43}=$/);
+/** Ephemeral public key and tag of what is sealed, in bytes (RFC 9180, section 7.1; RFC 5116, section 5.2). */
+const SEALING_BYTES = 32 + 16;
 
 export const goalSchema = z
   .enum(['Observe', 'Stage', 'Boot', 'Discard'])
@@ -52,7 +61,9 @@ export const orderSchema = z
     pullSecretRef: z
       .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
       .optional()
-      .describe("Secret of type kubernetes.io/dockerconfigjson in the agent's namespace."),
+      .describe(
+        "Secret of type kubernetes.io/dockerconfigjson in the operator's namespace. The agent cannot read it: what it holds comes sealed, in `spec.pullCredentials`.",
+      ),
     mirrors: mirrorsSchema(
       "With goal `Stage`: repositories to ask for `digest` before the one in `image`, in this order, and before what the host's registries.conf names.",
     ),
@@ -110,11 +121,35 @@ export const orderSchema = z
     ],
   });
 
+export const pullCredentialsSchema = z
+  .strictObject({
+    secretName: z.string().min(1).max(253).describe('Name of the pull Secret.'),
+    secretVersion: z
+      .string()
+      .min(1)
+      .max(128)
+      .describe('UID and resource version of the Secret that was read; another one is sealed anew.'),
+    key: credentialsKey.describe(
+      'The `status.host.credentialsKey` for which it was sealed; another one is sealed for anew.',
+    ),
+    sealed: z
+      .string()
+      .min(1)
+      .max(Math.ceil((PULL_SECRET_BYTES + SEALING_BYTES) / 3) * 4)
+      .describe(
+        'The docker config of the Secret, up to 32 KiB, encrypted to `key` and bound to this node and this Secret: HPKE (RFC 9180) with X25519, HKDF-SHA256 and AES-256-GCM, in base64.',
+      ),
+  })
+  .describe(
+    'What the pull Secret of the OSImage holds, for this node alone. Written as soon as both the Secret and the key of the node are known; gone when the OSImage names none.',
+  );
+
 export const nodeOSSpecSchema = z
   .strictObject({
     imageName: z.string().min(1).max(253).describe('The OSImage that rules this node.'),
     nodeUID: z.string().min(1).max(64).describe('UID of the Node; a re-created Node is a new node.'),
     order: orderSchema.optional(),
+    pullCredentials: pullCredentialsSchema.optional(),
   })
   .meta({
     'x-kubernetes-validations': [
@@ -173,6 +208,9 @@ export const hostStatusSchema = z.strictObject({
   freeBytes: z.int().min(0).optional().describe("Free bytes in the file system of the host's OSTree repository."),
   architecture: z.string().max(32).optional().describe('As in OCI platforms: amd64, arm64, …'),
   agentVersion: z.string().max(64).optional().describe('Version of the agent that wrote this.'),
+  credentialsKey: credentialsKey
+    .optional()
+    .describe('Public key of the agent, X25519 in base64: pull credentials for this node are sealed for it.'),
 });
 
 export const progressSchema = z.strictObject({
@@ -292,6 +330,7 @@ export const nodeOSStatusSchema = z
   .describe('The observed state. The agent writes what it knows first hand, the operator the rest.');
 
 export type Order = z.infer<typeof orderSchema>;
+export type PullCredentials = z.infer<typeof pullCredentialsSchema>;
 export type NodeOSSpec = z.infer<typeof nodeOSSpecSchema>;
 export type Deployment = z.infer<typeof deploymentSchema>;
 export type HostStatus = z.infer<typeof hostStatusSchema>;

@@ -62,7 +62,7 @@ export const imageSpecSchema = z.strictObject({
     .strictObject({ name: z.string().min(1).max(253).describe('Name of the Secret.') })
     .optional()
     .describe(
-      "A Secret of type kubernetes.io/dockerconfigjson in the operator's namespace that holds the credentials of the registry, and of `mirrors`.",
+      "A Secret of type kubernetes.io/dockerconfigjson in the operator's namespace that holds the credentials of the registry, and of `mirrors`, in up to 32 KiB. Each node gets a copy that it alone can read (`spec.pullCredentials` of its NodeOS).",
     ),
   mirrors: mirrorsSchema(
     'Other repositories that have the image, as host[:port]/name, at most 8. They are asked in this order, before the repository of `reference`, for digests only: what a tag means is asked at the repository of `reference` alone. One that does not answer, or does not have the image, is passed over. Default: none.',

@@ -1,10 +1,12 @@
 /** Puts the agent together from its parts and the real world, and runs it. */
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { AGENT_FIELD_MANAGER, API_VERSION, type NodeOS } from '../api/index.ts';
 import { type IoPriority, type PullLimits, setIoPriority, type Unpacking } from '../ostree/index.ts';
 import type { RegistryOptions } from '../registry/index.ts';
 import { whyNotConfined } from './confinement-check.ts';
+import { loadCredentialsKey } from './credentials-key.ts';
 import { failureOf } from './failure.ts';
 import { createHost, type HostKind, hostTool } from './host/create-host.ts';
 import type { Host } from './host/host.ts';
@@ -17,7 +19,7 @@ import { connectionFromKubeconfig, connectionInCluster } from './kube/connection
 import { KubeClient } from './kube/kube-client.ts';
 import { watchNodeOS } from './kube/node-os-watch.ts';
 import { type AgentExit, OrderLoop } from './order-loop.ts';
-import { readPullSecret } from './pull-secret.ts';
+import { PullCredentialsReader } from './pull-credentials.ts';
 
 export interface AgentOptions {
   readonly nodeName: string;
@@ -58,8 +60,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     ? connectionInCluster(process.env)
     : connectionFromKubeconfig(options.kubeconfig));
   await using client = new KubeClient(connection);
+  const key = await loadCredentialsKey({ sysroot, nodeName, randomBytes, log });
+  const credentials = new PullCredentialsReader({ key, namespace, monotonicMs: () => performance.now() });
   const host = createHost(options.host, {
     ...options,
+    credentialsKey: key.publicKey,
     readImageFacts: imageFactsReader(sysroot),
     imageCommitOf: imageCommitReader(sysroot),
   });
@@ -80,7 +85,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       fetch: options.fetch ?? 'confined',
       ...(options.limits !== undefined && { limits: options.limits }),
       ...(options.signaturePolicyFile !== undefined && { signaturePolicyFile: options.signaturePolicyFile }),
-      readPullSecret: (name, cut) => readPullSecret(client, namespace, name, cut),
+      readPullSecret: (name, cut) => credentials.read(name, cut),
       prepare,
       retainVar: () => tool.retainsVar(),
       onWarning: (message) => log.warn(message),
@@ -106,7 +111,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     nodeName,
     random,
     signal: AbortSignal.any([signal, end.signal]),
-    onObject: (object) => loop.observe(object),
+    onObject: (object) => {
+      credentials.observe(object);
+      loop.observe(object);
+    },
     onTrouble: (error, failures) => log.warn({ failures, ...failureOf(error) }, 'the watch broke; starting it again'),
   });
   log.info({ node: nodeName, host: options.host, sysroot }, 'agent started');

@@ -21,7 +21,7 @@ export type AgentErrorCode =
   | 'KubernetesFailed'
   /** The kubeconfig or the pod's service account cannot be used. */
   | 'KubeConfigInvalid'
-  /** The pull Secret is missing or is not a docker config. */
+  /** The credentials of the pull Secret did not come, do not open, or are no docker config. */
   | 'PullSecretInvalid';
 
 export class AgentError extends Error {

@@ -80,7 +80,7 @@ export interface ImagePullerOptions {
   readonly signaturePolicyFile?: string;
   /** For proxies and the tools of other transports. */
   readonly environment: NodeJS.ProcessEnv;
-  /** Credentials from the Secret that an order names. */
+  /** Credentials of the Secret that an order names. */
   readonly readPullSecret: (name: string, signal: AbortSignal) => Promise<Credentials>;
   /** Called before anything is written. */
   readonly prepare: () => Promise<void>;

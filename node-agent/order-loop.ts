@@ -234,6 +234,9 @@ export class OrderLoop {
     const abort = new AbortController();
     this.#staging = { id: order.id, abort };
     const either = AbortSignal.any([signal, abort.signal]);
+    // Progress that could not be reported is dropped; without the key, what the pull needs is not sealed.
+    const isKeyKnown = seen.credentialsKey === this.#object?.status?.host?.credentialsKey;
+    if (order.pullSecretRef !== undefined && !isKeyKnown) await this.#write({ host: seen }, either);
     const report = new ProgressReport({
       write: (progress, cut) => this.#patchOnce({ host: seen, progress }, cut),
       onTrouble: (error) => log.warn(failureOf(error), 'progress could not be reported'),

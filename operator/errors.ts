@@ -59,7 +59,7 @@ export class KubeError extends Error {
  * `LeadershipLost`: another replica acts now; nothing to do. `ForeignCordon`: somebody else cordoned the node, or took
  * our mark off; it is theirs to lift. `StalePicture`: the object changed since the plan was made; a new plan follows.
  * `InvalidOptions`: correct the command line. `PullSecret`: create or correct the Secret that is named.
- * `NotBootable`: the image is not an OSTree one.
+ * `NotBootable`: the image is not an OSTree one. `OldDefinition`: apply the CustomResourceDefinitions of this version.
  */
 export type OperatorErrorCode =
   | 'LeadershipLost'
@@ -67,7 +67,8 @@ export type OperatorErrorCode =
   | 'StalePicture'
   | 'InvalidOptions'
   | 'PullSecret'
-  | 'NotBootable';
+  | 'NotBootable'
+  | 'OldDefinition';
 
 export class OperatorError extends Error {
   override readonly name = 'OperatorError';

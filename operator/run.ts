@@ -20,7 +20,6 @@ import { readAlerts } from './health-checks/prometheus.ts';
 import { serveHealth } from './health-endpoints.ts';
 import { lookUpImage, type ImageLookupOptions } from './image-resolution/image-lookup.ts';
 import { ImageResolver } from './image-resolution/image-resolver.ts';
-import { PullSecretRole } from './image-resolution/pull-secret-role.ts';
 import { API_SERVER_PODS_PATH, API_SERVER_PODS_SELECTOR, trimApiServerPod } from './kube/api-server-pods.ts';
 import { PooledConnection, loadKubeConfig, type Connection } from './kube/connection.ts';
 import { EventRecorder } from './kube/event-recorder.ts';
@@ -32,10 +31,12 @@ import { SteadyWatch } from './kube/steady-watch.ts';
 import { Metrics } from './metrics.ts';
 import { LEASE_NAME, type OperatorOptions } from './options.ts';
 import { PlanningLoop } from './planning-loop.ts';
+import { CredentialsLoop } from './pull-credentials/credentials-loop.ts';
 import { PlanMemory } from './rollout/plan-memory.ts';
 import { plan } from './rollout/plan.ts';
 
 const USER_AGENT = 'treeline-operator';
+const OWN_NODE_POLICY = 'treeline-agent-own-node';
 /** A loop that has not turned, or a watch without an answer, for so long is stuck: a restart is the only cure left. */
 const STUCK_MS = 15 * 60_000;
 
@@ -77,7 +78,11 @@ async function runOver(
   const leases =
     options.maintenanceLeases === undefined ? undefined : maintenanceLeaseApi(connection, options.maintenanceLeases);
   const wake = () => loop.wake();
-  const watching = { connection, clock, logger, onCurrent: wake };
+  const wakeAll = () => {
+    loop.wake();
+    credentials.wake();
+  };
+  const watching = { connection, clock, logger, onCurrent: wakeAll };
   const watches = [
     new SteadyWatch({ ...watching, path: OS_IMAGES_PATH, cache: fleet.images, trim: trimOSImage }),
     new SteadyWatch({ ...watching, path: NODE_OSES_PATH, cache: fleet.nodeOSes, trim: trimNodeOS }),
@@ -101,7 +106,10 @@ async function runOver(
           identity,
           clock,
           logger,
-          onElected: () => loop.elected(),
+          onElected: () => {
+            loop.elected();
+            credentials.wake();
+          },
         });
   const isLeader = () => election?.isLeader() ?? true;
   const assertLeading = () => {
@@ -111,7 +119,7 @@ async function runOver(
     policies: options.admissionPolicies === false ? [] : policiesFor(options),
     readPolicy: (name, signal) => api.getAdmissionPolicy(name, signal),
     readBinding: (name, signal) => api.getAdmissionPolicyBinding(name, signal),
-    onChange: wake,
+    onChange: wakeAll,
     clock,
     logger,
   });
@@ -148,7 +156,12 @@ async function runOver(
     clock,
     logger,
   });
-  const lookup: ImageLookupOptions = { ...lookups, namespace, readSecret: (name) => api.getSecret(name) };
+  const readSecret = async (name: string) => {
+    const secret = await api.getSecret(name);
+    credentials.saw(name, secret);
+    return secret;
+  };
+  const lookup: ImageLookupOptions = { ...lookups, namespace, readSecret };
   const resolver = new ImageResolver({
     lookUp: (request, signal) => lookUpImage(lookup, request, signal),
     verifiesAll: lookup.floor !== undefined,
@@ -156,18 +169,17 @@ async function runOver(
     clock,
     logger,
   });
-  const pullSecretRole = new PullSecretRole(api);
   const onResult = metrics.action.bind(metrics);
   const acting = { api, fleet, drainer, rehearsals, checks, alerts, recorder, assertLeading, onResult, clock, logger };
   const executor = new Executor({ ...acting, ...(leases && { leases }) });
   const memory = new PlanMemory();
   const locks = new RebootLocks({ nodes: fleet.nodes, isLeader, wake, clock });
+  const isCurrent = () => isLeader() && watches.every((watch) => watch.isCurrent);
   const loop = new PlanningLoop({
     // Slots hang on the policies: before the first look at them none is given.
-    mayPlan: () => isLeader() && policies.report() !== undefined && watches.every((watch) => watch.isCurrent),
+    mayPlan: () => isCurrent() && policies.report() !== undefined,
     catchUp: async (signal) => {
       await Promise.all([drainer.stop(), rehearsals.stop(), checks.stop(), alerts.stop()]);
-      pullSecretRole.forget();
       await Promise.all(watches.map((watch) => watch.refresh(signal)));
     },
     takeSnapshot: () => {
@@ -184,13 +196,7 @@ async function runOver(
       };
     },
     plan: (snapshot, now) => plan(snapshot, now, memory),
-    execute: async (plan, signal) => {
-      // Before the orders: an agent that is told of a Secret should be able to read it.
-      assertLeading();
-      const kept = await keepRole();
-      const retryMs = await executor.execute(plan, signal);
-      return kept ? retryMs : Math.min(retryMs ?? ROLE_RETRY_MS, ROLE_RETRY_MS);
-    },
+    execute: (plan, signal) => executor.execute(plan, signal),
     onPlanned: (snapshot, { lockRefusals }, planMs) => {
       metrics.planned(snapshot, planMs);
       if (lockRefusals !== undefined) locks.planned(lockRefusals);
@@ -198,15 +204,19 @@ async function runOver(
     clock,
     logger,
   });
-  const keepRole = async () => {
-    try {
-      await pullSecretRole.keep(fleet.images.values());
-      return true;
-    } catch (error) {
-      logger.warn({ error: messageOf(error) }, 'the Role of the pull Secrets could not be written, trying again');
-      return false;
-    }
-  };
+  const credentials = new CredentialsLoop({
+    api,
+    images: fleet.images,
+    nodeOSes: fleet.nodeOSes,
+    namespace,
+    // Without that policy, one agent could have the credentials of another's node sealed for its own key.
+    mayAct: () =>
+      isCurrent() && policies.report()?.deviating.every(({ policy }) => policy !== OWN_NODE_POLICY) === true,
+    onUnusable: ({ metadata: { name, uid } }, message) =>
+      void recorder.record({ kind: 'OSImage', name, uid }, 'Warning', 'PullSecretUnusable', message),
+    clock,
+    logger,
+  });
   for (const cache of cachesOf(fleet)) cache.onChange(wake);
 
   await using health =
@@ -243,6 +253,7 @@ async function runOver(
   // Watches and election outlive the loop: the action under way needs them to its end.
   const rest = new AbortController();
   const background = [...watches.map((watch) => watch.run(rest.signal)), policies.run(rest.signal)];
+  background.push(credentials.run(rest.signal));
   if (election !== undefined) background.push(election.run(rest.signal));
   if (options.builds !== undefined) {
     const { plainHttpHosts = [] } = options;
@@ -256,9 +267,6 @@ async function runOver(
   await election?.release();
   logger.info('operator stopped');
 }
-
-/** The Role of the pull Secrets is tried again after this: agents that wait for a Secret wait as long. */
-const ROLE_RETRY_MS = 5000;
 
 /** Reads the cluster's policy, once now so that a mistake in it is seen at the start, and then for every look-up. */
 async function signatureFloor(path: string | undefined): Promise<(() => Promise<SignaturePolicyFile>) | undefined> {

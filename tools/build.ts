@@ -10,7 +10,7 @@ import { build, type Metafile, type Plugin } from 'esbuild';
 const ROOT = join(import.meta.dirname, '..');
 
 /** The rooms that ship. */
-const ROOMS = 'api,confinement,registry,ostree,operator,node-agent,cli';
+const ROOMS = 'api,confinement,sealing,registry,ostree,operator,node-agent,cli';
 
 /** Loads a native library next to it, so it stays in node_modules. */
 const EXTERNAL = ['koffi'];

@@ -22,6 +22,8 @@ export interface CreateHostOptions {
   /** rpm-ostree only: finds the commit of the image in a deployment's, on which packages may be layered. */
   readonly imageCommitOf?: (checksum: string) => string;
   readonly agentVersion?: string;
+  /** Public key that it reports. */
+  readonly credentialsKey?: string;
 }
 
 /** The `ostree` that a host is managed with. */

@@ -26,6 +26,7 @@ export interface OstreeAdminHostOptions {
   readonly sysroot: string;
   readonly readImageFacts: ReadImageFacts;
   readonly agentVersion?: string;
+  readonly credentialsKey?: string;
   /** For tests; by default the host's own tools. */
   readonly run?: CommandRunner;
   /** By default `ostree admin` deploys. */
@@ -82,6 +83,7 @@ export class OstreeAdminHost implements Host {
       freeBytes: await freeBytes(this.sysroot),
       architecture: ociArchitecture(),
       ...(this.#options.agentVersion === undefined ? {} : { agentVersion: this.#options.agentVersion }),
+      ...(this.#options.credentialsKey === undefined ? {} : { credentialsKey: this.#options.credentialsKey }),
     };
   }
 

@@ -32,6 +32,7 @@ export interface SandboxHostOptions {
   readonly runDirectory: string;
   readonly readImageFacts: ReadImageFacts;
   readonly agentVersion?: string;
+  readonly credentialsKey?: string;
   readonly run?: CommandRunner;
   /** Draws a boot ID; random UUIDs by default. */
   readonly drawBootID?: () => string;
@@ -75,7 +76,7 @@ export class SandboxHost implements Host {
     const staged = await this.#staged();
     const trial = await this.#trialOf(booted?.checksum);
     const rollback = others.find((deployment) => deployment.stateroot === booted?.stateroot);
-    const { readImageFacts, agentVersion } = this.#options;
+    const { readImageFacts, agentVersion, credentialsKey } = this.#options;
     return {
       bootID,
       ...(booted === undefined ? {} : { booted: await describeDeployment(this.sysroot, booted, readImageFacts) }),
@@ -85,6 +86,7 @@ export class SandboxHost implements Host {
       freeBytes: await freeBytes(this.sysroot),
       architecture: ociArchitecture(),
       ...(agentVersion === undefined ? {} : { agentVersion }),
+      ...(credentialsKey === undefined ? {} : { credentialsKey }),
     };
   }
 

@@ -5,11 +5,11 @@
 import { DEFAULT_NAMESPACE, type ImageSigner, type ImageVerification, type OrderedPolicy } from '../../api/index.ts';
 import { OperatorError, isKubeError, messageOf } from '../errors.ts';
 import type { Secret } from '../kube/objects.ts';
+import { missingPullSecret, parsePullSecret } from '../pull-credentials/pull-secret.ts';
 import {
   formatOstreeImageReference,
   formatRegistryName,
   parseAnyImageReference,
-  parseDockerConfig,
   parseRegistryName,
   type Credentials,
   type PlatformImage,
@@ -133,16 +133,8 @@ async function pullCredentials(options: ImageLookupOptions, name: string): Promi
   try {
     secret = await options.readSecret(name);
   } catch (error) {
-    const problem = isKubeError(error, 'NotFound')
-      ? 'does not exist: create it'
-      : `cannot be read: ${messageOf(error)}`;
-    throw new OperatorError('PullSecret', `pull Secret ${where} ${problem}`, error);
+    if (isKubeError(error, 'NotFound')) throw missingPullSecret(where, error);
+    throw new OperatorError('PullSecret', `pull Secret ${where} cannot be read: ${messageOf(error)}`, error);
   }
-  const encoded = secret.data?.['.dockerconfigjson'];
-  if (encoded === undefined)
-    throw new OperatorError(
-      'PullSecret',
-      `pull Secret ${where} has no key .dockerconfigjson: make it with \`kubectl create secret docker-registry\``,
-    );
-  return parseDockerConfig(Buffer.from(encoded, 'base64').toString('utf8'));
+  return parsePullSecret(secret, where).credentials;
 }

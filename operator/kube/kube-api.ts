@@ -10,7 +10,7 @@ import {
 import type { Connection } from './connection.ts';
 import type { Lease, LeaseSpec, LeaseStore } from './leader-election.ts';
 import { trimNode, trimNodeOS, trimOSImage } from './objects.ts';
-import type { Node, PersistentVolume, PersistentVolumeClaim, Pod, Role, Secret } from './objects.ts';
+import type { Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret } from './objects.ts';
 
 export const OS_IMAGES_PATH = `/apis/${API_VERSION}/osimages`;
 export const NODE_OSES_PATH = `/apis/${API_VERSION}/nodeoses`;
@@ -29,7 +29,7 @@ export class KubeApi {
   readonly #connection: Connection;
   readonly #namespace: string;
 
-  /** `namespace` is the operator's own: its Lease, pull Secrets and their Role are there. */
+  /** `namespace` is the operator's own: its Lease and the pull Secrets are there. */
   constructor(connection: Connection, namespace: string) {
     this.#connection = connection;
     this.#namespace = namespace;
@@ -76,6 +76,14 @@ export class KubeApi {
     const body = { ...object, apiVersion: API_VERSION, kind: 'NodeOS' };
     const path = item(NODE_OSES_PATH, object.metadata.name);
     return trimNodeOS(await this.#connection.call('PUT', path, { body, query: MANAGER }));
+  }
+
+  /** JSON merge patch (RFC 7386) of everything but `status`; with `metadata.uid` in it, 422 for another object of that name. */
+  async mergePatchNodeOS(name: string, patch: unknown): Promise<NodeOS> {
+    const path = item(NODE_OSES_PATH, name);
+    return trimNodeOS(
+      await this.#connection.call('PATCH', path, { body: patch, contentType: MERGE_PATCH, query: MANAGER }),
+    );
   }
 
   async mergePatchNodeOSStatus(name: string, patch: unknown): Promise<NodeOS> {
@@ -143,16 +151,6 @@ export class KubeApi {
 
   async getSecret(name: string): Promise<Secret> {
     return (await this.#connection.call('GET', item(this.#own('api/v1', 'secrets'), name))) as Secret;
-  }
-
-  async getRole(name: string): Promise<Role> {
-    const path = item(this.#own('apis/rbac.authorization.k8s.io/v1', 'roles'), name);
-    return (await this.#connection.call('GET', path)) as Role;
-  }
-
-  async replaceRole(role: Role): Promise<void> {
-    const path = item(this.#own('apis/rbac.authorization.k8s.io/v1', 'roles'), role.metadata.name);
-    await this.#connection.call('PUT', path, { body: role, query: MANAGER });
   }
 
   async getAdmissionPolicy(name: string, signal: AbortSignal): Promise<object> {

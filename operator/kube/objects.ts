@@ -66,20 +66,9 @@ export interface Pod {
 }
 
 export interface Secret {
+  readonly metadata: Pick<ObjectMeta, 'uid' | 'resourceVersion'>;
   readonly type?: string;
   readonly data?: Readonly<Record<string, string>>;
-}
-
-export interface PolicyRule {
-  readonly apiGroups?: readonly string[];
-  readonly resources?: readonly string[];
-  readonly resourceNames?: readonly string[];
-  readonly verbs: readonly string[];
-}
-
-export interface Role {
-  readonly metadata: { readonly name: string; readonly resourceVersion?: string };
-  readonly rules?: readonly PolicyRule[] | null;
 }
 
 interface RawNode {

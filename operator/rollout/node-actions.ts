@@ -51,6 +51,8 @@ function writes(member: Member, os: NodeOS, step: Step, view: NodeView): readonl
     imageName: member.membership.kind === 'Ruled' ? member.membership.image.object.metadata.name : os.spec.imageName,
     nodeUID: os.spec.nodeUID,
     ...(step.order && { order: step.order }),
+    // Not the planner's: it stays as it is.
+    ...(os.spec.pullCredentials && { pullCredentials: os.spec.pullCredentials }),
   };
   const writeOrder: Action = { kind: 'WriteOrder', name, resourceVersion, spec };
   const orderDiffers = !sameContent(spec, os.spec);

@@ -334,6 +334,8 @@ const BAD_OS_IMAGES: readonly Row[] = [
 
 const order = (patch: Json): Json => ({ order: patch });
 
+const CREDENTIALS = { secretName: 's', secretVersion: 'u/1', key: `${'A'.repeat(43)}=`, sealed: 'AAAA' };
+
 const BAD_NODE_OSES: readonly Row[] = [
   ['no image name', { imageName: null }, 422, /spec\.imageName: Required value/],
   ['no node UID', { nodeUID: null }, 422, /spec\.nodeUID: Required value/],
@@ -384,6 +386,24 @@ const BAD_NODE_OSES: readonly Row[] = [
     /notAfter: Invalid value: .*date-time/s,
   ],
   ['a misspelt field', order({ gaol: 'Boot' }), 400, /unknown field "spec\.order\.gaol"/],
+  [
+    'credentials for what is no key',
+    { pullCredentials: { ...CREDENTIALS, key: 'mine' } },
+    422,
+    /pullCredentials\.key: Invalid value/,
+  ],
+  [
+    'credentials larger than a pull Secret may be',
+    { pullCredentials: { ...CREDENTIALS, sealed: 'A'.repeat(43_760) } },
+    422,
+    /pullCredentials\.sealed: Too long/,
+  ],
+  [
+    'plain credentials',
+    { pullCredentials: { ...CREDENTIALS, plain: '{}' } },
+    400,
+    /unknown field "spec\.pullCredentials\.plain"/,
+  ],
 ];
 
 const GOOD_REFERENCES = [

@@ -125,16 +125,6 @@ describe('manifests/base', () => {
       }
     });
 
-    it('leaves the list of pull Secrets alone when it is applied over a running operator', async () => {
-      const rules = [{ apiGroups: [''], resources: ['secrets'], resourceNames: ['pull'], verbs: ['get'] }];
-      const role = ['role', '-n', 'treeline-system', 'treeline-agent-pull-secrets'];
-      await controlPlane.kubectl(['patch', ...role, '--type=merge', '-p', JSON.stringify({ rules })]);
-      await controlPlane.kubectl(['apply', '-k', BASE]);
-      await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', BASE]);
-      const after = JSON.parse(await controlPlane.kubectl(['get', ...role, '-o', 'json'])) as Manifest;
-      assert.deepEqual(after.rules, rules);
-    });
-
     it('runs its Pods: the API server admits those of the operator and of the agent', async () => {
       const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'a', labels: { 'kubernetes.io/os': 'linux' } } };
       await controlPlane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(node) });
@@ -284,6 +274,19 @@ describe('manifests/base', () => {
       .flatMap((role) => role.rules ?? [])
       .flatMap((rule) => rule.resources);
     assert.ok(!resources.some((resource) => resource.startsWith('secrets')));
+  });
+
+  it('lets the operator get Secrets of its namespace, and nobody do anything else with Secrets or Roles', () => {
+    const all = rendered.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role');
+    const rights = all.flatMap(({ metadata, rules = [] }) =>
+      rules
+        .filter(({ resources }) =>
+          resources.some((resource) => /^(secrets|(cluster)?roles|.*bindings)$/.test(resource)),
+        )
+        .filter(({ apiGroups }) => !apiGroups.includes('admissionregistration.k8s.io'))
+        .map(({ resources, verbs }) => [metadata.name, resources, verbs]),
+    );
+    assert.deepEqual(rights, [['treeline-operator', ['secrets'], ['get']]]);
   });
 
   it('enforces its policies, and fails closed', () => {

@@ -312,23 +312,6 @@ describe('the operator', () => {
     assert.deepEqual([order.goal, order.mirrors], ['Stage', mirrors]);
   });
 
-  it('lets agents read exactly the pull Secrets that OSImages name', async () => {
-    const rules = async () => {
-      const path = '/apis/rbac.authorization.k8s.io/v1/namespaces/treeline-system/roles/treeline-agent-pull-secrets';
-      return (await controlPlane.call({ path })).body['rules'] ?? [];
-    };
-    keep(await startOperator(controlPlane, registry.host));
-    await applyImage(`${registry.host}/os:v2`, {
-      image: { reference: `${registry.host}/os:v2`, pullSecretRef: { name: 'pull-b' } },
-    });
-    await eventually('the Secret is listed', async () => JSON.stringify(await rules()).includes('pull-b'));
-    assert.deepEqual(await rules(), [
-      { apiGroups: [''], resources: ['secrets'], resourceNames: ['pull-b'], verbs: ['get'] },
-    ]);
-    await must(controlPlane, { method: 'DELETE', path: `${OS_IMAGES}/fleet` });
-    await eventually('no Secret is listed', async () => JSON.stringify(await rules()) === '[]');
-  });
-
   it('answers on its health endpoints', async () => {
     await registerNodes('f1');
     const operator = keep(await startOperator(controlPlane, registry.host));

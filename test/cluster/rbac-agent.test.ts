@@ -1,6 +1,9 @@
-/** What an agent may do with the credentials that the manifests give it: report on its own node, and nothing else. */
+/**
+ * What an agent may do with the token that the manifests give it: report on its own node, and nothing else. Verb by resource
+ * by node, and field by field, each asked of the API server itself.
+ */
 import assert from 'node:assert/strict';
-import { agentToken, AGENT_ACCOUNT, operatorToken } from '../../testbed/control-plane-treeline.ts';
+import { agentToken, AGENT_ACCOUNT } from '../../testbed/control-plane-treeline.ts';
 import type { ApiCall } from '../../testbed/control-plane-client.ts';
 import type { ControlPlane } from '../../testbed/control-plane.ts';
 import { sharedControlPlane } from '../../testbed/shared-control-plane.ts';
@@ -10,8 +13,11 @@ const OWN = 'rbac-agent-a';
 const OTHER = 'rbac-agent-b';
 const NAMESPACE = '/api/v1/namespaces/treeline-system';
 const SECRETS = `${NAMESPACE}/secrets`;
-const PULL_SECRETS_ROLE =
-  '/apis/rbac.authorization.k8s.io/v1/namespaces/treeline-system/roles/treeline-agent-pull-secrets';
+
+const SECRET_OF_OWN = 'rbac-agent-own';
+const SECRET_OF_OTHER = 'rbac-agent-other';
+const KEY = `${'A'.repeat(42)}E=`;
+const BY_NAME = (name: string): string => `fieldSelector=metadata.name%3D${name}`;
 
 const HOST = { bootID: 'b1', booted: { checksum: 'c', version: '1' } };
 const ROLLOUT = { phase: 'Draining', phaseTime: '2026-11-23T12:00:00Z', slotTime: '2026-11-23T12:00:00Z' };
@@ -40,22 +46,72 @@ const status = (node: string, body: Json): ApiCall => patch(`${NODE_OSES}/${node
 
 type Row = readonly [action: string, call: ApiCall, code: number, message?: RegExp];
 
+const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'] as const;
+const RBAC = '/apis/rbac.authorization.k8s.io/v1';
+const LEASES = '/apis/coordination.k8s.io/v1/namespaces/treeline-system/leases';
+const EVENTS = '/apis/events.k8s.io/v1/namespaces/default/events';
+
+/**
+ * Verb by resource by node: the code of the answer. A list or watch is of the one object by its name, as agents ask; `-` is
+ * what the API has not. Both nodes' orders name a pull Secret, each its own.
+ */
+const TABLE: readonly (readonly [resource: string, collection: string, name: string, sub: string, codes: string])[] = [
+  //                                                                        get list watch create update patch delete all
+  ["its own node's NodeOS", NODE_OSES, OWN, '', '                           200 200 200 403 403 403 403 403'],
+  ["another node's NodeOS", NODE_OSES, OTHER, '', '                         200 200 200 403 403 403 403 403'],
+  ['a NodeOS that is not there', NODE_OSES, 'rbac-agent-c', '', '           404 200 200 403 403 403 403 403'],
+  ["its own node's NodeOS status", NODE_OSES, OWN, '/status', '             200 - - 403 200 200 403 -'],
+  ["another node's NodeOS status", NODE_OSES, OTHER, '/status', '           200 - - 403 403 403 403 -'],
+  ['its own Node', '/api/v1/nodes', OWN, '', '                              403 403 403 403 403 403 403 403'],
+  ['another Node', '/api/v1/nodes', OTHER, '', '                            403 403 403 403 403 403 403 403'],
+  ['the status of its own Node', '/api/v1/nodes', OWN, '/status', '         403 - - 403 403 403 403 -'],
+  ['the kubelet of its own Node', '/api/v1/nodes', OWN, '/proxy', '         403 - - 403 403 403 403 -'],
+  ['the pull Secret of its own order', SECRETS, SECRET_OF_OWN, '', '        403 403 403 403 403 403 403 403'],
+  ["the pull Secret of another node's order", SECRETS, SECRET_OF_OTHER, '', '403 403 403 403 403 403 403 403'],
+  ['a Secret that is not there', SECRETS, 'nothing', '', '                  403 403 403 403 403 403 403 403'],
+  ['a Secret of kube-system', '/api/v1/namespaces/kube-system/secrets', 'x', '', '403 403 403 403 403 403 403 403'],
+  ['a Pod beside it', `${NAMESPACE}/pods`, 'x', '', '                       403 403 403 403 403 403 403 403'],
+  ['a Pod elsewhere', '/api/v1/namespaces/default/pods', 'x', '', '         403 403 403 403 403 403 403 403'],
+  ['the log of a Pod', `${NAMESPACE}/pods`, 'x', '/log', '                  403 - - 403 403 403 403 -'],
+  ['a command in a Pod', `${NAMESPACE}/pods`, 'x', '/exec', '               403 - - 403 403 403 403 -'],
+  ['the eviction of a Pod', `${NAMESPACE}/pods`, 'x', '/eviction', '        403 - - 403 403 403 403 -'],
+  ['a ConfigMap', `${NAMESPACE}/configmaps`, 'treeline-signature-policy', '', '403 403 403 403 403 403 403 403'],
+  ['an OSImage', OS_IMAGES, 'rbac-agent', '', '                             403 403 403 403 403 403 403 403'],
+  ['the status of an OSImage', OS_IMAGES, 'rbac-agent', '/status', '        403 - - 403 403 403 403 -'],
+  ['an OSImageBuild', OS_IMAGES.replace('osimages', 'osimagebuilds'), 'x', '', '403 403 403 403 403 403 403 403'],
+  ['the operator’s Lease', LEASES, 'treeline-operator', '', '               403 403 403 403 403 403 403 403'],
+  ['an Event', EVENTS, 'x', '', '                                           403 403 403 403 403 403 403 403'],
+  ['a Role', `${RBAC}/namespaces/treeline-system/roles`, 'x', '', '         403 403 403 403 403 403 403 403'],
+  ['a RoleBinding', `${RBAC}/namespaces/treeline-system/rolebindings`, 'x', '', '403 403 403 403 403 403 403 403'],
+  ['its own ClusterRole', `${RBAC}/clusterroles`, 'treeline-agent', '', '   403 403 403 403 403 403 403 403'],
+  ['its ServiceAccount', `${NAMESPACE}/serviceaccounts`, 'treeline-agent', '', '403 403 403 403 403 403 403 403'],
+  ['a token of its own', `${NAMESPACE}/serviceaccounts`, 'treeline-agent', '/token', '403 - - 403 403 403 403 -'],
+  ["the operator's token", `${NAMESPACE}/serviceaccounts`, 'treeline-operator', '/token', '403 - - 403 403 403 403 -'],
+];
+
+/** Every Secret, Pod and Node of the cluster at once. */
+const EVERYWHERE = ['/api/v1/secrets', '/api/v1/pods', '/api/v1/nodes', SECRETS, `${NAMESPACE}/pods`];
+
 const ALLOWED: readonly Row[] = [
-  ['read its own NodeOS', { path: `${NODE_OSES}/${OWN}` }, 200],
+  ['watch its own NodeOS as agents do', { path: `${NODE_OSES}?${BY_NAME(OWN)}&watch=true&timeoutSeconds=1` }, 200],
+  ['report its host', status(OWN, { host: { ...HOST, freeBytes: 1 } }), 200],
   [
-    'watch its own NodeOS',
-    { path: `${NODE_OSES}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%3D${OWN}` },
+    'report the key that credentials are to be sealed for',
+    status(OWN, { host: { ...HOST, credentialsKey: KEY } }),
     200,
   ],
-  ['read the NodeOS of another node, which RBAC cannot prevent', { path: `${NODE_OSES}/${OTHER}` }, 200],
-  ['report its host', status(OWN, { host: { ...HOST, freeBytes: 1 } }), 200],
   ['report its progress', status(OWN, { progress: PROGRESS }), 200],
   ['report that nothing is in progress', status(OWN, { progress: null }), 200],
   ['report how an order ended', status(OWN, { lastOrder: LAST_ORDER }), 200],
 ];
 
+const notSchema = /Invalid value|Too long|should match/;
+
 const REFUSED: readonly Row[] = [
   ['report for another node', status(OTHER, { host: HOST }), 403, notItsOwn],
+  ['put its key where that of another node stands', status(OTHER, { host: { credentialsKey: KEY } }), 403, notItsOwn],
+  ['report a key that is none', status(OWN, { host: { ...HOST, credentialsKey: 'mine' } }), 422, notSchema],
+  ['report a key of a megabyte', status(OWN, { host: { ...HOST, credentialsKey: 'A'.repeat(1e6) } }), 422, notSchema],
   [
     'change where its own node is in the rollout',
     status(OWN, { rollout: { ...ROLLOUT, phase: 'Updated' } }),
@@ -73,58 +129,8 @@ const REFUSED: readonly Row[] = [
     403,
     rbac,
   ],
+  ['give itself credentials', patch(`${NODE_OSES}/${OWN}`, { spec: { pullCredentials: { key: KEY } } }), 403, rbac],
   ['label its own NodeOS', patch(`${NODE_OSES}/${OWN}`, { metadata: { labels: { a: 'b' } } }), 403, rbac],
-  ['delete its own NodeOS', { method: 'DELETE', path: `${NODE_OSES}/${OWN}` }, 403, rbac],
-  ['delete every NodeOS', { method: 'DELETE', path: NODE_OSES }, 403, rbac],
-  [
-    'create a NodeOS',
-    { method: 'POST', path: NODE_OSES, body: nodeOS({ metadata: { name: 'rbac-agent-c' } }) },
-    403,
-    rbac,
-  ],
-  ['read its own Node', { path: `/api/v1/nodes/${OWN}` }, 403, rbac],
-  ['list Nodes', { path: '/api/v1/nodes' }, 403, rbac],
-  ['cordon its own Node', patch(`/api/v1/nodes/${OWN}`, { spec: { unschedulable: true } }), 403, rbac],
-  ['claim that its Node is Ready', patch(`/api/v1/nodes/${OWN}/status`, { status: {} }), 403, rbac],
-  ['list Pods', { path: '/api/v1/pods' }, 403, rbac],
-  ['list Pods of its own namespace', { path: `${NAMESPACE}/pods` }, 403, rbac],
-  ['create a Pod', { method: 'POST', path: `${NAMESPACE}/pods`, body: {} }, 403, rbac],
-  ['evict a Pod', { method: 'POST', path: `${NAMESPACE}/pods/x/eviction`, body: {} }, 403, rbac],
-  ['list Secrets', { path: SECRETS }, 403, rbac],
-  ['list Secrets everywhere', { path: '/api/v1/secrets' }, 403, rbac],
-  ['read a Secret of another namespace', { path: '/api/v1/namespaces/kube-system/secrets/x' }, 403, rbac],
-  ['create a Secret', { method: 'POST', path: SECRETS, body: {} }, 403, rbac],
-  ['list ConfigMaps', { path: `${NAMESPACE}/configmaps` }, 403, rbac],
-  [
-    'change the signature policy of the cluster',
-    patch(`${NAMESPACE}/configmaps/treeline-signature-policy`, { data: {} }),
-    403,
-    rbac,
-  ],
-  ['read an OSImage', { path: `${OS_IMAGES}/rbac-agent` }, 403, rbac],
-  ['list OSImages', { path: OS_IMAGES }, 403, rbac],
-  ['change an OSImage', patch(`${OS_IMAGES}/rbac-agent`, { spec: { rollout: { maxUnavailable: 100 } } }), 403, rbac],
-  ['change the status of an OSImage', patch(`${OS_IMAGES}/rbac-agent/status`, { status: {} }), 403, rbac],
-  [
-    'read the operator’s Lease',
-    { path: '/apis/coordination.k8s.io/v1/namespaces/treeline-system/leases/treeline-operator' },
-    403,
-    rbac,
-  ],
-  [
-    'create an Event',
-    { method: 'POST', path: '/apis/events.k8s.io/v1/namespaces/default/events', body: {} },
-    403,
-    rbac,
-  ],
-  ['read its own Role', { path: PULL_SECRETS_ROLE }, 403, rbac],
-  ['widen its own Role', patch(PULL_SECRETS_ROLE, { rules: [] }), 403, rbac],
-  [
-    'ask for another token',
-    { method: 'POST', path: `${NAMESPACE}/serviceaccounts/treeline-operator/token`, body: {} },
-    403,
-    rbac,
-  ],
 ];
 
 function secret(name: string): Json {
@@ -137,13 +143,18 @@ describe('an agent', () => {
 
   before(async () => {
     controlPlane = await sharedControlPlane();
-    for (const name of [OWN, OTHER]) {
+    for (const [name, pullSecret] of [
+      [OWN, SECRET_OF_OWN],
+      [OTHER, SECRET_OF_OTHER],
+    ] as const) {
       await must(controlPlane, {
         method: 'POST',
         path: '/api/v1/nodes',
         body: { apiVersion: 'v1', kind: 'Node', metadata: { name } },
       });
-      await must(controlPlane, { method: 'POST', path: NODE_OSES, body: nodeOS({ metadata: { name } }) });
+      await must(controlPlane, { method: 'POST', path: SECRETS, body: secret(pullSecret) });
+      const spec = { order: { pullSecretRef: { name: pullSecret } } };
+      await must(controlPlane, { method: 'POST', path: NODE_OSES, body: nodeOS({ metadata: { name }, spec }) });
       await must(controlPlane, status(name, { host: HOST, rollout: ROLLOUT, conditions: [CONDITION] }));
     }
     await must(controlPlane, { method: 'POST', path: OS_IMAGES, body: osImage({ metadata: { name: 'rbac-agent' } }) });
@@ -156,6 +167,8 @@ describe('an agent', () => {
       await controlPlane?.call({ method: 'DELETE', path: `/api/v1/nodes/${name}` });
     }
     await controlPlane?.call({ method: 'DELETE', path: `${OS_IMAGES}/rbac-agent` });
+    for (const name of [SECRET_OF_OWN, SECRET_OF_OTHER])
+      await controlPlane?.call({ method: 'DELETE', path: `${SECRETS}/${name}` });
   });
 
   async function check([, call, code, message]: Row, as: string): Promise<void> {
@@ -163,6 +176,56 @@ describe('an agent', () => {
     assert.equal(answer.code, code, answer.message);
     if (message !== undefined) assert.match(answer.message, message);
   }
+
+  /** The request for one cell of the table; of what the agent may write, one that changes nothing but its own. */
+  async function requestFor(verb: (typeof VERBS)[number], collection: string, name: string, sub: string) {
+    const item = `${collection}/${name}${sub}`;
+    const isStatus = collection === NODE_OSES && sub === '/status';
+    const held = isStatus && verb === 'update' ? (await must(controlPlane, { path: item })).body : {};
+    const host = { host: { ...HOST, freeBytes: 2 } };
+    const calls: Readonly<Record<(typeof VERBS)[number], ApiCall>> = {
+      get: { path: item },
+      list: { path: `${collection}?${BY_NAME(name)}` },
+      watch: { path: `${collection}?${BY_NAME(name)}&watch=true&timeoutSeconds=1` },
+      create: { method: 'POST', path: sub === '' ? collection : item, body: {} },
+      update: { method: 'PUT', path: item, body: { ...held, status: { ...(held['status'] as Json), ...host } } },
+      patch: patch(item, isStatus ? { status: host } : {}),
+      delete: { method: 'DELETE', path: item },
+      deletecollection: { method: 'DELETE', path: `${collection}?${BY_NAME(name)}` },
+    };
+    return calls[verb];
+  }
+
+  for (const [resource, collection, name, sub, expected] of TABLE) {
+    it(`gets for each verb on ${resource} the code in the table`, async () => {
+      const codes = expected.trim().split(/\s+/);
+      assert.equal(codes.length, VERBS.length);
+      const got: Record<string, string> = {};
+      for (const [index, verb] of VERBS.entries()) {
+        if (codes[index] === '-') continue;
+        const answer = await controlPlane.call({ ...(await requestFor(verb, collection, name, sub)), token });
+        got[verb] = String(answer.code);
+      }
+      const wanted = VERBS.flatMap((verb, index) => (codes[index] === '-' ? [] : [[verb, codes[index]] as const]));
+      assert.deepEqual(got, Object.fromEntries(wanted));
+    });
+  }
+
+  for (const path of EVERYWHERE) it(`cannot list ${path}`, () => check(['', { path }, 403, rbac], token));
+
+  it('holds no right on Secrets by any Role, whatever the names of the Secrets', async () => {
+    const review = { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectRulesReview' };
+    const path = '/apis/authorization.k8s.io/v1/selfsubjectrulesreviews';
+    const body = { ...review, spec: { namespace: 'treeline-system' } };
+    const answer = await must(controlPlane, { method: 'POST', path, body, token });
+    const { resourceRules } = answer.body['status'] as { resourceRules: readonly { resources: readonly string[] }[] };
+    const resources = resourceRules.flatMap((rule) => rule.resources);
+    assert.ok(resources.includes('nodeoses'));
+    assert.deepEqual(
+      resources.filter((resource) => /secret|pod|^node$|^nodes|\*/.test(resource)),
+      [],
+    );
+  });
 
   for (const row of ALLOWED) it(`can ${row[0]}`, () => check(row, token));
   for (const row of REFUSED) it(`cannot ${row[0]}`, () => check(row, token));
@@ -233,46 +296,5 @@ describe('an agent', () => {
       code = (await controlPlane.call({ ...status(OWN, { host: HOST }), token: bound })).code;
     }
     assert.equal(code, 401);
-  });
-
-  it('reads a pull Secret exactly while the operator lists it by name', async () => {
-    const operator = await operatorToken(controlPlane);
-    for (const name of ['rbac-listed', 'rbac-unlisted']) {
-      await must(controlPlane, { method: 'POST', path: SECRETS, body: secret(name) });
-    }
-    const list = async (names: readonly string[]): Promise<void> => {
-      const role = await must(controlPlane, { path: PULL_SECRETS_ROLE, token: operator });
-      const rules =
-        names.length === 0 ? [] : [{ apiGroups: [''], resources: ['secrets'], resourceNames: names, verbs: ['get'] }];
-      await must(controlPlane, {
-        method: 'PUT',
-        path: PULL_SECRETS_ROLE,
-        token: operator,
-        body: { ...role.body, rules },
-      });
-    };
-    const codeOf = async (name: string): Promise<number> =>
-      (await controlPlane.call({ path: `${SECRETS}/${name}`, token })).code;
-    const becomes = async (name: string, wanted: number): Promise<void> => {
-      // The authorizer learns of a changed Role through its own watch.
-      for (let attempt = 0; attempt < 600 && (await codeOf(name)) !== wanted; attempt++) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-      assert.equal(await codeOf(name), wanted);
-    };
-    try {
-      assert.equal(await codeOf('rbac-listed'), 403);
-      await list(['rbac-listed']);
-      await becomes('rbac-listed', 200);
-      assert.equal(await codeOf('rbac-unlisted'), 403);
-      await check(['', patch(`${SECRETS}/rbac-listed`, { stringData: { a: 'b' } }), 403, rbac], token);
-      await list([]);
-      await becomes('rbac-listed', 403);
-    } finally {
-      await list([]);
-      for (const name of ['rbac-listed', 'rbac-unlisted']) {
-        await controlPlane.call({ method: 'DELETE', path: `${SECRETS}/${name}` });
-      }
-    }
   });
 });

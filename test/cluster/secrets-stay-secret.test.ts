@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DEFAULT_NAMESPACE } from '../../api/index.ts';
+import { DEFAULT_NAMESPACE, type NodeOS } from '../../api/index.ts';
 import { startFleet, type Fleet } from '../../testbed/fleet.ts';
 import { ProcessOnlooker } from '../../testbed/process-onlooker.ts';
 import { makeSmallOSImage } from '../../testbed/small-os-image.ts';
@@ -25,7 +25,13 @@ const TOO_MUCH = 8;
 const KINDS = ['osimages', 'nodeoses', 'nodes', 'pods', 'events.events.k8s.io', 'leases', 'configmaps', 'roles'];
 
 /** Of a node's disk, more is the operating system's own. */
-const NODE_FOLDERS = ['ostree/repo/refs', 'ostree/repo/tmp', 'ostree/repo/extensions', 'boot/loader'];
+const NODE_FOLDERS = [
+  'ostree/repo/refs',
+  'ostree/repo/tmp',
+  'ostree/repo/extensions',
+  'boot/loader',
+  'var/lib/treeline',
+];
 
 interface Condition {
   readonly type: string;
@@ -36,6 +42,8 @@ interface Condition {
 describe('a pull secret', function () {
   this.timeout(PATIENCE_MS + 60_000);
   const canaries = new Map<string, string>();
+  /** From which the key of the node is derived. */
+  const keySeeds: string[] = [];
   let folder: string;
   let fleet: Fleet;
   let onlooker: ProcessOnlooker;
@@ -134,6 +142,12 @@ describe('a pull secret', function () {
 
   /** Fails with the name of what was found and where, never with the text around it. */
   const assertSilent = (text: string, where: string): void => {
+    for (const seed of where === 'credentials-key' ? [] : keySeeds)
+      for (const form of ['base64', 'base64url', 'hex'] as const)
+        assert.ok(
+          !text.includes(Buffer.from(seed, 'base64').toString(form).slice(0, 16)),
+          `the key stands in ${where}`,
+        );
     for (const [name, canary] of canaries) {
       for (const part of partsOf(canary)) assert.ok(!text.includes(part), `the ${name} stands in ${where}`);
     }
@@ -172,6 +186,34 @@ describe('a pull secret', function () {
       'osimage/right',
       `--timeout=${PATIENCE_MS / 1000}s`,
     ]);
+  });
+
+  it('that is changed brings the node on, while the registry takes the old one no longer', async () => {
+    await fleet.killRegistry();
+    await fleet.restartRegistry({ [USER]: plant('changed password') });
+    await setSecret(dockerConfig(canaries.get('changed password') ?? ''));
+    const { reference } = fleet.os.versions[3];
+    const patch = JSON.stringify({ spec: { image: { reference } } });
+    await fleet.controlPlane.kubectl(['patch', 'osimage', 'right', '--type=merge', '-p', patch]);
+    const isThere = `--for=jsonpath={.status.target.reference}=${reference}`;
+    const patience = `--timeout=${PATIENCE_MS / 1000}s`;
+    await fleet.controlPlane.kubectl(['wait', isThere, 'osimage/right', patience]);
+    await fleet.controlPlane.kubectl(['wait', '--for=condition=Ready', 'osimage/right', patience]);
+    const host = await fleet.controlPlane.kubectl(['get', 'nodeoses', '-o=jsonpath={..booted.version}']);
+    assert.equal(host, '3');
+  });
+
+  it('comes to the node sealed, and the key for it stays on the node', async () => {
+    const [machine] = fleet.machines;
+    assert.ok(machine !== undefined);
+    const file = join(machine.sysroot.path, 'var/lib/treeline/credentials-key');
+    assert.equal((await stat(file)).mode & 0o777, 0o600);
+    const { seed } = JSON.parse(await readFile(file, 'utf8')) as { seed: string };
+    const { body } = await fleet.controlPlane.call({ path: `/apis/treeline.dev/v1alpha1/nodeoses/${machine.name}` });
+    const { spec, status } = body as unknown as NodeOS;
+    assert.equal(spec.pullCredentials?.secretName, PULL_SECRET);
+    assert.equal(spec.pullCredentials.key, status?.host?.credentialsKey);
+    keySeeds.push(seed);
   });
 
   it('stands in no log of operator and agent', async () => {

@@ -16,6 +16,8 @@ export interface SimulatedNodeOptions {
   readonly digest: string;
   /** How long it is NotReady when it boots. */
   readonly bootMs?: number;
+  /** Public key that its agent reports. */
+  readonly credentialsKey?: string;
   /** Taints that its kubelet registers it with. */
   readonly taints?: readonly { readonly key: string; readonly effect: string }[];
 }
@@ -44,6 +46,7 @@ export class SimulatedNode implements AsyncDisposable {
       bootID: randomUUID(),
       booted: { digest: options.digest, checksum: 'a'.repeat(64) },
       architecture: 'amd64',
+      ...(options.credentialsKey !== undefined && { credentialsKey: options.credentialsKey }),
     };
   }
 
@@ -69,6 +72,12 @@ export class SimulatedNode implements AsyncDisposable {
 
   get bootedDigest(): string | undefined {
     return this.#host.booted?.digest;
+  }
+
+  /** As an agent reports that has lost its key and made another. */
+  async setCredentialsKey(credentialsKey: string): Promise<void> {
+    this.#host = { ...this.#host, credentialsKey };
+    await this.#report({ host: { staged: null, ...this.#host } });
   }
 
   async setReady(ready: boolean): Promise<void> {

@@ -1,6 +1,7 @@
 /** Everything that reads bytes from strangers. */
 import { CONFIGURATION_TARGETS } from './configuration-targets.ts';
 import { CONFINED_TARGETS } from './confined-targets.ts';
+import { CREDENTIALS_TARGETS } from './credentials-targets.ts';
 import { DOCUMENT_TARGETS } from './document-targets.ts';
 import type { FuzzTarget } from './fuzz.ts';
 import { OBJECT_TARGETS } from './object-targets.ts';
@@ -18,6 +19,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ...OBJECT_TARGETS,
   ...CONFIGURATION_TARGETS,
   ...CONFINED_TARGETS,
+  ...CREDENTIALS_TARGETS,
   ...OPERATOR_TARGETS,
   ...PACKAGE_TARGETS,
   ...POLICY_TARGETS,

@@ -10,6 +10,7 @@ export const checksumOf = (digest: string) => digest.slice('sha256:'.length);
 export class FakeHost implements Host {
   readonly sysroot = '/nowhere';
   bootID = 'boot-1';
+  credentialsKey: string | undefined;
   booted: Deployment = { checksum: checksumOf(digestOf('a')), digest: digestOf('a') };
   staged: Deployment | undefined;
   fallback: Deployment | undefined;
@@ -29,6 +30,7 @@ export class FakeHost implements Host {
     return {
       bootID: this.bootID,
       booted: this.booted,
+      ...(this.credentialsKey === undefined ? {} : { credentialsKey: this.credentialsKey }),
       ...(this.staged === undefined ? {} : { staged: this.staged }),
       ...(this.fallback === undefined ? {} : { rollback: this.fallback }),
       ...(this.trial === undefined || this.trial.checksum !== this.booted.checksum

@@ -136,6 +136,20 @@ describe('the order loop', () => {
     assert.equal(bench.object.status?.rollout?.phase, 'Staging');
   });
 
+  it('has its key in the API before it asks for pull credentials, whatever becomes of the first write', async () => {
+    const bench = new Bench(orderFor(B, { pullSecretRef: { name: 's' } }));
+    bench.host.credentialsKey = `${'A'.repeat(43)}=`;
+    bench.patchFailure = new Error('busy');
+    setTimeout(() => (bench.patchFailure = undefined), 50);
+    let known: string | undefined;
+    bench.pull = async (order) => {
+      known = bench.object.status?.host?.credentialsKey;
+      return { checksum: checksumOf(order.digest), digest: order.digest, release: async () => {} };
+    };
+    await bench.run(bench.settled);
+    assert.equal(known, bench.host.credentialsKey);
+  });
+
   it('says why staging failed, in a word and a sentence', async () => {
     const bench = new Bench(orderFor(B));
     bench.pull = async () => {

@@ -129,7 +129,6 @@ describe('an admission policy that Treeline ships', () => {
     const names = policiesFor({ namespace: 'treeline-system' }).map(({ name }) => name);
     assert.deepEqual(names, [
       'treeline-agent-own-node',
-      'treeline-agent-pull-secrets',
       'treeline-node-os-operator-only',
       'treeline-operator-own-marks-only',
     ]);

@@ -95,6 +95,7 @@ describe('The alerts of a Prometheus', () => {
 describe('The Secret of a Prometheus', () => {
   const URL = 'https://prometheus.example:9090';
   const secret = (data: Record<string, string>, type = 'treeline.dev/prometheus'): Secret => ({
+    metadata: { uid: 's', resourceVersion: '1' },
     type,
     data: Object.fromEntries(Object.entries(data).map(([key, value]) => [key, base64(value)])),
   });

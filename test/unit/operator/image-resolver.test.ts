@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { osImageSpecSchema, type OSImage } from '../../../api/index.ts';
-import { pullSecretRules } from '../../../operator/image-resolution/pull-secret-role.ts';
 import {
   isPinned,
   lookUpImage,
@@ -327,7 +326,7 @@ describe('looking an image up', () => {
       ({ mirrors } = options);
       return { digest: digest('f'), platforms: {}, images };
     };
-    const readSecret = async () => ({ data: {} });
+    const readSecret = async () => ({ metadata: { uid: 's', resourceVersion: '1' }, data: {} });
     const found = lookUpImage(
       {
         resolveTag,
@@ -410,14 +409,5 @@ describe('looking an image up', () => {
       lookUp({}, { pullSecret: 'pull' }),
       /pull Secret treeline-system\/pull has no key \.dockerconfigjson/,
     );
-  });
-});
-
-describe('the Role of the pull Secrets', () => {
-  it('lists each Secret once, in order, and grants nothing when there is none', () => {
-    const image = (secret?: string) => osImage(TAG, undefined, secret);
-    assert.deepEqual(pullSecretRules([image()]), []);
-    const [rule, ...more] = pullSecretRules([image('b'), image('a'), image('b'), image()]);
-    assert.deepEqual([rule?.resourceNames, rule?.verbs, more], [['a', 'b'], ['get'], []]);
   });
 });

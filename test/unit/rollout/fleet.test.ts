@@ -194,6 +194,40 @@ describe('Membership', () => {
     assert.equal(conditionOf(statusOf(snapshot), 'Ready'), 'True AllNodesExcluded');
   });
 
+  it('leaves the pull credentials in a NodeOS alone: with or without them it decides the same, and no write drops them', () => {
+    const pullCredentials = { secretName: 's', secretVersion: '1', key: `${'A'.repeat(43)}=`, sealed: 'x' };
+    const states: NodeOSOptions[] = [
+      WAITING,
+      { rollout: { phase: 'Staging', stagingTime: SLOT } },
+      { ...WAITING, rollout: { phase: 'Rebooting', slotTime: SLOT, rebootDeadline: '2026-11-23T12:10:00Z' } },
+      { booted: 'v2', rollout: { phase: 'Updated' } },
+      { rollout: { phase: 'Failed', attempts: 6 } },
+    ];
+    let orders = 0;
+    for (const state of states) {
+      let os = nodeOSOf('a', state);
+      // What is to be durable before an order is written first.
+      for (let round = 0; round < 3; round++) {
+        const without = snapshotOf({ nodes: [nodeOf('a')], nodeOSes: [os] });
+        const sealed = { ...os, spec: { ...os.spec, pullCredentials } };
+        const { actions } = plan(without, NOW);
+        const expected = actions.map((action) =>
+          action.kind === 'WriteOrder' ? { ...action, spec: { ...action.spec, pullCredentials } } : action,
+        );
+        assert.deepEqual(plan({ ...without, nodeOSes: [sealed] }, NOW).actions, expected);
+        for (const action of actions) {
+          if (action.kind === 'WriteOrder') os = { ...os, spec: action.spec };
+          else if (action.kind === 'WriteRollout') {
+            const { rollout, conditions } = action.status;
+            os = { ...os, status: { ...os.status, rollout, conditions: [...conditions] } };
+          }
+          orders += action.kind === 'WriteOrder' ? 1 : 0;
+        }
+      }
+    }
+    assert.ok(orders > 0);
+  });
+
   it('deletes the NodeOS of a Node that is gone or was made anew, and makes the new one only then', () => {
     const anew = snapshotOf({ nodes: [nodeOf('a', { uid: 'second' })], nodeOSes: [nodeOSOf('a')] });
     const kinds = plan(anew, NOW).actions.map(({ kind }) => kind);

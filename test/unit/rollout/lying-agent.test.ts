@@ -78,6 +78,7 @@ function lie(world: World, node: WorldNode): Partial<NodeOSStatus> {
       ...(world.chance(0.5) && {
         freeBytes: some(world, NUMBERS),
         architecture: some(world, ['amd64', 'arm64', 'vax']),
+        credentialsKey: `${some(world, ['A', 'x', '+'])}${'A'.repeat(42)}=`,
       }),
     },
     ...(world.chance(0.5) && {
