@@ -24,6 +24,9 @@ export interface BundleSignature {
 
 export type AttachedSignature = SimpleSignature | BundleSignature;
 
+/** Longest chain that is read; a real one has one or two. */
+export const ATTACHED_CHAIN_MAX = 16;
+
 export const ANNOTATION = {
   signature: 'dev.cosignproject.cosign/signature',
   certificate: 'dev.sigstore.cosign/certificate',

@@ -39,11 +39,13 @@ export function readCertificate(der: Buffer | string): Certificate {
 
 /**
  * Every certificate of a PEM text, in its order; other text between them is passed over.
+ * @param most what a stranger's text may hold; more are counted, and none of them is parsed.
  * @throws Error with a short reason, also when there is none, or something else than certificates.
  */
-export function readCertificates(pem: string): readonly Certificate[] {
+export function readCertificates(pem: string, most = Infinity): readonly Certificate[] {
   const blocks = pem.match(/-----BEGIN [A-Z0-9 ]+-----[^-]*-----END [A-Z0-9 ]+-----/g) ?? [];
   if (blocks.length === 0) throw new Error('holds no PEM block');
+  if (blocks.length > most) throw new Error(`holds ${blocks.length} certificates, more than ${most}`);
   return blocks.map((block) => {
     if (!block.startsWith('-----BEGIN CERTIFICATE-----')) throw new Error('holds something else than certificates');
     return readCertificate(block);

@@ -3,7 +3,7 @@ import { hash, X509Certificate } from 'node:crypto';
 import { type Bundle, bundleFromJSON } from '@sigstore/bundle';
 import * as z from 'zod';
 import { printable, reasonOf } from '../errors.ts';
-import type { SimpleSignature } from './attached-signature.ts';
+import { ATTACHED_CHAIN_MAX, type SimpleSignature } from './attached-signature.ts';
 import { NotThisSignature } from './errors.ts';
 import { readLogPromise } from './log-promise.ts';
 import { parseStrictJson } from './strict-json.ts';
@@ -54,8 +54,12 @@ export function liftedBundle(signature: SimpleSignature, by: 'certificate' | 'ke
   }
 }
 
+/** Counted before any of it is parsed. */
 function splitPem(text: string): readonly string[] {
-  return text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length > ATTACHED_CHAIN_MAX)
+    throw new Error(`its chain holds ${blocks.length} certificates, more than ${ATTACHED_CHAIN_MAX}`);
+  return blocks;
 }
 
 function derOf(pem: string): string {

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { ASN1Obj } from '@sigstore/core';
 import { printable, reasonOf } from '../../errors.ts';
-import type { SimpleSignature } from '../attached-signature.ts';
+import { ATTACHED_CHAIN_MAX, type SimpleSignature } from '../attached-signature.ts';
 import { type Certificate, readCertificates } from '../certificate.ts';
 import { type Authorities, requireChain } from '../certificate-chain.ts';
 import { NotThisSignature, SignatureError } from '../errors.ts';
@@ -39,8 +39,6 @@ export type SigstoreSigner = (ByKey | ByFulcio | ByPki) & {
   readonly logKeys: readonly PublicKey[];
 };
 
-/** An attached chain has one or two. */
-const ATTACHED_CERTIFICATES_MAX = 16;
 /** Where Fulcio notes who knew the signer: first as bare text, since its version 1.0 as an UTF8String in DER, too. */
 const OIDC_ISSUER = '1.3.6.1.4.1.57264.1.1';
 const OIDC_ISSUER_V2 = '1.3.6.1.4.1.57264.1.8';
@@ -165,19 +163,15 @@ function keyOf({ x509 }: Certificate): PublicKey {
 
 function attachedCertificate({ certificate }: SimpleSignature): Certificate {
   if (certificate === undefined) throw new NotThisSignature('it has no certificate: it was made with a key');
-  const found = attempt(() => readCertificates(certificate));
-  const [only] = found;
-  if (only === undefined || found.length > 1) throw new NotThisSignature('it has more than one certificate');
+  const [only] = attempt(() => readCertificates(certificate, 1));
+  if (only === undefined) throw new NotThisSignature('it has no certificate');
   return only;
 }
 
 /** All but the last, which is the root that the signer believes in. */
 function attachedIntermediates({ chain }: SimpleSignature): readonly Certificate[] {
   if (chain === undefined || chain === '') return [];
-  const found = attempt(() => readCertificates(chain));
-  if (found.length > ATTACHED_CERTIFICATES_MAX)
-    throw new NotThisSignature(`it has a chain of more than ${ATTACHED_CERTIFICATES_MAX} certificates`);
-  return found.slice(0, -1);
+  return attempt(() => readCertificates(chain, ATTACHED_CHAIN_MAX)).slice(0, -1);
 }
 
 function attempt<T>(read: () => T): T {

@@ -6,6 +6,7 @@ import { requireChain } from '../../../registry/signatures/certificate-chain.ts'
 import { parseContainersPolicy } from '../../../registry/signatures/containers/policy-document.ts';
 import { readSigstoreSigner, signerOf } from '../../../registry/signatures/containers/sigstore-signer.ts';
 import { NotThisSignature, SignatureError } from '../../../registry/signatures/errors.ts';
+import { liftedBundle } from '../../../registry/signatures/lifted-bundle.ts';
 import { CODE_SIGNING, newCertificate, type TestCertificate, utf8String } from '../../../testbed/certificates.ts';
 import { simpleSignature } from '../../../testbed/signed-image.ts';
 import { newKeyPair } from '../../../testbed/signing-keys.ts';
@@ -15,6 +16,8 @@ const EMAIL = 'release@example.com';
 const ISSUER = 'https://issuer.example';
 const PAYLOAD = { dockerReference: 'a.example/os', digest: `sha256:${'1'.repeat(64)}` };
 const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+const NO_CERTIFICATE = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
 
 describe('who signed, by a policy of the host', () => {
   const log = new StandInLog();
@@ -79,7 +82,11 @@ describe('who signed, by a policy of the host', () => {
       [plain, await fulcio(), /no certificate: it was made with a key/],
       [{ ...byLeaf, certificate: 'x' }, await pki(), /certificates cannot be read \(holds no PEM block\)/],
       [{ ...byLeaf, certificate: key.publicKey }, await pki(), /something else than certificates/],
-      [{ ...byLeaf, chain: leaf.pem.repeat(17) }, await pki(), /a chain of more than 16/],
+      [{ ...byLeaf, chain: leaf.pem.repeat(17) }, await pki(), /\(holds 17 certificates, more than 16\)/],
+      // Counted first: none of these could be parsed.
+      [{ ...byLeaf, chain: NO_CERTIFICATE.repeat(100_000) }, await pki(), /holds 100000 certificates, more than 16/],
+      [{ ...logged, chain: NO_CERTIFICATE.repeat(100_000) }, await fulcio(), /holds 100000 certificates, more than 16/],
+      [{ ...byLeaf, certificate: leaf.pem + NO_CERTIFICATE }, await pki(), /holds 2 certificates, more than 1\)/],
       [logged, await fulcio({ oidcIssuer: 'https://b' }), /known to https:\/\/issuer\.example, not to https:\/\/b/],
       [logged, await fulcio({ subjectEmail: 'x@y' }), /its signer is release@example\.com, not x@y/],
       [byLeaf, await pki({ subjectHostname: 'a.example' }), /not for the host a\.example/],
@@ -99,6 +106,13 @@ describe('who signed, by a policy of the host', () => {
       EMAIL,
       'what is not critical may be',
     );
+  });
+
+  it('has a chain that is counted before it is parsed, also on its way to sigstore’s library', () => {
+    const lifted = (count: number) => () =>
+      liftedBundle({ ...logged, chain: NO_CERTIFICATE.repeat(count) }, 'certificate');
+    assert.throws(lifted(100_000), /its chain holds 100000 certificates, more than 16/);
+    assert.throws(lifted(16), (error) => error instanceof NotThisSignature && !/more than/.test(error.message));
   });
 
   it('is not believed once a byte of the promise of the log, or of the certificate, is another', async () => {
