@@ -12,8 +12,11 @@ import type { CommandRunner } from './command.ts';
 const SCRIPT_FILE = 'etc/treeline/host-rollback/after-finalization';
 /** In `/run`: it is for the shutdown of this boot only. */
 const DROP_IN_FILE = 'run/systemd/system/ostree-finalize-staged.service.d/treeline.conf';
-/** Lines: the boot at whose end it was, the KiB that /boot had left, what libostree said. */
+/** Lines: the boot at whose end it was, the KiB that /boot and the root file system had left, what libostree said. */
 const FAILURE_FILE = 'var/lib/treeline/host-rollback/finalization-failure';
+/** Written while there is room, for a file system that is full at the end: the script writes over it. */
+const RESERVE_FILE = `${FAILURE_FILE}.new`;
+const RESERVE = '\n'.repeat(4096);
 /** What `ostree admin boot-complete` reads in the next boot. */
 const STAMP_FILE = 'boot/ostree/finalize-failure.stamp';
 
@@ -35,14 +38,15 @@ if [ "$SERVICE_RESULT" = success ]; then
     trap '' HUP INT TERM
     fsfreeze --freeze ${root}/boot && fsfreeze --unfreeze ${root}/boot
   fi
+  rm -f "$record.new"
   exit 0
 fi
 mkdir -p "\${record%/*}"
 {
   cat ${root}/proc/sys/kernel/random/boot_id
-  df --output=avail ${root}/boot | tail -n 1
+  echo $(df --output=avail ${root}/boot | tail -n 1) $(df --output=avail ${root}/sysroot | tail -n 1)
   if [ "$stamp" -nt ${root}/${DROP_IN_FILE} ]; then cat "$stamp"; else echo "ostree admin finalize-staged failed ($SERVICE_RESULT)"; fi
-} > "$record.new"
+} 1<> "$record.new"
 sync "$record.new"
 mv "$record.new" "$record"
 `;
@@ -63,6 +67,7 @@ export interface FinalizationFailure {
 /** Prepares the next shutdown. With `once`, the boot loader is to try what is finalised, a single time. */
 export async function prepareFinalization(root: string, run: CommandRunner, once: boolean): Promise<void> {
   await rm(join(root, FAILURE_FILE), { force: true });
+  await write(root, RESERVE_FILE, RESERVE);
   await write(root, SCRIPT_FILE, afterFinalizationScript());
   await write(root, DROP_IN_FILE, dropIn(once));
   await run(['systemctl', 'daemon-reload']);
@@ -73,12 +78,19 @@ export async function readFinalizationFailure(root: string): Promise<Finalizatio
   const text = await readIfPresent(join(root, FAILURE_FILE));
   if (text === undefined) return undefined;
   const [bootID = '', left = '', ...rest] = text.split('\n');
+  const [boot = Infinity, system = Infinity] = left.trim().split(/\s+/).map(Number);
   const said = rest.join(' ').trim().slice(0, MAX_SAID_CHARS);
+  return { bootID, message: `${said}${adviceOn(boot, system, said)}` };
+}
+
+/** @param boot KiB that are left, as `system` is */
+function adviceOn(boot: number, system: number, said: string): string {
+  if (boot >= FULL_KIBIBYTES && system < FULL_KIBIBYTES) {
+    return '; the root file system is full: `du -x --max-depth=3 /var` shows by what';
+  }
   // libostree takes back what it could not write in full; what it says may not have fitted, either.
-  const full = Number(left) < FULL_KIBIBYTES || said.includes('No space left on device');
-  const advice =
-    '; /boot is full: `df /boot` and `ls /boot/ostree` show by what, `ostree admin undeploy` removes a deployment with its kernel';
-  return { bootID, message: `${said}${full ? advice : ''}` };
+  if (boot >= FULL_KIBIBYTES && !said.includes('No space left on device')) return '';
+  return '; /boot is full: `df /boot` and `ls /boot/ostree` show by what, `ostree admin undeploy` removes a deployment with its kernel';
 }
 
 async function write(root: string, name: string, text: string): Promise<void> {

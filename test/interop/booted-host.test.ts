@@ -187,6 +187,24 @@ describe('a host that treeline install wrote, booted without a kernel', () => {
     assert.match(finalizationFailure?.message ?? '', /\/boot is full: .*`ostree admin undeploy`/);
   });
 
+  it('runs the old version when the root file system is full at the end, and says so all the same', async () => {
+    await stage();
+    await host().unlock(bench.digests[2]);
+    await host().arm({ deadlineSeconds: 86_400, units: [] });
+    const { bootID } = await host().status();
+    const fill = 'fallocate --length "$(df --output=avail --block-size=1 /var | tail -n 1)" /var/filler';
+    await machine.run([
+      'sh',
+      '-c',
+      `${fill}; for n in 1 2 3; do dd if=/dev/zero of=/var/filler-$n bs=1k 2> /run/full; sync; done; true`,
+    ]);
+    await reboot();
+    assert.deepEqual(await state(), ['1', undefined, undefined, undefined]);
+    const { finalizationFailure, fallback } = await host().status();
+    assert.deepEqual([finalizationFailure?.bootID, fallback], [bootID, undefined]);
+    assert.match(finalizationFailure?.message ?? '', /No space left on device; the root file system is full: /);
+  });
+
   it('goes back by its guard when a unit has failed, and says so afterwards', async () => {
     await stage();
     await host().unlock(bench.digests[2]);

@@ -17,7 +17,7 @@ describe('the end of a boot in which something was to be finalised', () => {
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'treeline-finalization-'));
     await file('proc/sys/kernel/random/boot_id', 'boot-1\n');
-    await mkdir(join(root, 'boot'));
+    for (const name of ['boot', 'sysroot']) await mkdir(join(root, name));
     await prepareFinalization(root, async () => '', false);
   });
   afterEach(() => rm(root, { recursive: true }));
