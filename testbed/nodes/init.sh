@@ -14,9 +14,12 @@ trap 'rebooting=yes' INT
 
 containerd --config /etc/containerd/config.toml >> /var/log/containerd.log 2>&1 &
 until ctr version > /dev/null 2>&1 || [ -n "$rebooting" ]; do sleep 0.1; done
-kubelet --config /etc/kubernetes/kubelet.yaml --kubeconfig /etc/kubernetes/kubelet.kubeconfig \
-  --hostname-override "$(cat /etc/hostname)" --node-ip "$(cat /etc/kubernetes/node-ip)" --v 2 \
-  >> /var/log/kubelet.log 2>&1 &
+# It ends when containerd answers, but not yet as a runtime of containers, and a unit would be started again.
+while :; do
+  kubelet --config /etc/kubernetes/kubelet.yaml --kubeconfig /etc/kubernetes/kubelet.kubeconfig \
+    --hostname-override "$(cat /etc/hostname)" --node-ip "$(cat /etc/kubernetes/node-ip)" --v 2
+  sleep 0.5
+done >> /var/log/kubelet.log 2>&1 &
 
 # A signal ends the waiting; so does a child that ends, and one that it has inherited.
 while [ -z "$rebooting" ]; do
