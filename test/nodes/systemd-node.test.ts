@@ -6,10 +6,12 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { DEFAULT_NAMESPACE } from '../../api/index.ts';
+import { DEFAULT_NAMESPACE, type NodeOS } from '../../api/index.ts';
 import { NodeLab } from '../../testbed/nodes/node-lab.ts';
+import { ObjectWatch } from '../../testbed/object-watch.ts';
 import { ensureGuestImage, GUEST, GUEST_BASE } from '../../testbed/vm/guest-image.ts';
 import { publishNextVersion } from '../../testbed/vm/guest-versions.ts';
+import { PhaseTimes } from '../../testbed/vm/phase-times.ts';
 import { KUBERNETES_GUEST, KubernetesGuest } from '../../testbed/vm/kubernetes-guest.ts';
 import { oneAfterTheOther } from '../report/one-after-the-other.ts';
 import { lookForTraces, type MachineTraces } from './machine-traces.ts';
@@ -93,6 +95,11 @@ describe('a node with a real systemd', function () {
     const before = await agent();
     const digest = await publishNextVersion(lab.registry, '1', '2');
     await machine.run('echo kept > /etc/edited-by-hand; echo kept > /var/lib/kept; sync');
+    const times = new PhaseTimes();
+    const nodeOSes = '/apis/treeline.dev/v1alpha1/nodeoses';
+    await using _watch = new ObjectWatch<NodeOS>(lab.controlPlane, nodeOSes, (changed) => {
+      if (changed !== undefined) times.note(changed);
+    });
     await order('2');
     await guest.eventually('the node is updated', async () => {
       const status = (await lab.nodeOS(KUBERNETES_GUEST))?.status;
@@ -102,6 +109,7 @@ describe('a node with a real systemd', function () {
       await machine.run('cat /usr/lib/treeline-testbed-release /etc/edited-by-hand /var/lib/kept'),
       'VERSION=2\nkept\nkept',
     );
+    process.stdout.write(`      ${KUBERNETES_GUEST}: ${times.describe(KUBERNETES_GUEST)}\n`);
     assert.equal(machine.boots.length, 2);
     assert.equal((await lab.nodeOS(KUBERNETES_GUEST))?.status?.host?.bootID, machine.boots[1]);
     // By the drop-in of the unit that finalises, which is there for that one shutdown.

@@ -1,6 +1,6 @@
 /** Versions that are broken in one way each: the host comes back on what it ran before, and the version is given to nobody any more. */
 import assert from 'node:assert/strict';
-import { publishNextVersion } from '../../testbed/vm/guest-versions.ts';
+import { FAILING_UNIT, publishNextVersion } from '../../testbed/vm/guest-versions.ts';
 import type { VirtualMachine } from '../../testbed/vm/virtual-machine.ts';
 import type { LayerFile } from '../../testbed/derived-image.ts';
 import { oneAfterTheOther } from '../report/one-after-the-other.ts';
@@ -134,17 +134,8 @@ describe('a machine whose next version is broken', function () {
   it('goes back by itself when a unit of the new version fails', async () => {
     const fallback = await goesBackFrom({
       version: 'unit',
-      files: [
-        {
-          path: 'usr/lib/systemd/system/testbed-health.service',
-          content: '[Service]\nType=oneshot\nExecStart=/bin/false\n',
-        },
-        {
-          path: 'usr/lib/systemd/system/multi-user.target.d/testbed-health.conf',
-          content: '[Unit]\nWants=testbed-health.service\n',
-        },
-      ],
-      hostRollback: { deadlineSeconds: LATE, units: ['testbed-health.service'] },
+      files: FAILING_UNIT.files,
+      hostRollback: { deadlineSeconds: LATE, units: [FAILING_UNIT.name] },
     });
     assert.equal(fallback?.reason, 'UnitFailed');
     assert.match(fallback.message, /testbed-health\.service had failed/);

@@ -2,11 +2,14 @@
 import assert from 'node:assert/strict';
 import type { NodeOS } from '../../api/index.ts';
 import { ObjectWatch } from '../../testbed/object-watch.ts';
-import { publishNextVersion } from '../../testbed/vm/guest-versions.ts';
+import { FAILING_UNIT, publishNextVersion } from '../../testbed/vm/guest-versions.ts';
 import { PhaseTimes } from '../../testbed/vm/phase-times.ts';
 import { createWorkload } from '../../testbed/workload.ts';
+import { oneAfterTheOther } from '../report/one-after-the-other.ts';
 import { useVmBench } from './bench-hooks.ts';
 
+/** Nobody waits for it but a host that is lost anyway. */
+const LATE = 3600;
 /** One on each machine; the budget of the workload lets one be away. */
 const REPLICAS = 2;
 const PODS = '/api/v1/namespaces/default/pods';
@@ -26,6 +29,7 @@ interface Budget {
 
 describe('two machines that treeline install wrote', function () {
   this.timeout(1_200_000);
+  oneAfterTheOther();
   const bench = useVmBench(2);
   let digest = '';
   before(async () => {
@@ -75,5 +79,38 @@ describe('two machines that treeline install wrote', function () {
     assert.deepEqual([...together], [], 'a slot for one at a time');
     assert.ok(fewest >= REPLICAS - 1, `${fewest} healthy pods of ${REPLICAS}`);
     assert.deepEqual(new Set(evicted.values()), new Set(names), 'pods left both machines, by eviction');
+  });
+
+  it('are not both asked to boot a version that is broken: the first comes back from it, and the other never has it', async () => {
+    const { controlPlane, machines } = bench();
+    const broken = await publishNextVersion(bench().registry, '2', '3', FAILING_UNIT.files);
+    const boots = machines.map(({ machine }) => machine.boots.length);
+    const asked = new Set<string>();
+    await using _orders = new ObjectWatch<NodeOS>(controlPlane, NODE_OSES, (changed) => {
+      const order = changed?.spec.order;
+      if (order?.goal === 'Boot' && order.digest === broken) asked.add(changed?.metadata.name ?? '');
+    });
+    const hostRollback = { deadlineSeconds: LATE, units: [FAILING_UNIT.name] };
+    const rollout = { maxUnavailable: 1, onFailure: 'RollBack' };
+    await bench().applyImage(bench().spec('3', { rollout, health: { hostRollback } }));
+    await bench().eventually('version 3 is quarantined, and the fleet to run what it ran before', async () => {
+      const { status } = await bench().osImage();
+      const quarantined = status?.quarantinedDigests?.some((entry) => entry.digest === broken) === true;
+      return quarantined && status?.target?.digest === digest;
+    });
+    for (const { name } of machines) {
+      await bench().eventually(`${name} runs version 2, and is done`, async () => {
+        const status = (await bench().nodeOS(name))?.status;
+        return status?.rollout?.phase === 'Updated' && status.host?.booted?.digest === digest;
+      });
+    }
+    const [first = ''] = asked;
+    assert.equal(asked.size, 1, [...asked].join(', '));
+    const expected = machines.map(({ name }, at) => (boots[at] ?? 0) + (name === first ? 2 : 0));
+    assert.deepEqual(
+      machines.map(({ machine }) => machine.boots.length),
+      expected,
+    );
+    assert.equal((await bench().nodeOS(first))?.status?.host?.fallback?.reason, 'UnitFailed');
   });
 });

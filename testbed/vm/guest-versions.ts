@@ -18,6 +18,21 @@ const ENABLED = `[Unit]
 Wants=treeline-agent.service
 `;
 
+/** A unit that is started at boot, and fails. */
+export const FAILING_UNIT = {
+  name: 'testbed-health.service',
+  files: [
+    {
+      path: 'usr/lib/systemd/system/testbed-health.service',
+      content: '[Service]\nType=oneshot\nExecStart=/bin/false\n',
+    },
+    {
+      path: 'usr/lib/systemd/system/multi-user.target.d/testbed-health.conf',
+      content: '[Unit]\nWants=testbed-health.service\n',
+    },
+  ],
+} as const;
+
 export interface GuestRegistry {
   readonly host: string;
   readonly url: string;
