@@ -19,6 +19,8 @@ const targets = FUZZ_TARGETS.filter(({ name }) => values.target.includes(name));
 // At least one round each, so that `--seconds 0` shows a failure again.
 const each = Math.max(1, (values.seconds * 1000) / targets.length);
 for (const target of targets) {
+  const began = performance.now();
   const { rounds } = await fuzz(target, seed, each);
-  process.stdout.write(`${target.name}: ${rounds} rounds from seed ${seed}, no promise broken\n`);
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  process.stdout.write(`${target.name}: ${rounds} rounds in ${seconds} s from seed ${seed}, no promise broken\n`);
 }

@@ -6,6 +6,7 @@ import { customResourceDefinition, NODE_OS_KIND, OS_IMAGE_BUILD_KIND, OS_IMAGE_K
 import { CLI_PAGE, withCommands } from './cli-reference.ts';
 import { NODE_OS_EXAMPLE, OS_IMAGE_BUILD_EXAMPLE, OS_IMAGE_EXAMPLE } from './reference-examples.ts';
 import { referencePage, type Definition } from './reference-page.ts';
+import { SECURITY_PAGE, withFuzzTargets } from './fuzz-reference.ts';
 import { SHIPPED_POLICIES_FILE, shippedPolicies } from './shipped-policies.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -43,5 +44,6 @@ function write(path: string, text: string): void {
 if (import.meta.main) {
   for (const [path, text] of generatedFiles()) write(path, text);
   // Last: the commands are loaded for it, which stand on files that were just written.
+  write(SECURITY_PAGE, withFuzzTargets(readFileSync(join(ROOT, SECURITY_PAGE), 'utf8')));
   write(CLI_PAGE, await withCommands(readFileSync(join(ROOT, CLI_PAGE), 'utf8')));
 }

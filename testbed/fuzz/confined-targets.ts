@@ -9,7 +9,7 @@ import {
 } from '../../ostree/import/unpacker/frame.ts';
 import { encodeFrame, FRAME, FrameReader } from '../../registry/fetcher/frame.ts';
 import { parseFailure, parseHead } from '../../registry/fetcher/protocol.ts';
-import { attempt, type FuzzTarget } from './fuzz.ts';
+import type { FuzzTarget } from './fuzz.ts';
 import type { Random } from './random.ts';
 
 const HEADS = [
@@ -19,6 +19,11 @@ const HEADS = [
   { statusCode: 200, headers: [] },
 ];
 const FAILURES = [{ code: 'ECONNREFUSED', message: 'refused\n' }, { code: 7, message: 'x' }, []];
+
+export interface Understood {
+  readonly seen: readonly unknown[];
+  readonly refusal: Error | undefined;
+}
 
 const PATHS = ['usr/', 'usr/a', 'é', '..', '/etc/passwd', 'a'.repeat(300)];
 const TYPES = ['file', 'file', 'hardlink', 'symlink', 'directory', 'fifo'] as const;
@@ -42,8 +47,8 @@ function fetcherAnswers(random: Random): Buffer {
   return random.chance(3) ? whole : random.damaged(whole);
 }
 
-/** What is understood of answers, up to the first that is none. */
-function understood(answers: Buffer, pieceSize: number): readonly unknown[] {
+/** What is understood of answers, up to the first that is none; and why that is none. */
+export function understood(answers: Buffer, pieceSize: number): Understood {
   const seen: unknown[] = [];
   const reader = new FrameReader(({ kind, id, payload }) => {
     if (kind === FRAME.head) {
@@ -60,11 +65,13 @@ function understood(answers: Buffer, pieceSize: number): readonly unknown[] {
       seen.push([id, kind, payload.toString('hex')]);
     }
   });
-  const refused = attempt(['RegistryError'], () => {
+  try {
     for (const piece of cut(answers, pieceSize)) reader.write(piece);
-    return true;
-  });
-  return [...seen, refused === undefined];
+    return { seen, refusal: undefined };
+  } catch (error) {
+    if (!(error instanceof Error) || error.name !== 'RegistryError') throw error;
+    return { seen, refusal: error };
+  }
 }
 
 const fetcher: FuzzTarget = {
@@ -94,8 +101,8 @@ function unpackerAnswers(random: Random): Buffer {
   return random.chance(2) ? whole : random.damaged(whole);
 }
 
-/** What is imported of it, up to the first thing that no unpacker says. */
-async function imported(answers: Buffer, pieceSize: number, targetSize: number): Promise<readonly unknown[]> {
+/** What is imported of it, up to the first thing that no unpacker says; and why. */
+export async function imported(answers: Buffer, pieceSize: number, targetSize: number): Promise<Understood> {
   const seen: unknown[] = [];
   let remaining = 0;
   let hash = createHash('sha256');
@@ -128,10 +135,10 @@ async function imported(answers: Buffer, pieceSize: number, targetSize: number):
       reader.write(Buffer.from(target.subarray(0, count)));
     }
     reader.end();
-    return [...seen, 'the end'];
+    return { seen, refusal: undefined };
   } catch (error) {
     if (!(error instanceof Error) || !['UnpackingFailed', 'ImportError'].includes(error.name)) throw error;
-    return seen;
+    return { seen, refusal: error };
   }
 }
 

@@ -52,7 +52,7 @@ const VALUES: readonly unknown[] = [
 const REFUSED = ['RegistryError'];
 
 /** The value with some members replaced, removed, doubled or renamed. */
-function changed(random: Random, value: unknown): unknown {
+export function changed(random: Random, value: unknown): unknown {
   if (random.chance(12)) return random.pick(VALUES);
   if (Array.isArray(value)) {
     const items = value.map((item) => changed(random, item));

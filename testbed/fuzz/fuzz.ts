@@ -1,11 +1,52 @@
 /** Runs a fuzz target for a while. Each round has a seed of its own, so that one round is enough to see a failure again. */
 import process from 'node:process';
+import type { CorpusEntry } from './corpus.ts';
 import { Random } from './random.ts';
 
 export interface FuzzTarget {
   readonly name: string;
   /** One round: makes an input, feeds it, and throws if what came of it is not as promised. */
   readonly round: (random: Random) => void | Promise<void>;
+}
+
+/** How a target reads one input, for what its corpus keeps. */
+export interface CorpusReader {
+  /** For people: what is so of an input that is taken. What is not taken is refused by name. */
+  readonly asserts: string;
+  /** Names of the errors that refuse. */
+  readonly refusals: readonly string[];
+  /** Throws one of these for a refusal, and anything else when what came of the input is not as promised. */
+  readonly read: (input: Buffer) => unknown;
+}
+
+/** For parsers that refuse by what they return. */
+export class Refused extends Error {
+  override readonly name = 'Refused';
+}
+
+/** An entry larger than that is damaged now and then only: it takes its time. */
+const LARGE_BYTES = 32 * 1024;
+
+/** Rounds that read what a corpus keeps, most of it damaged. */
+export function corpusRound({ refusals, read }: CorpusReader, corpus: readonly CorpusEntry[]): FuzzTarget['round'] {
+  const small = corpus.filter(({ bytes }) => bytes.length <= LARGE_BYTES);
+  return (random) => {
+    const { bytes } = random.pick(small.length === 0 || random.chance(100) ? corpus : small);
+    return unlessRefused(refusals, () => read(random.chance(10) ? bytes : random.damaged(bytes)));
+  };
+}
+
+/** Runs `reading`, of which an error by one of the names is an answer, at once or later. */
+export function unlessRefused(refusals: readonly string[], reading: () => unknown): void | Promise<void> {
+  const refused = (error: unknown): void => {
+    if (!(error instanceof Error) || !refusals.includes(error.name)) throw error;
+  };
+  try {
+    const result = reading();
+    return result instanceof Promise ? result.then(() => undefined, refused) : undefined;
+  } catch (error) {
+    return refused(error);
+  }
 }
 
 /** Of CPU: no input that a target makes is so large that it may take longer. */

@@ -1,22 +1,17 @@
 /**
  * What reaches the operator from whoever may write OSImages, and from where these point: schedules, expressions, answers of a
- * Prometheus, trusted roots, keyrings. Each starts from what `corpus/` keeps: what is valid, and what once was expensive.
+ * Prometheus. Each starts from what `corpus/` keeps: what is valid, and what once was expensive.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { HealthCheck } from '../../api/index.ts';
 import { evaluateCheck } from '../../operator/health-checks/evaluate.ts';
 import { firingAlerts } from '../../operator/health-checks/prometheus-answer.ts';
 import { windowAt, windowChange } from '../../operator/rollout/time/window.ts';
-import { parseSignaturePolicy, readGpgKeys } from '../../registry/signatures/index.ts';
-import { attempt, attemptAsync, type FuzzTarget } from './fuzz.ts';
+import { corpusOf } from './corpus.ts';
+import type { FuzzTarget } from './fuzz.ts';
 import type { Random } from './random.ts';
 
-const corpus = (name: string): Buffer => readFileSync(join(import.meta.dirname, 'corpus', name));
-const lines = (name: string): readonly string[] => corpus(name).toString().trim().split('\n');
-
-const SCHEDULES = lines('schedules.txt');
+const SCHEDULES = corpusOf('schedules').map(({ bytes }) => bytes.toString());
 const FIELD_PIECES = ['*', '/', '-', ',', 'L', '#', '0', '1', '59', '7', 'SUN', 'DEC', ' ', '99', '*/1'];
 const ZONES = ['UTC', 'Europe/Berlin', 'America/St_Johns', 'Pacific/Apia', 'Nowhere/Land'];
 
@@ -47,7 +42,7 @@ const schedules: FuzzTarget = {
   },
 };
 
-const EXPRESSIONS = lines('expressions.txt');
+const EXPRESSIONS = corpusOf('check-expressions').map(({ bytes }) => bytes.toString());
 const EXPRESSION_PIECES = [
   'objects',
   'o',
@@ -70,7 +65,7 @@ const EXPRESSION_PIECES = [
   'true',
   ' && ',
 ];
-const OBJECTS = Array.from({ length: 50 }, (_, n) => ({
+export const CHECKED_OBJECTS = Array.from({ length: 50 }, (_, n) => ({
   metadata: { name: `pod-${n}`, labels: { app: `node-${n}` } },
   status: { phase: n % 2 === 0 ? 'Running' : 'Failed', readyReplicas: BigInt(n) },
   n: BigInt(n),
@@ -94,52 +89,28 @@ const expressions: FuzzTarget = {
       object,
       expression: expression(random),
     };
-    const { verdict, message } = evaluateCheck(check, OBJECTS, { name: 'node-1', labels: {} });
+    const { verdict, message } = evaluateCheck(check, CHECKED_OBJECTS, { name: 'node-1', labels: {} });
     assert.ok(['True', 'False', 'Readable', 'Unreadable'].includes(verdict));
     // It becomes a blocker, whose length the API bounds.
     assert.ok(message.length < 1000);
   },
 };
 
-const ANSWER = corpus('prometheus-alerts.json');
-const POLICY = { prometheusURL: 'http://p', ignore: ['Watchdog'], onUnreachable: 'Hold' } as const;
+export const ALERT_POLICY = { prometheusURL: 'http://p', ignore: ['Watchdog'], onUnreachable: 'Hold' } as const;
+
+const ANSWERS = corpusOf('prometheus-answers').map(({ bytes }) => bytes);
 
 const alerts: FuzzTarget = {
   name: 'prometheus-answers',
   round: (random) => {
     const deep = random.chance(20) ? `{"status":"success","data":${'['.repeat(random.below(200_000))}` : undefined;
-    const firing = firingAlerts({ ...POLICY, ignore: [...POLICY.ignore] }, deep ?? random.damaged(ANSWER).toString());
+    const firing = firingAlerts(
+      { ...ALERT_POLICY, ignore: [...ALERT_POLICY.ignore] },
+      deep ?? random.damaged(random.pick(ANSWERS)).toString(),
+    );
     for (const name of firing ?? []) assert.ok(name.length <= 253 && name !== 'Watchdog');
     assert.deepEqual(firing, firing && [...new Set(firing)].sort());
   },
 };
 
-const ROOT = corpus('trusted-root.json');
-
-const trustedRoots: FuzzTarget = {
-  name: 'trusted-roots',
-  round: (random) => {
-    const trustedRoot = random.damaged(ROOT).toString('utf8');
-    const keyless = { issuer: 'https://issuer.example', subject: '*@example.com', trustedRoot };
-    attempt(['SignatureError'], () => parseSignaturePolicy({ authorities: [{ name: 'a', keyless }] }, 'the fuzzer'));
-  },
-};
-
-const ARMORED = corpus('keyring.asc');
-const BINARY = Buffer.from(
-  ARMORED.toString()
-    .replace(/-----[^-]+-----/g, '')
-    .replace(/^=.*$/m, '')
-    .replaceAll(/\s/g, ''),
-  'base64',
-);
-
-const keyrings: FuzzTarget = {
-  name: 'gpg-keyrings',
-  round: async (random) => {
-    const bytes = random.damaged(random.pick([ARMORED, BINARY]));
-    await attemptAsync(['SignatureError'], () => readGpgKeys([{ where: 'the fuzzer', bytes }]));
-  },
-};
-
-export const OPERATOR_TARGETS: readonly FuzzTarget[] = [schedules, expressions, alerts, trustedRoots, keyrings];
+export const OPERATOR_TARGETS: readonly FuzzTarget[] = [schedules, expressions, alerts];

@@ -21,7 +21,7 @@ import { attempt, type FuzzTarget } from './fuzz.ts';
 import type { Random } from './random.ts';
 
 const REFUSED = ['PackageError'];
-const HEADER = encodeRpmHeader({
+export const HEADER = encodeRpmHeader({
   name: 'bash',
   epoch: 1,
   sourceRpm: 'bash-1-1.src.rpm',
@@ -29,11 +29,16 @@ const HEADER = encodeRpmHeader({
   changeTimes: [1, 2],
   files: ['/usr/bin/bash', '/usr/bin/sh', '/etc/bashrc'],
 });
-const SQLITE = encodeSqliteDatabase([HEADER, HEADER]);
-const NDB = encodeNdbDatabase([HEADER, HEADER]);
+export const SQLITE = encodeSqliteDatabase([HEADER, HEADER]);
+export const NDB = encodeNdbDatabase([HEADER, HEADER]);
 
-const TEXTS: readonly { readonly pieces: readonly string[]; readonly parse: (text: string) => unknown }[] = [
+export const PACKAGE_TEXTS: readonly {
+  readonly name: string;
+  readonly pieces: readonly string[];
+  readonly parse: (text: string) => unknown;
+}[] = [
   {
+    name: 'dpkg-status',
     pieces: [
       'Package: ',
       'a',
@@ -46,14 +51,24 @@ const TEXTS: readonly { readonly pieces: readonly string[]; readonly parse: (tex
     ],
     parse: (text) => parseDpkgStatus(text, 'it'),
   },
-  { pieces: ['/a', '\n', ':', 'b'], parse: (text) => parseDiversions(text, 'it') },
-  { pieces: [' -- A <a@b>  ', 'Mon, 02 Jan 2023 13:06:21 +0100', '\n', '>', ' '], parse: parseChangelogTimes },
-  { pieces: ['P:', 'V:', 'F:', 'R:', 'a', '\n', 't:1', '\n\n'], parse: (text) => parseApkInstalled(text, 'it') },
+  { name: 'dpkg-diversions', pieces: ['/a', '\n', ':', 'b'], parse: (text) => parseDiversions(text, 'it') },
   {
+    name: 'dpkg-changelog',
+    pieces: [' -- A <a@b>  ', 'Mon, 02 Jan 2023 13:06:21 +0100', '\n', '>', ' '],
+    parse: parseChangelogTimes,
+  },
+  {
+    name: 'apk-installed',
+    pieces: ['P:', 'V:', 'F:', 'R:', 'a', '\n', 't:1', '\n\n'],
+    parse: (text) => parseApkInstalled(text, 'it'),
+  },
+  {
+    name: 'pacman-package',
     pieces: ['%NAME%', '%VERSION%', '%FILES%', '\n', 'a', '\n\n', '%SIZE%\n1'],
     parse: (text) => parsePacmanPackage(text, text, 'it'),
   },
   {
+    name: 'content-metadata',
     pieces: ['{', '}', '"version":1', ',', '"layers":{"a":"b"}', '"mapping":{}', '"labels":{}', '"', '\\"'],
     parse: (text) => parseContentMetadata(text, 'it'),
   },
@@ -62,7 +77,7 @@ const TEXTS: readonly { readonly pieces: readonly string[]; readonly parse: (tex
 const texts: FuzzTarget = {
   name: 'package-texts',
   round: (random) => {
-    const { pieces, parse } = random.pick(TEXTS);
+    const { pieces, parse } = random.pick(PACKAGE_TEXTS);
     attempt(REFUSED, () => parse(random.text(pieces, 40)));
   },
 };
@@ -90,7 +105,7 @@ function damagedHeader(random: Random): Buffer {
   return bytes;
 }
 
-function parseHeader(header: Buffer): void {
+export function parseHeader(header: Buffer): void {
   const found = parseRpmHeader(header, 'it', new PackageBounds('it'));
   for (const path of found?.files ?? []) assert.ok(!path.startsWith('/'));
 }
@@ -103,7 +118,7 @@ const PATHS = [
 ];
 
 /** The layer of a commit that has these files, as importers get it. */
-function commitLayer(files: Readonly<Record<string, Buffer>>): Buffer {
+export function commitLayer(files: Readonly<Record<string, Buffer>>): Buffer {
   const [metadata, content] = [new Archive(), new Archive()];
   const store = (archive: Archive, type: string, checksum: string, bytes: Buffer): string => {
     archive.file(`sysroot/ostree/repo/objects/${checksum.slice(0, 2)}/${checksum.slice(2)}.${type}`, bytes);

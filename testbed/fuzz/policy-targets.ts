@@ -39,18 +39,27 @@ const EXPRESSION_PIECES = [
 const PATHS = ['/', '/usr/bin/x', '/usr/lib64/liba.so.1', '/tmp/x', '/dev/sdz', '/proc', '/lib/a/aaa', '/a/a/a'];
 const MODES = [0o100644, 0o040755, 0o120777];
 
+/** @throws PolicyError for what is no policy, and another for a label that no policy could mean. */
+export function labelPaths(
+  fileContexts: string,
+  subs = SUBSTITUTIONS,
+  more: readonly string[] = [],
+  mode = 0o100644,
+): void {
+  const labels = new CommitLabels(new FileLabels({ fileContexts, subs, subsDist: SUBSTITUTIONS }), 1);
+  for (const path of [...PATHS, ...more]) {
+    const label = labels.lookup(path, mode);
+    // What is set on a file is a context of the policy, and nothing that ends early or spans lines.
+    if (label !== undefined && (!/^[!-~]+$/.test(label) || !fileContexts.includes(label))) {
+      throw new Error(`${path} got the label ${JSON.stringify(label)}`);
+    }
+  }
+}
+
 function labelEverything(random: Random, fileContexts: string): void {
   const subs = random.damaged(Buffer.from(SUBSTITUTIONS)).toString('latin1');
-  attempt(['PolicyError'], () => {
-    const labels = new CommitLabels(new FileLabels({ fileContexts, subs, subsDist: SUBSTITUTIONS }), 1);
-    for (const path of [...PATHS, `/${random.text(['a', '/', 'usr', 'bin'], 8)}`]) {
-      const label = labels.lookup(path, random.pick(MODES));
-      // What is set on a file is a context of the policy, and nothing that ends early or spans lines.
-      if (label !== undefined && (!/^[!-~]+$/.test(label) || !fileContexts.includes(label))) {
-        throw new Error(`${path} got the label ${JSON.stringify(label)}`);
-      }
-    }
-  });
+  const path = `/${random.text(['a', '/', 'usr', 'bin'], 8)}`;
+  attempt(['PolicyError'], () => labelPaths(fileContexts, subs, [path], random.pick(MODES)));
 }
 
 const policyFiles: FuzzTarget = {

@@ -158,7 +158,7 @@ function hostile(random: Random, valid: Buffer): Buffer {
 }
 
 /** Takes objects and forgets them. */
-function forgetfulSink(): ObjectSink {
+export function forgetfulSink(): ObjectSink {
   return {
     has: () => false,
     writeMetadata: (_type, bytes) => metadataChecksum(bytes),
