@@ -10,8 +10,10 @@ import { basename, dirname, join } from 'node:path';
 import { bundle } from './build.ts';
 import { archiveOf } from './release/archive.ts';
 import { billOfMaterials } from './release/bill-of-materials.ts';
+import { auditSignatures } from './release/registry-signatures.ts';
 import { shippedPackages } from './release/shipped-package.ts';
 import { thirdPartyLicences } from './release/third-party-licences.ts';
+import { readFlags } from './script-flags.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -65,7 +67,36 @@ function copy(path: string, tree: string): void {
   cpSync(join(ROOT, 'node_modules', path), target, { recursive: true, dereference: true });
 }
 
+/** False when nothing may be released: a package is not what its registry signed, or nobody could say and somebody wants to know. */
+function mayBeReleased(isDemanded: boolean): boolean {
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const audit = auditSignatures(ROOT);
+  switch (audit.verdict) {
+    case 'good':
+      say('Every package has a good signature of its registry.');
+      return true;
+    case 'refused':
+      say(`Not released: without a good signature of their registry: ${audit.packages.join(', ')}.`);
+      return false;
+    case 'unknown':
+    default:
+      say(`NOT VERIFIED: whether the packages are what their registry signed (${audit.reason}).`);
+      say(
+        isDemanded
+          ? 'Not released: --require-signatures demands it.'
+          : 'Run `npm audit signatures` where that host can be reached, before this is published; --require-signatures demands it.',
+      );
+      return !isDemanded;
+  }
+}
+
 if (import.meta.main) {
+  const { values } = readFlags({
+    command: 'npm run release',
+    does: 'Writes the archive that is published to dist/, after asking for the registry’s signatures of all packages.',
+    flags: { 'require-signatures': { kind: 'switch', says: 'fails when nobody could be asked for them' } },
+  });
+  if (!mayBeReleased(values['require-signatures'])) process.exit(1);
   const { path, digest, bytes } = await release(join(ROOT, 'dist'));
   process.stdout.write(`${digest.slice('sha256:'.length)}  dist/${basename(path)}\n`);
   process.stderr.write(`${(bytes / 1e6).toFixed(1)} MB\n`);
