@@ -43,7 +43,7 @@ export async function findLackingFiles(
  * @param checksums as `findLackingFiles` gives them
  * @throws {ImportError} `IncompleteImage` naming the first of the files that is missing.
  */
-export function requireFiles(source: ObjectSource, checksums: Uint8Array): void {
+export function requireFiles(source: Pick<ObjectSource, 'hasObject'>, checksums: Uint8Array): void {
   const bytes = Buffer.from(checksums.buffer, checksums.byteOffset, checksums.length);
   for (let at = 0; at < bytes.length; at += CHECKSUM_BYTES) {
     const checksum = bytes.toString('hex', at, at + CHECKSUM_BYTES);
@@ -72,10 +72,12 @@ async function walk(
     if (!isNew('dirtree', next.dirtree)) continue;
     const directory = source.readDirtree(next.dirtree);
     bounds.add(next.dirtree, directory);
-    const { files, directories } = directory;
+    const { bytes, files, directories } = directory;
     // Most files are in one directory only: to look twice for the others costs less than to remember all.
-    for (const { checksum } of files) if (!source.hasObject('file', checksum)) onLackingFile(checksum);
-    for (const child of directories) waiting.push(child);
+    for (let index = 0; index < files.length; index++)
+      if (!source.hasObjectOf('file', bytes, files.checksumAt(index))) onLackingFile(files.checksum(index));
+    for (let index = 0; index < directories.length; index++)
+      waiting.push({ dirtree: directories.checksum(index), dirmeta: directories.checksum(index, 1) });
     if (++read % DIRECTORIES_PER_TURN === 0) await otherWork();
   }
   bounds.check(root.dirtree);

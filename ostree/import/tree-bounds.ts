@@ -2,7 +2,7 @@
  * How large a tree is once it is unfolded. Directories are objects that may be referred to many times, so a few kilobytes
  * of them can stand for more paths than any disk holds, and for paths longer than any host can open.
  */
-import type { Dirtree } from '../objects/dirtree.ts';
+import type { PackedDirtree, PackedEntries } from '../objects/packed-dirtree.ts';
 import { ImportError } from './errors.ts';
 import { MAX_NAME_BYTES, MAX_PATH_BYTES } from './storable.ts';
 
@@ -27,11 +27,15 @@ export class TreeBounds {
   readonly #directories = new Map<string, Summary>();
 
   /** @throws {ImportError} `InvalidImage` if it has a name that is too long. */
-  add(checksum: string, { files, directories }: Dirtree): void {
-    const longest = files.reduce((length, { name }) => Math.max(length, nameBytes(name)), 0);
+  add(checksum: string, { files, directories }: PackedDirtree): void {
+    let longest = 0;
+    for (let index = 0; index < files.length; index++) longest = Math.max(longest, nameBytes(files, index));
     this.#directories.set(checksum, {
       own: { entries: files.length + directories.length, longest },
-      children: directories.map(({ name, dirtree }) => ({ nameBytes: nameBytes(name), dirtree })),
+      children: Array.from({ length: directories.length }, (_, index) => ({
+        nameBytes: nameBytes(directories, index),
+        dirtree: directories.checksum(index),
+      })),
     });
   }
 
@@ -66,8 +70,8 @@ function extentOf({ own, children }: Summary, extents: ReadonlyMap<string, Exten
   return { entries, longest };
 }
 
-function nameBytes(name: string): number {
-  const bytes = Buffer.byteLength(name);
+function nameBytes(entries: PackedEntries, index: number): number {
+  const bytes = entries.nameBytes(index);
   if (bytes > MAX_NAME_BYTES) throw invalid(`a name of ${bytes} bytes; at most ${MAX_NAME_BYTES} can be stored`);
   return bytes;
 }

@@ -10,6 +10,11 @@ const CHECKSUM_WORDS = CHECKSUM_BYTES / 4;
 /** Checksums that are made room for at a time: what is there is never copied. */
 const PAGE_ENTRIES = 2048;
 const FIRST_SLOTS = 1024;
+/** What the characters below 128 mean as lower-case hexadecimal digits; 255 for those that are none. */
+const DIGITS = Uint8Array.from({ length: 128 }, (_, code) => {
+  const value = '0123456789abcdef'.indexOf(String.fromCharCode(code));
+  return value < 0 ? 255 : value;
+});
 
 interface Page {
   readonly bytes: Buffer;
@@ -36,19 +41,27 @@ export class ChecksumSet {
   add(checksum: string, note = 0): boolean {
     assertChecksum(checksum);
     this.#bytes.write(checksum, 'hex');
-    const slot = this.#slotOf(this.#words, 0);
-    if (this.#slots[slot] !== 0) return false;
-    const { bytes, notes } = this.#pageOf(this.#size);
-    const index = this.#size % PAGE_ENTRIES;
-    this.#bytes.copy(bytes, index * CHECKSUM_BYTES);
-    notes[index] = note;
-    this.#slots[slot] = ++this.#size;
-    if (this.#size > this.#slots.length / 2) this.#grow();
-    return true;
+    return this.#add(note);
+  }
+
+  /**
+   * Adds the checksum that an object's file is named by, `prefix` being the name of its directory: two digits, then 62 at the
+   * beginning of `name`. Returns false, and changes nothing, if it is there, or if these are no lower-case digits.
+   */
+  addNamed(prefix: string, name: string): boolean {
+    return (
+      parseDigits(prefix, this.#bytes, 0, 1) && parseDigits(name, this.#bytes, 1, CHECKSUM_BYTES - 1) && this.#add(0)
+    );
   }
 
   has(checksum: string): boolean {
     return this.note(checksum) !== undefined;
+  }
+
+  /** Whether it holds the checksum of which the 32 bytes lie at `at`. */
+  hasBytes(bytes: Uint8Array, at: number): boolean {
+    for (let index = 0; index < CHECKSUM_BYTES; index++) this.#bytes[index] = bytes[at + index] ?? 0;
+    return this.#slots[this.#slotOf(this.#words, 0)] !== 0;
   }
 
   /** What it was added with; undefined if it is not there. */
@@ -65,6 +78,19 @@ export class ChecksumSet {
     const all = Buffer.allocUnsafeSlow(this.#size * CHECKSUM_BYTES);
     this.#pages.forEach(({ bytes }, page) => bytes.copy(all, page * PAGE_ENTRIES * CHECKSUM_BYTES));
     return all;
+  }
+
+  /** Adds what is being looked at. */
+  #add(note: number): boolean {
+    const slot = this.#slotOf(this.#words, 0);
+    if (this.#slots[slot] !== 0) return false;
+    const { bytes, notes } = this.#pageOf(this.#size);
+    const index = this.#size % PAGE_ENTRIES;
+    this.#bytes.copy(bytes, index * CHECKSUM_BYTES);
+    notes[index] = note;
+    this.#slots[slot] = ++this.#size;
+    if (this.#size > this.#slots.length / 2) this.#grow();
+    return true;
   }
 
   /** Where the checksum at word `at` of `words` is, or would be put. */
@@ -107,4 +133,15 @@ export class ChecksumSet {
       this.#slots[slot] = position + 1;
     }
   }
+}
+
+/** Writes `count` bytes to `target` from the digits at the beginning of `text`; false if they are not there. */
+function parseDigits(text: string, target: Uint8Array, at: number, count: number): boolean {
+  for (let index = 0; index < count; index++) {
+    const upper = DIGITS[text.charCodeAt(2 * index)] ?? 255;
+    const lower = DIGITS[text.charCodeAt(2 * index + 1)] ?? 255;
+    if (upper === 255 || lower === 255) return false;
+    target[at + index] = 16 * upper + lower;
+  }
+  return true;
 }

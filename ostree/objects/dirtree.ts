@@ -1,8 +1,9 @@
 /** A directory's content, `(a(say)a(sayay))`: names with the checksums of files and of subdirectories. */
 import { OstreeError } from '../errors.ts';
-import { chooseOffsetWidth, offsetWidth, readOffset, writeOffset } from '../gvariant/framing.ts';
+import { chooseOffsetWidth, offsetWidth, writeOffset } from '../gvariant/framing.ts';
 import { compareNames } from './name-order.ts';
 import { assertChecksum } from './object-name.ts';
+import { PackedDirtree } from './packed-dirtree.ts';
 
 const CHECKSUM_BYTES = 32;
 
@@ -46,27 +47,23 @@ export function encodeDirtree(dirtree: Dirtree): Buffer {
 
 /** Parses a dirtree object. Throws InvalidData unless it is in normal form with valid, sorted and unique names. */
 export function decodeDirtree(bytes: Buffer): Dirtree {
-  const width = offsetWidth(bytes.length);
-  const bodySize = bytes.length - width;
-  const filesEnd = bodySize < 0 ? Infinity : readOffset(bytes, bodySize, width);
-  if (filesEnd > bodySize) throw malformed();
-  const dirtree = {
-    files: readArray(bytes.subarray(0, filesEnd), 1).map(({ name, checksums: [checksum = ''] }) => ({
-      name,
-      checksum,
+  const { files, directories } = new PackedDirtree(bytes);
+  return {
+    files: indexes(files.length).map((index) => ({ name: files.name(index), checksum: files.checksum(index) })),
+    directories: indexes(directories.length).map((index) => ({
+      name: directories.name(index),
+      dirtree: directories.checksum(index),
+      dirmeta: directories.checksum(index, 1),
     })),
-    directories: readArray(bytes.subarray(filesEnd, bodySize), 2).map(
-      ({ name, checksums: [dirtree = '', dirmeta = ''] }) => ({ name, dirtree, dirmeta }),
-    ),
   };
-  assertNames(dirtree.files, dirtree.directories);
-  // Whatever else could be written in two ways: only one of them has a checksum that others know.
-  if (!encodeDirtree(dirtree).equals(bytes)) throw malformed();
-  return dirtree;
+}
+
+function indexes(count: number): readonly number[] {
+  return Array.from({ length: count }, (_, index) => index);
 }
 
 // An element is a name with its NUL, `count` checksums, and for each of its members but the last the offset of its end,
-// the last one first. Directories are written and read by the ten thousand, so this does without the general codec.
+// the last one first. Directories are written by the ten thousand, so this does without the general codec.
 
 function elementSize(name: string, count: number): number {
   const bodySize = Buffer.byteLength(name) + 1 + count * CHECKSUM_BYTES;
@@ -112,43 +109,6 @@ function writeElement(bytes: Buffer, start: number, name: string, checksums: rea
     at += width;
   }
   return at;
-}
-
-interface Element {
-  readonly name: string;
-  readonly checksums: readonly string[];
-}
-
-function readArray(bytes: Buffer, count: number): readonly Element[] {
-  if (bytes.length === 0) return [];
-  const width = offsetWidth(bytes.length);
-  const bodySize = bytes.length < width ? Infinity : readOffset(bytes, bytes.length - width, width);
-  if (bodySize > bytes.length - width || (bytes.length - bodySize) % width !== 0) throw malformed();
-  const elements: Element[] = [];
-  let start = 0;
-  for (let position = bodySize; position < bytes.length; position += width) {
-    const end = readOffset(bytes, position, width);
-    if (end < start || end > bodySize) throw malformed();
-    elements.push(readElement(bytes.subarray(start, end), count));
-    start = end;
-  }
-  return elements;
-}
-
-function readElement(bytes: Buffer, count: number): Element {
-  const width = offsetWidth(bytes.length);
-  // The first offset stands last: that of the name.
-  const nameEnd = bytes.length < width ? Infinity : readOffset(bytes, bytes.length - width, width);
-  if (nameEnd + count * (CHECKSUM_BYTES + width) !== bytes.length || bytes[nameEnd - 1] !== 0) throw malformed();
-  const checksums: string[] = [];
-  for (let at = nameEnd; checksums.length < count; at += CHECKSUM_BYTES) {
-    checksums.push(bytes.toString('hex', at, at + CHECKSUM_BYTES));
-  }
-  return { name: bytes.toString('utf8', 0, nameEnd - 1), checksums };
-}
-
-function malformed(): OstreeError {
-  return new OstreeError('InvalidData', 'the bytes are not a directory in normal form');
 }
 
 function assertNames(files: readonly { name: string }[], directories: readonly { name: string }[]): void {

@@ -18,18 +18,21 @@ export const OBJECT_PREFIXES: readonly string[] = Array.from({ length: 256 }, (_
 
 /** All of one directory; what is not named like an object is left out. */
 export function listLooseObjects(repository: string, prefix: string): readonly LooseObject[] {
-  let names: readonly string[];
-  try {
-    names = readdirSync(join(repository, 'objects', prefix));
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return [];
-    throw ioError(`list the objects of ${repository}`, error);
-  }
-  return names.flatMap((name) => {
+  return looseNames(repository, prefix).flatMap((name) => {
     const dot = name.indexOf('.');
     const checksum = `${prefix}${name.slice(0, dot)}`;
     return isChecksum(checksum) ? [{ checksum, extension: name.slice(dot + 1) }] : [];
   });
+}
+
+/** The names in one of the 256 directories, whatever they are; none if there is no such directory. */
+export function looseNames(repository: string, prefix: string): readonly string[] {
+  try {
+    return readdirSync(join(repository, 'objects', prefix));
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw ioError(`list the objects of ${repository}`, error);
+  }
 }
 
 /** The type of object that files of this extension are in a repository of `mode`; undefined for what is no object. */

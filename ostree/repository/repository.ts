@@ -8,6 +8,7 @@ import { decodeCommit, decodeDictionary, encodeDictionary, metadataChecksum, typ
 import { decodeDirectoryMetadata, type DirectoryMetadata } from '../objects/dirmeta.ts';
 import { decodeDirtree, type Dirtree } from '../objects/dirtree.ts';
 import { isChecksum, looseObjectPath, type MetadataType, type ObjectType } from '../objects/object-name.ts';
+import { PackedDirtree } from '../objects/packed-dirtree.ts';
 import type { LockKind } from '../posix/file-lock.ts';
 import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
@@ -110,6 +111,11 @@ export class Repository {
 
   readDirtree(checksum: string): Dirtree {
     return this.#decode('dirtree', checksum, decodeDirtree);
+  }
+
+  /** The same without making text of it. */
+  readPackedDirtree(checksum: string): PackedDirtree {
+    return this.#decode('dirtree', checksum, (bytes) => new PackedDirtree(bytes));
   }
 
   readDirectoryMetadata(checksum: string): DirectoryMetadata {

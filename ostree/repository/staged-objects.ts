@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
 import { decodeCommit, metadataChecksum, type Commit } from '../objects/commit.ts';
-import { decodeDirtree, type Dirtree } from '../objects/dirtree.ts';
 import { ChecksumSet } from '../objects/checksum-set.ts';
 import { isChecksum, type MetadataType, type ObjectType } from '../objects/object-name.ts';
+import { PackedDirtree } from '../objects/packed-dirtree.ts';
 import { directoryNames } from './directory-names.ts';
 import { extensionOf } from './loose-objects.ts';
 import { stagedObjectPath } from './object-writer.ts';
@@ -14,7 +14,9 @@ import { StoredNames } from './stored-names.ts';
 /** What a tree can be looked at in. */
 export interface ObjectSource {
   hasObject(type: ObjectType, checksum: string): boolean;
-  readDirtree(checksum: string): Dirtree;
+  /** The same for the checksum of which the 32 bytes lie at `at`. */
+  hasObjectOf(type: ObjectType, bytes: Buffer, at: number): boolean;
+  readDirtree(checksum: string): PackedDirtree;
 }
 
 /** Use it under the repository's lock. */
@@ -38,6 +40,11 @@ export class StagedObjects implements ObjectSource {
     return staged?.has(checksum) === true || this.#stored.has(type, checksum);
   }
 
+  hasObjectOf(type: ObjectType, bytes: Buffer, at: number): boolean {
+    const staged = this.#staged.get(extensionOf(type, this.#repository.mode));
+    return staged?.hasBytes(bytes, at) === true || this.#stored.hasBytes(type, bytes, at);
+  }
+
   /** The bytes of a commit. Throws MissingObject or CorruptObject. */
   readCommitBytes(checksum: string): Buffer {
     return this.#read('commit', checksum) ?? this.#repository.readMetadata('commit', checksum);
@@ -50,9 +57,9 @@ export class StagedObjects implements ObjectSource {
   }
 
   /** Throws MissingObject or CorruptObject. */
-  readDirtree(checksum: string): Dirtree {
+  readDirtree(checksum: string): PackedDirtree {
     const bytes = this.#read('dirtree', checksum);
-    return bytes === undefined ? this.#repository.readDirtree(checksum) : decodeDirtree(bytes);
+    return bytes === undefined ? this.#repository.readPackedDirtree(checksum) : new PackedDirtree(bytes);
   }
 
   /** Takes in what a staging directory holds; nothing when its transaction has been committed in the meantime. */

@@ -18,6 +18,7 @@ import { contentHash } from '../../ostree/objects/file-header.ts';
 import { treeChecksum } from '../../ostree/objects/commit.ts';
 import { setXattr } from '../../ostree/posix/xattr.ts';
 import { Repository } from '../../ostree/repository/repository.ts';
+import type { ObjectType } from '../../ostree/objects/object-name.ts';
 import { StoredNames } from '../../ostree/repository/stored-names.ts';
 import { TreeDirectory } from '../../ostree/tree/tree-directory.ts';
 import { EVERYTHING, MINI, MINI_COMMIT, MINI_METADATA, ostree, scratchDirectory, writeTree } from './ostree-fixture.ts';
@@ -113,12 +114,17 @@ describe('objects in a bare repository', () => {
     // More for each of the 256 directories than are looked for one by one.
     const first = await add(0, 6000);
     const names = new StoredNames(repository);
-    assert.ok(first.every((checksum) => names.has('file', checksum)));
-    assert.ok(first.every((checksum) => !names.has('dirtree', checksum)));
+    const has = (type: ObjectType, checksum: string): boolean => {
+      const found = names.has(type, checksum);
+      assert.equal(names.hasBytes(type, Buffer.from(checksum, 'hex'), 0), found);
+      return found;
+    };
+    assert.ok(first.every((checksum) => has('file', checksum)));
+    assert.ok(first.every((checksum) => !has('dirtree', checksum)));
     const later = await add(6000, 6500);
-    assert.ok(later.every((checksum) => names.has('file', checksum)));
+    assert.ok(later.every((checksum) => has('file', checksum)));
     const absent = Array.from({ length: 4000 }, (_, index) => createHash('sha256').update(`${index}`).digest('hex'));
-    assert.ok(absent.every((checksum) => !names.has('file', checksum)));
+    assert.ok(absent.every((checksum) => !has('file', checksum)));
   });
 });
 

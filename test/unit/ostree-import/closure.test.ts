@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { findLackingFiles, requireFiles, verifyClosure } from '../../../ostree/import/closure.ts';
-import type { Dirtree } from '../../../ostree/objects/dirtree.ts';
+import { type Dirtree, encodeDirtree } from '../../../ostree/objects/dirtree.ts';
 import type { ObjectType } from '../../../ostree/objects/object-name.ts';
+import { PackedDirtree } from '../../../ostree/objects/packed-dirtree.ts';
 
 const checksum = (text: string): string => createHash('sha256').update(text).digest('hex');
 const DIRMETA = checksum('dirmeta');
@@ -19,9 +20,12 @@ function makeTree(directories: number, files: number) {
   });
   const root = { dirtree: checksum('root'), dirmeta: DIRMETA };
   trees.set(root.dirtree, { files: [], directories: children });
+  const hasObject = (type: ObjectType, object: string): boolean => !lacking.has(`${object}.${type}`);
   const source = {
-    hasObject: (type: ObjectType, object: string) => !lacking.has(`${object}.${type}`),
-    readDirtree: (object: string) => trees.get(object) ?? assert.fail(`there is no directory ${object}`),
+    hasObject,
+    hasObjectOf: (type: ObjectType, bytes: Buffer, at: number) => hasObject(type, bytes.toString('hex', at, at + 32)),
+    readDirtree: (object: string) =>
+      new PackedDirtree(encodeDirtree(trees.get(object) ?? assert.fail(`there is no directory ${object}`))),
   };
   return { root, source, lacking };
 }

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import type { Dirtree } from '../../../ostree/objects/dirtree.ts';
+import { type Dirtree, encodeDirtree } from '../../../ostree/objects/dirtree.ts';
+import { PackedDirtree } from '../../../ostree/objects/packed-dirtree.ts';
 import { TreeBounds } from '../../../ostree/import/tree-bounds.ts';
 
+const packed = (directory: Dirtree): PackedDirtree => new PackedDirtree(encodeDirtree(directory));
 const checksum = (number: number): string => number.toString(16).padStart(64, '0');
 
 /** A tree of `depth` levels, each of which refers `times` times to the next. */
@@ -13,7 +15,7 @@ function nested(depth: number, times: number, name: (time: number) => string): T
       dirtree: checksum(level + 1),
       dirmeta: checksum(0),
     }));
-    bounds.add(checksum(level), { files: [{ name: 'f', checksum: checksum(9) }], directories });
+    bounds.add(checksum(level), packed({ files: [{ name: 'f', checksum: checksum(9) }], directories }));
   }
   return bounds;
 }
@@ -42,6 +44,6 @@ describe('the bounds of a tree', () => {
 
   it('refuse names that no file system holds', () => {
     const long: Dirtree = { files: [{ name: 'ß'.repeat(128), checksum: checksum(1) }], directories: [] };
-    assert.throws(() => new TreeBounds().add(checksum(0), long), { ...refusal, message: /name of 256 bytes/ });
+    assert.throws(() => new TreeBounds().add(checksum(0), packed(long)), { ...refusal, message: /name of 256 bytes/ });
   });
 });

@@ -20,6 +20,7 @@ describe('a set of checksums', () => {
         }
         for (const checksum of [...added, ...others]) {
           assert.equal(set.has(checksum), expected.has(checksum));
+          assert.equal(set.hasBytes(Buffer.from(`0000${checksum}`, 'hex'), 2), expected.has(checksum));
           assert.equal(set.note(checksum), expected.get(checksum));
         }
         assert.equal(set.toBytes().toString('hex'), [...expected.keys()].join(''));
@@ -37,6 +38,19 @@ describe('a set of checksums', () => {
       assert.equal(set.note(name(count)), undefined);
       assert.equal(set.size, count);
     }
+  });
+
+  it('takes checksums from the names of files, and nothing else', () => {
+    const [prefix, rest] = [numbered(7).slice(0, 2), numbered(7).slice(2)];
+    const set = new ChecksumSet();
+    for (const name of ['', rest.slice(1), rest.toUpperCase(), `${rest.slice(0, 61)}g.file`, `é${rest}`, `.${rest}`])
+      assert.equal(set.addNamed(prefix, name), false, name);
+    for (const other of ['', 'F', 'Ff', 'zz', 'é']) assert.equal(set.addNamed(other, `${rest}.file`), false, other);
+    assert.equal(set.size, 0);
+    assert.equal(set.addNamed(prefix, `${rest}.file`), true);
+    assert.equal(set.addNamed(prefix, `${rest}.file`), false);
+    assert.ok(set.has(numbered(7)));
+    assert.equal(set.size, 1);
   });
 
   it('refuses what is no checksum', () => {

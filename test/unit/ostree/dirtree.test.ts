@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { array, assert as assertProperty, property, string, uint8Array, uniqueArray } from 'fast-check';
+import { array, assert as assertProperty, nat, property, string, tuple, uint8Array, uniqueArray } from 'fast-check';
 import { encodeVariant } from '../../../ostree/gvariant/encode.ts';
 import { decodeDirtree, type Dirtree, encodeDirtree } from '../../../ostree/objects/dirtree.ts';
 import { compareNames } from '../../../ostree/objects/name-order.ts';
@@ -66,6 +66,86 @@ describe('a directory object', () => {
         }
         assert.ok(encodeDirtree(decoded).equals(changed), `byte ${at} as ${value}`);
       }
+    }
+  });
+
+  it('is refused, whatever is changed in it, unless it is what is written for what it then says', () => {
+    const changes = array(tuple(nat(), nat({ max: 255 })), { minLength: 1, maxLength: 3 });
+    assertProperty(
+      property(NAMES, CHECKSUMS, changes, nat({ max: 3 }), (names, checksums, changed, cut) => {
+        const encoded = encodeDirtree(directoryOf(names, checksums));
+        const bytes = Buffer.from(encoded.subarray(0, encoded.length - Math.min(cut, encoded.length)));
+        for (const [at, value] of changed) if (bytes.length > 0) bytes[at % bytes.length] = value;
+        let decoded: Dirtree;
+        try {
+          decoded = decodeDirtree(bytes);
+        } catch (error) {
+          assert.equal((error as { code?: string }).code, 'InvalidData');
+          return;
+        }
+        assert.ok(encodeDirtree(decoded).equals(bytes));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('is refused when a name is no text, or that of a file and of a directory', () => {
+    const tree = directoryOf(
+      ['a', 'b', 'c', 'd'],
+      Array.from({ length: 120 }, () => new Uint8Array(32)),
+    );
+    const encoded = encodeDirtree(tree);
+    // Of the elements, each is a letter, a NUL and checksums.
+    for (const [from, to] of [
+      ['a', 0xff],
+      ['c', 0xc3],
+      ['d', 'c'.charCodeAt(0)],
+      ['b', 'a'.charCodeAt(0)],
+    ] as const) {
+      const bytes = Buffer.from(encoded);
+      const at = bytes.indexOf(`${from}\0`, 'latin1');
+      bytes[at] = to;
+      assert.throws(() => decodeDirtree(bytes), { code: 'InvalidData' }, from);
+    }
+  });
+
+  it('is refused when its offsets are wider than they need to be, of which there is one size each', () => {
+    const checksum = '11'.repeat(32);
+    const namesOf = (lengths: readonly number[]): Dirtree => ({
+      files: lengths.map((length, index) => ({ name: String.fromCharCode(97 + index).repeat(length), checksum })),
+      directories: [],
+    });
+    /** A body with the offsets behind it, two bytes each. */
+    const widened = (bytes: Buffer, ends: readonly number[]): Buffer =>
+      Buffer.concat([bytes, ...ends.map((end) => Buffer.from(Uint16Array.of(end).buffer))]);
+    const element = (length: number): number => length + 1 + 32 + 1;
+    const ends = (lengths: readonly number[]): readonly number[] =>
+      lengths.map((_, index) => lengths.slice(0, index + 1).reduce((sum, length) => sum + element(length), 0));
+
+    const whole = [1, 1, 1, 1, 1, 2, 2];
+    const body = encodeDirtree(namesOf(whole)).subarray(0, 254);
+    assert.equal(decodeDirtree(Buffer.concat([body, Buffer.of(254)])).files.length, 7);
+    assert.throws(() => decodeDirtree(widened(body, [254])), { code: 'InvalidData' }, 'of the whole');
+
+    const list = [1, 1, 1, 1, 1, 1, 1];
+    const elements = encodeDirtree(namesOf(list)).subarray(0, 245);
+    const framed = widened(elements, ends(list));
+    assert.throws(() => decodeDirtree(widened(framed, [framed.length])), { code: 'InvalidData' }, 'of a list');
+
+    const long = encodeDirtree(namesOf([221])).subarray(0, 254);
+    const wide = widened(long, [222]);
+    const listed = widened(wide, [wide.length]);
+    assert.throws(() => decodeDirtree(widened(listed, [listed.length])), { code: 'InvalidData' }, 'of an element');
+  });
+
+  it('is refused when it lists the directory itself or the one above', () => {
+    for (const [name, forbidden] of [
+      ['a', '.'],
+      ['aa', '..'],
+    ] as const) {
+      const bytes = encodeDirtree({ files: [{ name, checksum: '11'.repeat(32) }], directories: [] });
+      bytes.write(forbidden);
+      assert.throws(() => decodeDirtree(bytes), { code: 'InvalidData' }, forbidden);
     }
   });
 });
