@@ -25,6 +25,7 @@ export {
 export { proxyFor, proxySettings } from './proxy.ts';
 export { formatRegistryName, parseRegistryName, type RegistryName } from './registry-name.ts';
 export { ScratchDirectory } from './scratch-directory.ts';
+export { releaseMemory } from './socket-chunk.ts';
 export { openImageSource } from './source.ts';
 export { TagLastDestination } from './tag-last-destination.ts';
 export { imageCreated, imageVersion, type PlatformImage, type ResolvedTag, resolveTag } from './tag.ts';

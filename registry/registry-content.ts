@@ -10,13 +10,12 @@ import type { RegistryOptions } from './options.ts';
 import { RegistryClient } from './registry-client.ts';
 import { formatRegistryName, manifestReference, type RegistryName } from './registry-name.ts';
 import { isTransient, waitOrGiveUp } from './retry.ts';
+import { releaseMemory } from './socket-chunk.ts';
 import { TransferPace } from './transfer-pace.ts';
 import { BlobVerifier, verifyDocument } from './verification.ts';
 
 /** A transfer that gains this much between two cuts is going somewhere: its tries start anew. */
 const PROGRESS_BYTES = 1024 * 1024;
-/** Larger than the slab from which Node cuts small buffers: what is this long has memory of its own. */
-const SOCKET_BUFFER_LEAST_BYTES = 16 * 1024;
 /** What is asked for where a manifest or an index is: a value of `Accept`. */
 export const MANIFEST_TYPES = [
   MEDIA_TYPE.manifest,
@@ -205,17 +204,6 @@ class Transfer {
   end(): void {
     this.#answer?.body.destroy();
   }
-}
-
-/**
- * Gives the memory of a chunk that was read from a socket back at once: left to the garbage collector, hundreds of
- * megabytes of them make it run dozens of times per layer. A socket's buffer belongs to nobody else; the last chunk of one
- * is the one with nothing behind it.
- */
-function releaseMemory(chunk: Buffer): void {
-  const { buffer, byteOffset, length } = chunk;
-  if (byteOffset + length !== buffer.byteLength || length < SOCKET_BUFFER_LEAST_BYTES) return;
-  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
 /** Refuses, before any byte is read, an answer that cannot be the rest of this blob. */

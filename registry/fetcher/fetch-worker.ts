@@ -7,7 +7,7 @@ import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { connectHere, type HttpPool } from '../http-pool.ts';
 import { reasonOf } from '../errors.ts';
-import { encodeFrame, FRAME, type Frame, FrameReader, WINDOW_BYTES } from './frame.ts';
+import { encodeFrame, encodeHeader, FRAME, type Frame, FrameReader, WINDOW_BYTES } from './frame.ts';
 import type { FetchConnect, FetchRequest } from './protocol.ts';
 
 const pools = new Map<number, { readonly connections: HttpPool; readonly origin: string }>();
@@ -15,6 +15,14 @@ const exchanges = new Map<number, Exchange>();
 
 function send(kind: number, id: number, payload?: Uint8Array | string): void {
   process.stdout.write(encodeFrame(kind, id, payload));
+}
+
+/** Without copying it into a frame. */
+function sendData(id: number, bytes: Uint8Array): void {
+  process.stdout.cork();
+  process.stdout.write(encodeHeader(FRAME.data, id, bytes.length));
+  process.stdout.write(bytes);
+  process.stdout.uncork();
 }
 
 /** One request and its answer. */
@@ -63,7 +71,7 @@ class Exchange {
         }
         const count = Math.min(this.#credit, chunk.length - at);
         this.#credit -= count;
-        send(FRAME.data, this.#id, chunk.subarray(at, at + count));
+        sendData(this.#id, chunk.subarray(at, at + count));
         at += count;
       }
     }

@@ -7,6 +7,7 @@ import type { Readable as Stream, Writable } from 'node:stream';
 import { Readable } from 'node:stream';
 import type { HttpAnswer, HttpPool, HttpRequest, PoolSettings } from '../http-pool.ts';
 import { RegistryError } from '../errors.ts';
+import { releaseMemory } from '../socket-chunk.ts';
 import { encodeCount, encodeFrame, FRAME, type Frame, fetcherFailed, FrameReader, WINDOW_BYTES } from './frame.ts';
 import { type FetchConnect, type FetchHead, type FetchRequest, parseFailure, parseHead } from './protocol.ts';
 
@@ -26,6 +27,8 @@ export interface FetcherProcess {
 /** The fetcher has timeouts of its own; so much later, it is the fetcher that is silent. */
 const GRACE_MS = 15_000;
 const MAX_COMPLAINT_CHARACTERS = 1000;
+/** Of a body, before no more is asked for. A window is under way besides, of which a fetcher may make a single piece. */
+const WAITING_PIECES = 4;
 
 /** Dispose of it to end the process. */
 export class Fetcher implements AsyncDisposable {
@@ -59,6 +62,8 @@ export class Fetcher implements AsyncDisposable {
       if (this.#end !== undefined) return;
       try {
         reader.write(piece);
+        // What was in it has been copied.
+        releaseMemory(piece);
       } catch (error) {
         this.#fail(error instanceof RegistryError ? error : fetcherFailed('answered what is no answer', error));
       }
@@ -184,7 +189,9 @@ class Exchange {
   head({ statusCode, headers }: FetchHead): void {
     if (this.#body !== undefined) throw fetcherFailed('answers twice');
     const body = new Readable({
-      highWaterMark: WINDOW_BYTES,
+      // Pieces come out as they went in: of bytes, those that wait would be copied together first.
+      objectMode: true,
+      highWaterMark: WAITING_PIECES,
       read: () => this.#grant(),
       destroy: (error, done) => {
         this.#leave(error ?? undefined);

@@ -38,12 +38,16 @@ const MAX_PAYLOAD_BYTES = 4 * 1024 * 1024;
 
 export function encodeFrame(kind: number, id: number, payload: Uint8Array | string = ''): Buffer {
   const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload;
-  const frame = Buffer.allocUnsafe(HEADER_BYTES + bytes.length);
-  frame.writeUInt8(kind, 0);
-  frame.writeUInt32LE(id, 1);
-  frame.writeUInt32LE(bytes.length, 5);
-  frame.set(bytes, HEADER_BYTES);
-  return frame;
+  return Buffer.concat([encodeHeader(kind, id, bytes.length), bytes]);
+}
+
+/** What comes before a payload of `length` bytes. */
+export function encodeHeader(kind: number, id: number, length: number): Buffer {
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  header.writeUInt8(kind, 0);
+  header.writeUInt32LE(id, 1);
+  header.writeUInt32LE(length, 5);
+  return header;
 }
 
 export function encodeCount(count: number): Buffer {

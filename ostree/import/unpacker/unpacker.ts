@@ -3,6 +3,7 @@
  * gives is bounded in bytes and in silence, and it is killed as soon as anything is not as it should be.
  */
 import type { ConfinedProcess } from '../../../confinement/confined-process.ts';
+import { releaseMemory } from '../../../registry/index.ts';
 import { ImportError } from '../errors.ts';
 import type { LayerBlob, ReadLayer } from '../layer-tar.ts';
 import { MAX_HOLE_BYTES } from '../tar-reader.ts';
@@ -139,6 +140,8 @@ export class Unpacker {
     for await (const piece of this.#process.stdout as AsyncIterable<Buffer>) {
       this.#moves++;
       yield piece;
+      // It is asked for the next one only when this has been copied.
+      releaseMemory(piece);
     }
   }
 

@@ -177,6 +177,29 @@ describe('a fetcher', () => {
     };
   }
 
+  it('has its pieces handed on as they came, each a copy, and their memory given back at once', async () => {
+    const process = hostile();
+    await using fetcher = new Fetcher(process);
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const reading = poolOf(fetcher, 'http://x.invalid')
+      .request(asked('http://x.invalid'))
+      .then(async ({ body }) => {
+        await promise;
+        const lengths: number[] = [];
+        for await (const chunk of body) lengths.push(chunk.length);
+        return lengths;
+      });
+    const pieces = [40_000, 50_000, 60_000].map((length) => encodeFrame(FRAME.data, 2, Buffer.alloc(length, 7)));
+    process.say(encodeFrame(FRAME.head, 2, '{"statusCode":200,"headers":{}}'), ...pieces, encodeFrame(FRAME.end, 2));
+    await new Promise((done) => setTimeout(done, 50));
+    resolve(undefined);
+    assert.deepEqual(await reading, [40_000, 50_000, 60_000]);
+    assert.deepEqual(
+      pieces.map(({ buffer }) => buffer.byteLength),
+      [0, 0, 0],
+    );
+  });
+
   const HEAD = encodeFrame(FRAME.head, 2, '{"statusCode":200,"headers":{}}');
   const endless = encodeFrame(FRAME.data, 2, Buffer.alloc(1024 * 1024 - 1));
   const tooLong = encodeFrame(FRAME.data, 2);
@@ -203,7 +226,8 @@ describe('a fetcher', () => {
         await new Promise((resolve) => setTimeout(resolve, 100));
         return await bytesOf(body);
       });
-      process.say(...frames);
+      // Whoever reads it gives its memory back.
+      process.say(...frames.map((frame) => Buffer.from(frame)));
       await assert.rejects(reading, { name: 'RegistryError', code: 'FetcherFailed', message });
       assert.ok(process.killed);
       await assert.rejects(pool.request(asked('http://registry.invalid')), { code: 'FetcherFailed' });

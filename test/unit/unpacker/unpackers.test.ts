@@ -70,6 +70,21 @@ describe('layers that other processes unpack', () => {
     });
   }
 
+  it('come through memory that is given back as soon as it has been copied', async () => {
+    const started = new Started();
+    await using unpackers = new Unpackers(started.start);
+    const pieces: Buffer[] = [];
+    const reading = entries(unpackers, blob(gzipSync(TAR)));
+    started.all[0]?.stdout.on('data', (piece: Buffer) => pieces.push(piece));
+    assert.deepEqual(await reading, EXPECTED);
+    const large = pieces.filter((piece, index) => index + 1 < pieces.length && piece.length !== 0);
+    assert.ok(pieces.length > 2, `${pieces.length} pieces`);
+    assert.deepEqual(
+      large.map(({ length }) => length).filter((length) => length >= 16_384),
+      [],
+    );
+  });
+
   it('are objects of one commit in one process, but each derived layer has a process that has read no other', async () => {
     const started = new Started();
     await using unpackers = new Unpackers(started.start);
