@@ -1,4 +1,4 @@
-/** The two that race: our `image pull` and the peer's. */
+/** Those that race: our `image pull` and the peer's; and our import as the agent has it done, beside itself. */
 import { join } from 'node:path';
 import { runCommand } from '../tools/setup/command.ts';
 import type { Cost } from './measured-process.ts';
@@ -7,7 +7,7 @@ import type { ShippedBundle } from './shipped-bundle.ts';
 export const CONTENDER_NAMES = ['treeline', 'ostree-ext'] as const;
 
 export interface Contender {
-  readonly name: (typeof CONTENDER_NAMES)[number];
+  readonly name: string;
   readonly command: string;
   /** `host` serves plain HTTP; `image` is a name and tag there. */
   parameters(repository: string, host: string, image: string): readonly string[];
@@ -42,6 +42,18 @@ export function peerContender(command: string): Contender {
         .concat(repository, referenceTo(host, image)),
   };
 }
+
+/** Ours in one process, or with the network and the unpacking in processes without privilege, as agents have it. */
+export function agentContender(shipped: ShippedBundle, placement: 'confined' | 'in-process'): Contender {
+  return {
+    name: placement,
+    command: process.execPath,
+    parameters: (repository, host, image) => [shipped.agentPull, placement, repository, host, image],
+  };
+}
+
+/** Node, that does nothing: what no command of ours can be faster than. */
+export const BARE_NODE = { name: 'node -e 0', command: process.execPath, parameters: ['-e', '0'] } as const;
 
 function referenceTo(host: string, image: string): string {
   return `ostree-unverified-registry:${host}/${image}`;

@@ -6,6 +6,8 @@ import { createInterface } from 'node:readline';
 import type { ImageManifest } from '../registry/index.ts';
 
 export interface LayerContent {
+  /** Of the blob. */
+  readonly digest: string;
   /** The gzip file. */
   readonly path: string;
   /** Bytes of it. */
@@ -24,7 +26,7 @@ export async function readImageContent(url: string, storage: string, image: stri
   const contents: LayerContent[] = [];
   for (const { digest, size } of layers) {
     const path = blobPath(storage, digest);
-    contents.push({ path, compressed: size, objects: await objectSizes(path) });
+    contents.push({ digest, path, compressed: size, objects: await objectSizes(path) });
   }
   return contents;
 }

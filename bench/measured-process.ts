@@ -1,10 +1,14 @@
 /** Runs a command and measures what it and everything that it starts costs. Linux only: it reads proc(5). */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { processSeconds, statFields, TICKS_PER_SECOND } from './cpu-time.ts';
 
 export interface Cost {
   readonly wallSeconds: number;
-  /** User and system time of the process and of all its descendants. */
+  /**
+   * User and system time of the process and of all its descendants. Of those that nobody has waited for, which the kernel
+   * does not add up, as it was seen last: up to a sample's interval less than it was.
+   */
   readonly cpuSeconds: number;
   /** Largest sum of the resident sets of the process and its descendants, sampled; pages that they share count twice. */
   readonly peakBytes: number;
@@ -16,8 +20,7 @@ export interface Cost {
 const SAMPLE_INTERVAL_MS = 25;
 /** The kernel walks page tables for a proportional set size. */
 const SAMPLES_PER_PROPORTIONAL = 4;
-/** sysconf(_SC_CLK_TCK) and the page size, on every Linux that Node runs on with 4 KiB pages. */
-const TICKS_PER_SECOND = 100;
+/** On every Linux that Node runs on with 4 KiB pages. */
 const PAGE_BYTES = 4096;
 
 /** Runs one command at a time; `onStart` is told its process id. @throws Error with the command's own words when it fails. */
@@ -26,7 +29,7 @@ export async function measure(
   parameters: readonly string[],
   onStart: (pid: number) => void = () => undefined,
 ): Promise<Cost> {
-  const cpuBefore = childrenTicks();
+  const cpuBefore = childrenSeconds();
   const started = performance.now();
   const child = spawn(command, parameters, { stdio: ['ignore', 'ignore', 'pipe'] });
   if (child.pid !== undefined) onStart(child.pid);
@@ -35,10 +38,12 @@ export async function measure(
   let peakPages = 0;
   let peakProportionalBytes = 0;
   let samples = 0;
+  const secondsSeen = new Map<number, number>();
   const sampler = setInterval(() => {
     if (child.pid === undefined) return;
     const tree = processTree(child.pid);
     peakPages = Math.max(peakPages, sum(tree, residentPages));
+    for (const pid of tree) secondsSeen.set(pid, ifAlive(() => processSeconds(pid)) ?? secondsSeen.get(pid) ?? 0);
     if (samples++ % SAMPLES_PER_PROPORTIONAL !== 0) return;
     peakProportionalBytes = Math.max(peakProportionalBytes, sum(tree, proportionalBytes));
   }, SAMPLE_INTERVAL_MS);
@@ -51,22 +56,16 @@ export async function measure(
   if (status !== 0) throw new Error(`${command} ${parameters.join(' ')} ended with ${status}: ${words.slice(-2000)}`);
   return {
     wallSeconds,
-    cpuSeconds: (childrenTicks() - cpuBefore) / TICKS_PER_SECOND,
+    cpuSeconds: Math.max(childrenSeconds() - cpuBefore, sum([...secondsSeen.values()], Number)),
     peakBytes: peakPages * PAGE_BYTES,
     peakProportionalBytes,
   };
 }
 
-/** Ticks of all descendants that have been waited for: fields cutime and cstime. */
-function childrenTicks(): number {
+/** Of all descendants that have been waited for: fields cutime and cstime. */
+function childrenSeconds(): number {
   const fields = statFields('self');
-  return Number(fields[13]) + Number(fields[14]);
-}
-
-/** The fields after the command name, which may contain anything: the first of them is the state, field 3. */
-function statFields(pid: number | 'self'): readonly string[] {
-  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  return text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[13]) + Number(fields[14])) / TICKS_PER_SECOND;
 }
 
 /** A process and its descendants; those that end meanwhile may be missing. */

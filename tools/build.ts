@@ -116,15 +116,19 @@ function undiciParts(): Plugin {
   };
 }
 
-/** Writes the bundle to `folder`, which is emptied first. Returns esbuild's account of what went in. */
-export async function bundle(folder: string): Promise<Metafile> {
+/**
+ * Writes the bundle to `folder`, which is emptied first. Returns esbuild's account of what went in.
+ *
+ * @param more further programs, by their paths from the root: each becomes a file of its own name
+ */
+export async function bundle(folder: string, more: readonly string[] = []): Promise<Metafile> {
   const workers = globSync(`{${ROOMS}}/**/*-worker.ts`, { cwd: ROOT });
   rmSync(folder, { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: ROOT,
     entryPoints: [
       { in: 'cli/main.ts', out: 'treeline' },
-      ...workers.map((path) => ({ in: path, out: basename(path, '.ts') })),
+      ...[...workers, ...more].map((path) => ({ in: path, out: basename(path, '.ts') })),
     ],
     outdir: folder,
     outExtension: { '.js': '.mjs' },

@@ -21,6 +21,20 @@ describe('what a command costs', () => {
     assert.ok(cost.peakProportionalBytes < cost.peakBytes, 'two Nodes share their program');
   });
 
+  it('counts the time of one whose parent was killed and that nobody waits for', async function () {
+    this.timeout(60_000);
+    // As a confined process is: its own parent dies first, and with that the kernel's sum is lost.
+    const script = `
+      const { spawn } = require('node:child_process');
+      const busy = 'const end = process.cpuUsage().user + 300e3; while (process.cpuUsage().user < end); setInterval(() => {}, 1e6)';
+      const outer = spawn('sh', ['-c', '"$0" -e "$1" & echo $!; wait', process.execPath, busy], { stdio: ['ignore', 'pipe', 'ignore'] });
+      let inner = '';
+      outer.stdout.on('data', (text) => (inner += text));
+      setTimeout(() => { outer.kill('SIGKILL'); process.kill(Number(inner), 'SIGKILL'); }, 2000);`;
+    const cost = await measure(process.execPath, ['-e', script]);
+    assert.ok(cost.cpuSeconds >= 0.3 && cost.cpuSeconds < 5, `${cost.cpuSeconds} s of CPU time`);
+  });
+
   it('fails with the words of a command that fails', async () => {
     await assert.rejects(measure('sh', ['-c', 'echo no luck >&2; exit 3']), /ended with 3: no luck/);
   });
