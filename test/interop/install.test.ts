@@ -99,10 +99,10 @@ describe('treeline install', () => {
       );
       assert.match(await run('cat', `${root}/boot/syslinux/syslinux.cfg`), /KERNEL (\/boot)?\/ostree\/small-/);
       await run('test', '-s', `${root}/boot/syslinux/ldlinux.sys`);
-      assert.equal(
-        await run('blkid', '--match-token', `UUID=${bootUUID}`, '--output', 'value', '--match-tag', 'LABEL'),
-        'boot\n',
-      );
+      // Of this device alone: on others, tests that run meanwhile come and go.
+      const device = (await run('findmnt', '--noheadings', '--output', 'SOURCE', join(root, 'boot'))).trim();
+      const probe = (tag: string) => run('blkid', '--probe', '--output', 'value', '--match-tag', tag, device);
+      assert.deepEqual([await probe('LABEL'), await probe('UUID')], ['boot\n', `${bootUUID}\n`]);
       // The image says LABEL=boot itself.
       assert.equal(await run('cat', `${deployment}/etc/fstab`), 'LABEL=boot /boot ext4 defaults 0 2\n');
       const made = await run('cat', `${deployment}/etc/tmpfiles.d/treeline-root-ssh.conf`);
@@ -161,10 +161,11 @@ describe('treeline install', () => {
     await using namespace = await MountNamespace.create('16m');
     const loopOn = async (...what: string[]) => (await namespace.run('losetup', '--find', '--show', ...what)).trim();
     const device = await loopOn(disk);
-    await namespace.run('partx', '--add', device);
     const installOn = (path: string) =>
       say(['install', '--disk', path, '--wipe', ...bench.plain, '--image', bench.image('1')]);
     try {
+      // Where somebody has left partitions on a loop device, adding one fails.
+      await namespace.run('partx', '--update', device);
       assert.match((await installOn(`${device}p1`)).stderr, /p1 is a partition; name the whole disk/);
       const above = await loopOn(device);
       assert.match((await installOn(device)).stderr, new RegExp(`${device} is behind ${above}; nothing was changed`));
@@ -173,6 +174,8 @@ describe('treeline install', () => {
       await using _held = await open(device, constants.O_RDWR | constants.O_EXCL);
       assert.match((await installOn(device)).stderr, new RegExp(`${device} is in use; nothing was changed`));
     } finally {
+      // Detached, the device keeps them, for whoever has it next.
+      await namespace.run('partx', '--delete', device);
       await namespace.run('losetup', '--detach', device);
     }
     assert.match(await runCommand('/usr/sbin/sfdisk', ['--dump', disk]), /start= +2048/);
