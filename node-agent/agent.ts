@@ -85,7 +85,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
       fetch: options.fetch ?? 'confined',
       ...(options.limits !== undefined && { limits: options.limits }),
       ...(options.signaturePolicyFile !== undefined && { signaturePolicyFile: options.signaturePolicyFile }),
-      readPullSecret: (name, cut) => credentials.read(name, cut),
+      readPullCredentials: (name, cut) => credentials.read(name, cut),
       prepare,
       retainVar: () => tool.retainsVar(),
       onWarning: (message) => log.warn(message),

@@ -81,7 +81,7 @@ export interface ImagePullerOptions {
   /** For proxies and the tools of other transports. */
   readonly environment: NodeJS.ProcessEnv;
   /** Credentials of the Secret that an order names. */
-  readonly readPullSecret: (name: string, signal: AbortSignal) => Promise<Credentials>;
+  readonly readPullCredentials: (name: string, signal: AbortSignal) => Promise<Credentials>;
   /** Called before anything is written. */
   readonly prepare: () => Promise<void>;
   /** Whether the host deploys content in `/var`. */
@@ -98,7 +98,7 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
     await options.prepare();
     const reference = parseOstreeImageReference(order.image);
     const secret = order.pullSecretRef?.name;
-    const credentials = secret === undefined ? undefined : await options.readPullSecret(secret, signal);
+    const credentials = secret === undefined ? undefined : await options.readPullCredentials(secret, signal);
     const repository = Repository.open(repositoryPath(options.sysroot));
     // Read anew each time: an administrator who adds a mirror does not expect to restart the agent.
     const machine = { root: options.sysroot, environment: options.environment, uid: 0 };

@@ -64,7 +64,8 @@ describe('registries as the host’s files say', () => {
       environment: {},
       fetch: 'confined',
       unpack: 'confined',
-      readPullSecret: () => (secret === undefined ? Promise.reject(new Error('no secret')) : Promise.resolve(secret)),
+      readPullCredentials: () =>
+        secret === undefined ? Promise.reject(new Error('no secret')) : Promise.resolve(secret),
       prepare: () => Promise.resolve(),
       retainVar: () => Promise.resolve(true),
       onWarning: (message) => warnings.push(message),

@@ -69,7 +69,7 @@ describe('an agent whose images must be signed', () => {
       sysroot,
       registry: { plainHttpHosts: [registry.host], retry: { attempts: 1 } },
       environment: {},
-      readPullSecret: () => Promise.reject(new Error('no secret')),
+      readPullCredentials: () => Promise.reject(new Error('no secret')),
       prepare: () => Promise.resolve(),
       retainVar: () => Promise.resolve(true),
       onWarning: () => undefined,

@@ -27,7 +27,7 @@ describe('an image with a transient /etc', () => {
       sysroot,
       registry: {},
       environment: process.env,
-      readPullSecret: () => Promise.reject(new Error('no secret')),
+      readPullCredentials: () => Promise.reject(new Error('no secret')),
       prepare: () => Promise.resolve(),
       retainVar: () => Promise.resolve(true),
       onWarning: () => undefined,

@@ -1,129 +1,14 @@
 /** Each node is given what the pull Secret of its OSImage holds, sealed for it alone, once for each version of the Secret. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
-import * as fc from 'fast-check';
-import { pino } from 'pino';
-import { nodeOSSpecSchema, PULL_SECRET_BYTES, type NodeOS, type OSImage } from '../../../api/index.ts';
+import { PULL_SECRET_BYTES } from '../../../api/index.ts';
 import { KubeError } from '../../../operator/errors.ts';
-import { ObjectCache } from '../../../operator/kube/object-cache.ts';
 import type { Secret } from '../../../operator/kube/objects.ts';
-import { CredentialsLoop } from '../../../operator/pull-credentials/credentials-loop.ts';
-import { dueCredentials, type SecretState } from '../../../operator/pull-credentials/due-credentials.ts';
 import { parsePullSecret } from '../../../operator/pull-credentials/pull-secret.ts';
 import { CredentialsKey } from '../../../sealing/sealed-credentials.ts';
-import { imageOf } from '../rollout/fixtures.ts';
-import { FakeClock } from './fake-clock.ts';
+import { Cluster, configOf, eventually, imageNaming, NAMESPACE, nodeOS } from './credentials-cluster.ts';
 
-const NAMESPACE = 'treeline-system';
 const REREAD_MS = 66_000;
-const configOf = (password: string): string =>
-  JSON.stringify({ auths: { 'registry.example': { auth: Buffer.from(`ann:${password}`).toString('base64') } } });
-
-function imageNaming(secret: string | undefined, name = 'fleet'): OSImage {
-  const { object } = imageOf({ name });
-  const { pullSecretRef: _, ...image } = object.spec.image;
-  return {
-    ...object,
-    metadata: { ...object.metadata, name, uid: `uid-${name}`, resourceVersion: '1' },
-    spec: { ...object.spec, image: { ...image, ...(secret !== undefined && { pullSecretRef: { name: secret } }) } },
-  };
-}
-
-function nodeOS(name: string, key: string | undefined, imageName = 'fleet'): NodeOS {
-  return {
-    metadata: { name, uid: `nos-${name}`, resourceVersion: '1' },
-    spec: { imageName, nodeUID: `node-${name}` },
-    status: { host: { bootID: 'b', ...(key !== undefined && { credentialsKey: key }) } },
-  };
-}
-
-/** The API server as far as the loop asks it. */
-class Cluster {
-  readonly images = new ObjectCache<OSImage>();
-  readonly nodeOSes = new ObjectCache<NodeOS>();
-  readonly secrets = new Map<string, Secret | KubeError>();
-  readonly clock = new FakeClock();
-  readonly writes: string[] = [];
-  readonly unusable: string[] = [];
-  reads = 0;
-  mayAct = true;
-  /** After so many writes the operator is dead. */
-  writesToLive = Infinity;
-  failing: KubeError | undefined;
-  onWrite: () => void = () => undefined;
-  /** Its CRD is of an older version. */
-  prunes = false;
-  /** Writes that are under way, and the most that ever were. */
-  atOnce = 0;
-  mostAtOnce = 0;
-  #version = 10;
-
-  setSecret(name: string, config: string): void {
-    const data = { '.dockerconfigjson': Buffer.from(config).toString('base64') };
-    this.secrets.set(name, { metadata: { uid: `uid-${name}`, resourceVersion: String(++this.#version) }, data });
-  }
-
-  set(object: NodeOS): void {
-    this.nodeOSes.observe({ ...object, metadata: { ...object.metadata, resourceVersion: String(++this.#version) } });
-  }
-
-  setImages(...images: OSImage[]): void {
-    const resourceVersion = String(++this.#version);
-    this.images.replace(
-      images.map((image) => ({ ...image, metadata: { ...image.metadata, resourceVersion } })),
-      resourceVersion,
-    );
-  }
-
-  loop(): CredentialsLoop {
-    return new CredentialsLoop({
-      api: {
-        getSecret: async (name) => {
-          this.reads += 1;
-          const secret = this.secrets.get(name) ?? new KubeError('NotFound', `secrets "${name}" not found`);
-          if (secret instanceof KubeError) throw secret;
-          return secret;
-        },
-        mergePatchNodeOS: (name, patch) =>
-          this.#patch(name, patch as { spec: Pick<NodeOS['spec'], 'pullCredentials'> }),
-      },
-      images: this.images,
-      nodeOSes: this.nodeOSes,
-      namespace: NAMESPACE,
-      mayAct: () => this.mayAct && this.writesToLive > 0,
-      onUnusable: (image, message) => this.unusable.push(`${image.metadata.name}: ${message}`),
-      clock: this.clock,
-      logger: pino({ level: 'silent' }),
-    });
-  }
-
-  async #patch(name: string, patch: { spec: { pullCredentials?: unknown } }): Promise<NodeOS> {
-    this.mostAtOnce = Math.max(this.mostAtOnce, ++this.atOnce);
-    await new Promise((resolve) => setImmediate(resolve));
-    this.atOnce -= 1;
-    this.onWrite();
-    if (this.failing !== undefined) throw this.failing;
-    if (this.writesToLive-- <= 0) throw new KubeError('Unreachable', 'dead');
-    const held = this.nodeOSes.get(name);
-    if (held === undefined) throw new KubeError('NotFound', `no ${name}`);
-    const { pullCredentials: _, ...spec } = held.spec;
-    const given = patch.spec.pullCredentials;
-    const isKept = given !== null && !this.prunes;
-    const next = nodeOSSpecSchema.parse({ ...spec, ...(isKept && { pullCredentials: given }) });
-    this.writes.push(`${given === null ? 'remove' : 'seal'} ${name}`);
-    return { ...held, metadata: { ...held.metadata, resourceVersion: String(++this.#version) }, spec: next };
-  }
-}
-
-/** Sealing is done by threads, whose time no test owns. */
-async function eventually(what: string, holds: () => boolean): Promise<void> {
-  for (let attempt = 0; attempt < 6000; attempt++) {
-    if (holds()) return;
-    await delay(5);
-  }
-  assert.fail(`not in time: ${what}`);
-}
 
 describe('Pull credentials', () => {
   let cluster: Cluster;
@@ -411,78 +296,6 @@ describe('Pull credentials', () => {
         names.map((name) => `seal ${name}`),
       );
     }
-  });
-
-  it('are due exactly where Secret, version and key are not what is held: whatever the state, one round settles it', () => {
-    const names = fc.constantFrom('s1', 's2', undefined);
-    const versions = fc.constantFrom('1', '2');
-    const keyNames = fc.constantFrom('k1', 'k2', undefined);
-    const state: fc.Arbitrary<SecretState | undefined> = fc.oneof(
-      versions.map((version) => ({ state: 'Read' as const, version, config: '' })),
-      fc.constant({ state: 'Unusable' as const }),
-      fc.constant(undefined),
-    );
-    const node = fc.record({
-      imageName: fc.constantFrom('i1', 'i2', 'gone'),
-      key: keyNames,
-      held: fc.option(
-        fc.record({
-          secretName: fc.constantFrom('s1', 's2'),
-          secretVersion: versions,
-          key: fc.constantFrom('k1', 'k2'),
-        }),
-        { nil: undefined },
-      ),
-    });
-    fc.assert(
-      fc.property(names, names, state, state, fc.array(node, { maxLength: 6 }), (n1, n2, s1, s2, nodes) => {
-        const images = [imageNaming(n1, 'i1'), imageNaming(n2, 'i2')];
-        const known: (readonly [string, SecretState | undefined])[] = [
-          ['s1', s1],
-          ['s2', s2],
-        ];
-        const secrets = new Map<string, SecretState>(
-          known.flatMap(([name, one]) => (one ? [[name, one] as const] : [])),
-        );
-        const objects = nodes.map(({ imageName, key, held }, index): NodeOS => {
-          const base = nodeOS(`n${index}`, key, imageName);
-          return held === undefined
-            ? base
-            : { ...base, spec: { ...base.spec, pullCredentials: { ...held, sealed: 'x' } } };
-        });
-        const settled = objects.map((object): NodeOS => {
-          const due = dueCredentials(images, [object], secrets)[0];
-          const { pullCredentials: _, ...spec } = object.spec;
-          if (due === undefined) return object;
-          if (due.kind === 'Remove') return { ...object, spec };
-          const secret = secrets.get(due.secretName);
-          assert.ok(secret?.state === 'Read');
-          const { secretName, key } = due;
-          const pullCredentials = { secretName, secretVersion: secret.version, key, sealed: 'y' };
-          return { ...object, spec: { ...spec, pullCredentials } };
-        });
-        assert.deepEqual(dueCredentials(images, settled, secrets), []);
-        for (const { spec, status } of settled) {
-          const wanted = spec.imageName === 'i1' ? n1 : spec.imageName === 'i2' ? n2 : undefined;
-          const secret = wanted === undefined ? undefined : secrets.get(wanted);
-          const key = status?.host?.credentialsKey;
-          const { pullCredentials } = spec;
-          if (wanted === undefined || key === undefined) assert.equal(pullCredentials, undefined);
-          else if (secret?.state === 'Read') {
-            assert.equal(pullCredentials?.secretName, wanted);
-            assert.equal(pullCredentials.key, key);
-            assert.equal(pullCredentials.secretVersion, secret.version);
-          } else if (secret?.state === 'Unusable') assert.equal(pullCredentials, undefined);
-        }
-      }),
-    );
-  });
-
-  it('of a NodeOS that is being deleted are left alone', () => {
-    const base = nodeOS('a', 'k1');
-    const deleted = { ...base, metadata: { ...base.metadata, deletionTimestamp: '2026-11-23T12:00:00Z' } };
-    const secrets = new Map([['s1', { state: 'Read', version: '1', config: '' } as const]]);
-    assert.deepEqual(dueCredentials([imageNaming('s1')], [deleted], secrets), []);
   });
 });
 
