@@ -29,7 +29,8 @@ export { PREPARE_ROOT_FILES, requireLastingEtc } from './import/supported-root.t
 export { parseRootSettings } from './import/host-features.ts';
 export { TransferLimit } from './import/transfer-limit.ts';
 export { pruneLayers } from './import/layer-gc.ts';
-export { type PulledImage, pullImage, type PullOptions, type Unpacking } from './import/pull-image.ts';
+export { type Unpacking } from './import/import-means.ts';
+export { type PulledImage, pullImage, type PullOptions } from './import/pull-image.ts';
 export { listImages, readStoredImage, requireImage } from './import/stored-image.ts';
 export { componentsOf } from './packages/components.ts';
 export {

@@ -4,7 +4,6 @@
  */
 import { type ImageSource, RegistryError, type ResolvedImage } from '../../registry/index.ts';
 import { GroupCommit } from '../repository/group-commit.ts';
-import type { WriterHandle } from '../repository/object-writer.ts';
 import type { Transaction } from '../repository/transaction.ts';
 import { decodeDictionary } from '../objects/commit.ts';
 import type { BaseTask } from './base-commit.ts';
@@ -15,7 +14,7 @@ import { allowsNonUsr, hostRetainsVar } from './host-features.ts';
 import type { ImportPool } from './import-pool.ts';
 import type { ProgressCounter } from './import-progress.ts';
 import { KeptBlobs, KeptBlobWrong } from './kept-blob.ts';
-import type { LayerContent, LayerTask } from './layer-import.ts';
+import type { LayerTask } from './layer-import.ts';
 import type { LayerBlob } from './layer-tar.ts';
 import { LayerIndex } from './layer-index.ts';
 import { requireLayerKind } from './layer-kind.ts';
@@ -25,6 +24,7 @@ import type { DirectoryMetadataRule } from './merge-tree.ts';
 import type { ImportedCommit } from './object-layer.ts';
 import { PartialImports } from './partial-imports.ts';
 import { settledUnlessAborted } from './settled-unless-aborted.ts';
+import { layerCommit, type StagedLayer } from './staged-layer.ts';
 import { type CommitVerification, verifyStaged, verifyStored } from './commit-verification.ts';
 import { blobRef } from './store-refs.ts';
 
@@ -57,12 +57,6 @@ interface Means {
   readonly slots: FetchSlots;
 }
 
-/** A layer whose objects are written and wait to be committed. */
-interface StagedLayer {
-  readonly transaction: Transaction;
-  readonly contents: readonly LayerContent[];
-}
-
 /** The image whose own commit is to be written, and its ref. */
 interface Merge {
   readonly image: ImageMetadata;
@@ -75,6 +69,7 @@ export class ImageFetch {
   readonly #commits = new Map<string, string>();
   readonly #partial: PartialImports;
   #storedBlobs: ResolvedImage['storedBlobs'];
+  #claimed: Promise<void> = Promise.resolve();
   readonly #kept: KeptBlobs;
   readonly #group = new GroupCommit();
   /** Staging directories of layers that are imported and wait to be committed. */
@@ -117,8 +112,14 @@ export class ImageFetch {
     }
   }
 
-  /** Fetches what is missing and merges. Call `claimReused` before. */
-  async run(pool: ImportPool, image: ResolvedImage, ref: string): Promise<FetchedImage> {
+  /**
+   * Fetches what is missing and merges.
+   *
+   * @param claimed resolves when `claimReused` has been called and the image is guarded: nothing that is fetched becomes
+   *   part of the repository before
+   */
+  async run(pool: ImportPool, image: ResolvedImage, ref: string, claimed: Promise<void>): Promise<FetchedImage> {
+    this.#claimed = claimed;
     const { layout, progress, signal } = this.#options;
     this.#storedBlobs = image.storedBlobs;
     const layers = layersOf(layout);
@@ -156,6 +157,7 @@ export class ImageFetch {
       ref: blobRef(layer.descriptor.digest),
     }));
     const { directoryMetadata = 'layer' } = this.#options;
+    await this.#claimed;
     const task = {
       image: merging,
       ...(base !== undefined && { base }),
@@ -261,6 +263,7 @@ export class ImageFetch {
     { checksum, detachedMetadata, lacking }: ImportedCommit & Pick<BaseTask, 'lacking'>,
     merge: Merge | undefined,
   ): Promise<string | undefined> {
+    await this.#claimed;
     const { repository } = this.#options;
     const { handle } = transaction;
     const task = {
@@ -301,6 +304,7 @@ export class ImageFetch {
     await using _abortedUnlessCommitted = transaction;
     const { handle } = transaction;
     const commit = await layerCommit(means.pool, handle, contents);
+    await this.#claimed;
     transaction.setRef(blobRef(digest), commit);
     this.#staged.add(handle.stagingPath);
     const committed = this.#group.commit(transaction);
@@ -332,7 +336,9 @@ export class ImageFetch {
       const transaction = await this.#begin(aborted);
       try {
         const task = { digest: descriptor.digest, role };
-        return { transaction, contents: await pool.importLayer(task, transaction.handle, blob, shared) };
+        const { contents, durable } = await pool.importLayer(task, transaction.handle, blob, shared);
+        transaction.noteDurable(durable);
+        return { transaction, contents };
       } catch (error) {
         // Not abort(): that it cannot tidy up must not hide why.
         await transaction[Symbol.asyncDispose]();
@@ -340,7 +346,9 @@ export class ImageFetch {
       }
     };
     const stored = this.#storedBlobs?.get(descriptor.digest) ?? descriptor;
-    const partial = stored === descriptor && (await this.#partial.attempt(layer, role.kind, aborted, stage));
+    const partial =
+      stored === descriptor &&
+      (await this.#partial.attempt(layer, role.kind, { signal: aborted, claimed: this.#claimed }, stage));
     if (partial) return partial;
     for (;;) {
       try {
@@ -386,14 +394,4 @@ export class ImageFetch {
       this.#options.onWarning?.(`layer ${digest} has file paths that OSTree does not keep: ${paths.join(', ')}`);
     }
   }
-}
-
-/** The commit of a chunk or a derived layer. */
-async function layerCommit(pool: ImportPool, handle: WriterHandle, contents: readonly LayerContent[]): Promise<string> {
-  const objects: Uint8Array[] = [];
-  for (const content of contents) {
-    if (content.kind === 'derived') return content.commit;
-    if (content.kind === 'chunk') objects.push(content.objects);
-  }
-  return await pool.run({ kind: 'seal', handle, objects });
 }

@@ -12,6 +12,7 @@ import { IN_PROCESS, type LayerBlob, type LayerOpener } from './layer-tar.ts';
 import { PieceRing } from './piece-ring.ts';
 import { Writeback } from './writeback.ts';
 import { fromPortable, type Job, type JobResults, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
+import { WrittenFiles } from './written-files.ts';
 
 /** More threads than this write no faster on any disk, but each takes memory. */
 const MAX_THREADS = 4;
@@ -22,8 +23,16 @@ const WORKER_YOUNG_SPACE_MB = 8;
 
 /** Whoever waits for what a thread makes of a layer or a job. */
 interface Waiting {
-  readonly taken?: (offset: number) => void;
+  readonly taken?: (offset: number, written: Uint8Array) => void;
   readonly settle: PromiseWithResolvers<WorkerReply>;
+}
+
+/** A layer whose objects are all staged. */
+export interface WrittenLayer {
+  /** What each thread made of its share. */
+  readonly contents: readonly LayerContent[];
+  /** Files that the disk has already, 32 bytes of checksum each. */
+  readonly durable: readonly Uint8Array[];
 }
 
 /** Import threads, started at once. Dispose of it to end them. */
@@ -31,13 +40,18 @@ export class ImportPool implements AsyncDisposable {
   readonly #threads: readonly ImportThread[];
   readonly #rings: PieceRing[] = [];
   readonly #writeback: Writeback;
+  /** Of the layers at work. */
+  readonly #written = new Set<WrittenFiles>();
   readonly #opener: LayerOpener;
   #lastId = 0;
 
   /** @param opener makes of layers what the threads read */
   constructor(repositoryPath: string, threads = usualThreads(), opener = IN_PROCESS) {
     this.#opener = opener;
-    this.#writeback = new Writeback(repositoryPath);
+    this.#writeback = new Writeback(repositoryPath, () => {
+      const succeed = [...this.#written].map((files) => files.beginSync());
+      return () => succeed.forEach((one) => one());
+    });
     this.#threads = Array.from({ length: threads }, () => new ImportThread(repositoryPath));
   }
 
@@ -51,17 +65,13 @@ export class ImportPool implements AsyncDisposable {
    * what its content led to.
    *
    * @param shared whether all threads work on it
-   * @returns what each thread made of its share
    */
-  async importLayer(
-    task: LayerTask,
-    handle: WriterHandle,
-    blob: LayerBlob,
-    shared: boolean,
-  ): Promise<readonly LayerContent[]> {
+  async importLayer(task: LayerTask, handle: WriterHandle, blob: LayerBlob, shared: boolean): Promise<WrittenLayer> {
     const threads = shared ? this.#threads : [this.#leastBusy()];
     const id = ++this.#lastId;
     const ring = this.#rings.pop() ?? new PieceRing();
+    const files = new WrittenFiles();
+    this.#written.add(files);
     const outcomes = threads.map((thread, index) =>
       thread.begin(
         {
@@ -73,7 +83,10 @@ export class ImportPool implements AsyncDisposable {
           format: this.#opener.format,
           ring: ring.memory,
         },
-        (offset) => ring.taken(offset),
+        (offset, written) => {
+          files.add(written);
+          ring.taken(offset);
+        },
       ),
     );
     const outcome = Promise.all(outcomes);
@@ -96,12 +109,14 @@ export class ImportPool implements AsyncDisposable {
       const replies = await outcome;
       // Only now is nobody reading from it any more.
       this.#rings.push(ring);
-      return replies.flatMap((reply) => (reply.kind === 'layer' ? [reply.content] : []));
+      const contents = replies.flatMap((reply) => (reply.kind === 'layer' ? [reply.content] : []));
+      return { contents, durable: files.durable };
     } catch (error) {
       tell({ kind: 'abort', id });
       throw error;
     } finally {
       threads.forEach((thread) => thread.forget(id));
+      this.#written.delete(files);
     }
   }
 
@@ -156,10 +171,7 @@ class ImportThread {
   }
 
   /** Sends a layer or a job; resolves with its answer, rejects when it failed or the thread is gone. */
-  begin(
-    request: Extract<WorkerRequest, { kind: 'layer' | 'job' }>,
-    taken?: (offset: number) => void,
-  ): Promise<WorkerReply> {
+  begin(request: Extract<WorkerRequest, { kind: 'layer' | 'job' }>, taken?: Waiting['taken']): Promise<WorkerReply> {
     const settle = Promise.withResolvers<WorkerReply>();
     if (this.#gone !== undefined) {
       settle.reject(this.#gone);
@@ -193,7 +205,7 @@ class ImportThread {
     const waiting = this.#waiting.get(reply.id);
     if (waiting === undefined) return;
     if (reply.kind === 'taken') {
-      waiting.taken?.(reply.offset);
+      waiting.taken?.(reply.offset, reply.written);
       return;
     }
     if (reply.kind === 'failed') waiting.settle.reject(fromPortable(reply.error));

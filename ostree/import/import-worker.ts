@@ -16,10 +16,17 @@ export interface ImportWorkerData {
   readonly repositoryPath: string;
 }
 
+interface LayerAtWork {
+  readonly layer: LayerImport;
+  readonly ring: SharedArrayBuffer;
+  /** Files that are complete and have not been told of. */
+  readonly written: string[];
+}
+
 class ImportServer {
   readonly #reply: (message: WorkerReply) => void;
   readonly #repositoryPath: string;
-  readonly #layers = new Map<number, { readonly layer: LayerImport; readonly ring: SharedArrayBuffer }>();
+  readonly #layers = new Map<number, LayerAtWork>();
 
   readonly #stop: () => void;
 
@@ -35,10 +42,9 @@ class ImportServer {
         const { id, handle, task, share, format, ring } = request;
         this.#attempt(id, () => {
           const labels = this.#labelsFor(task);
-          this.#layers.set(id, {
-            layer: new LayerImport(new ObjectWriter(handle), task, { share, format, labels }),
-            ring,
-          });
+          const written: string[] = [];
+          const writer = new ObjectWriter(handle, (checksum) => written.push(checksum));
+          this.#layers.set(id, { layer: new LayerImport(writer, task, { share, format, labels }), ring, written });
         });
         break;
       }
@@ -47,7 +53,8 @@ class ImportServer {
         const at = this.#layers.get(id);
         if (at !== undefined) this.#attempt(id, () => at.layer.write(Buffer.from(at.ring, offset, length)));
         // After a failure, too: the sender may be waiting for room.
-        this.#reply({ kind: 'taken', id, offset });
+        const written = Buffer.from(at?.written.splice(0).join('') ?? '', 'hex');
+        this.#reply({ kind: 'taken', id, offset, written });
         break;
       }
       case 'end': {

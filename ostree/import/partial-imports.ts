@@ -55,6 +55,7 @@ export class PartialImports {
   /**
    * Imports the layer in parts, if that can be done.
    *
+   * @param claimed resolves when the image is guarded: marks are kept for those only
    * @param run imports the layer from a tar stream, into a transaction of its own
    * @returns what `run` returns, or undefined when the layer has to be fetched whole
    * @throws {ImportError} `InvalidLayer` for a hostile table of contents; and whatever a whole fetch would fail of, too
@@ -62,7 +63,7 @@ export class PartialImports {
   async attempt<Result>(
     layer: ImageLayer,
     role: Role,
-    signal: AbortSignal,
+    { signal, claimed }: { readonly signal: AbortSignal; readonly claimed: Promise<void> },
     run: (blob: LayerBlob) => Promise<Result>,
   ): Promise<Result | undefined> {
     const { repository, progress } = this.#options;
@@ -76,6 +77,7 @@ export class PartialImports {
       return undefined;
     }
     const saved = descriptor.size - partial.bytesToFetch;
+    await claimed;
     progress.expectBytes(-saved);
     try {
       await writePartialMark(repository, descriptor.digest, diffId, signal);

@@ -21,25 +21,23 @@ import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
 import { type VerifyCommit, verifyStored } from './commit-verification.ts';
 import { type FetchedImage, ImageFetch } from './image-fetch.ts';
-import { ImportPool } from './import-pool.ts';
+import { ImportMeans, type ImportMeansOptions } from './import-means.ts';
 import { dropKeptBlobs } from './kept-blob.ts';
 import { limitSource, type PullLimits } from './limited-source.ts';
 import { type ImageLayer, type ImageLayout, layersOf, parseLayout, requireBootableImage } from './layout.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
 import { PartialImports } from './partial-imports.ts';
+import { PullClaim } from './pull-claim.ts';
 import { dropGuard, guardPull } from './pull-guard.ts';
 import { hasAmpleSpace, requireSpace } from './space-need.ts';
 import { imageRef } from './store-refs.ts';
 import { findImage, type StoredImage } from './stored-image.ts';
 import { requireSupportedRoot } from './supported-root.ts';
-import { Unpackers } from './unpacker/unpackers.ts';
 
 /** Another pull may be at work for long; then it is the one that collects. */
 const COLLECTION_PATIENCE_MS = 5000;
 
-export type Unpacking = 'in-process' | 'confined';
-
-export interface PullOptions {
+export interface PullOptions extends ImportMeansOptions {
   readonly repository: Repository;
   readonly source: ImageSource;
   /** Under this name the image is stored. */
@@ -67,13 +65,6 @@ export interface PullOptions {
   readonly remote?: { readonly verify: VerifyCommit; readonly allowDerived: boolean };
   /** Is shown the image before any layer of it is fetched; what it throws ends the pull. */
   readonly accept?: (image: Pick<ResolvedImage, 'config'>) => void;
-  /** How many threads import; one for every two CPUs, and at most four, unless given. */
-  readonly threads?: number;
-  /**
-   * Where layers are decompressed and their tar streams read: `in-process`, by the process that writes the repository (the
-   * default), or `confined`, in processes without privilege, which only root can start.
-   */
-  readonly unpack?: Unpacking;
   /** So that a pull leaves something for others. */
   readonly limits?: PullLimits;
   readonly onProgress?: (progress: ImportProgress) => void;
@@ -120,18 +111,23 @@ async function findOrFetch(options: PullOptions): Promise<PulledImage> {
     await options.verify?.(pinned);
     return await presentImage(stored, options);
   }
+  await using means = new ImportMeans(repository.path, options);
+  // They will be needed, unless there is no such image.
+  if (stored === undefined) means.start();
   const resolved = await source.resolve(platform, signal);
   await options.verify?.(resolved.digest);
   if (stored !== undefined && stored.manifestDigest === resolved.digest) return await presentImage(stored, options);
+  means.start();
   if (stored !== undefined) {
     await writeCachedUpdate(repository, stored.mergeCommit, { ...resolved, manifestDigest: resolved.digest });
   }
-  return await fetchImage(options, resolved, progress);
+  return await fetchImage(options, resolved, means, progress);
 }
 
 async function fetchImage(
   options: PullOptions,
   resolved: ResolvedImage,
+  means: ImportMeans,
   progress: ProgressCounter,
 ): Promise<PulledImage> {
   const { repository, reference, signal } = options;
@@ -141,31 +137,31 @@ async function fetchImage(
   const layout = parseLayout(name, resolved.manifest, resolved.config);
   requireCovered(options, layout);
   const { verify: verifyCommit } = options.remote ?? {};
-  // They take longer to start than all that comes before they are needed.
-  await using unpackers = options.unpack === 'confined' ? new Unpackers() : undefined;
-  await using threads = new ImportPool(repository.path, options.threads, unpackers);
   await foreseeSpace(options, resolved, layout);
   // From the look at what is there until it is ours, nobody may delete it.
   const claiming = await repository.lock('shared', { signal });
   using _claimed = claiming;
   const fetching = { ...options, layout, progress, ...(verifyCommit && { verifyCommit }) };
-  let fetch = new ImageFetch(fetching);
-  using guard = await guardPull(repository, resolved, signal);
-  await fetch.claimReused();
-  claiming.release();
+  const first = new ImageFetch(fetching);
+  await using claim = new PullClaim(guardPull(repository, resolved, signal), async () => {
+    await first.claimReused();
+    claiming.release();
+  });
+  const threads = means.start();
+  let fetch = first;
   let fetched: FetchedImage;
   try {
-    fetched = await fetch.run(threads, resolved, imageRef(reference.image));
+    fetched = await fetch.run(threads, resolved, imageRef(reference.image), claim.made);
   } catch (error) {
     if (!fetch.reusesBase || !(error instanceof ImportError) || error.code !== 'IncompleteImage') throw error;
     // The config of another image may have claimed falsely what its layers are, or the store has lost something.
     options.onWarning?.(`layers of ${name} that were here lack something; they are fetched again (${error.message})`);
     fetch = new ImageFetch({ ...fetching, refetchBase: true });
-    fetched = await fetch.run(threads, resolved, imageRef(reference.image));
+    fetched = await fetch.run(threads, resolved, imageRef(reference.image), claim.made);
   }
   // `fsck` may have found it damaged before.
   repository.setPartial(fetched.mergeCommit, false);
-  await guard.lift();
+  await claim.lift();
   await optional(options, 'layers that are no longer needed were kept', () =>
     pruneLayers(repository, { timeoutMs: COLLECTION_PATIENCE_MS, signal }),
   );

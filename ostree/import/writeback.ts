@@ -9,11 +9,16 @@ const EVERY_BYTES = 96 * 1024 * 1024;
 
 export class Writeback implements AsyncDisposable {
   readonly #fileSystem: DurableFileSystem;
+  readonly #beginSync: () => () => void;
   #since = 0;
   #running: Promise<void> | undefined;
 
-  /** @param repository path of the repository */
-  constructor(repository: string) {
+  /**
+   * @param repository path of the repository
+   * @param beginSync called before everything is written out; what it returns, when that has succeeded
+   */
+  constructor(repository: string, beginSync: () => () => void) {
+    this.#beginSync = beginSync;
     this.#fileSystem = new DurableFileSystem(repository);
   }
 
@@ -26,8 +31,10 @@ export class Writeback implements AsyncDisposable {
   }
 
   async #write(): Promise<void> {
+    const succeed = this.#beginSync();
     try {
       await this.#fileSystem.sync();
+      succeed();
     } catch {
       // This is only an early start: what the disk did not take, the transactions' own syncs are told of, too.
     } finally {

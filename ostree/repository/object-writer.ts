@@ -39,13 +39,19 @@ const METADATA_MODE = 0o644;
 
 export class ObjectWriter {
   readonly handle: WriterHandle;
+  readonly #onFile: (checksum: string) => void;
   readonly #budget: SpaceBudget;
   readonly #files: NewFiles;
   readonly #context: FileWriterContext;
 
-  /** For a transaction that is open, in this thread or another one, and stays so. */
-  constructor(handle: WriterHandle) {
+  /**
+   * For a transaction that is open, in this thread or another one, and stays so.
+   *
+   * @param onFile told of each file object that is complete and has its name among what is staged
+   */
+  constructor(handle: WriterHandle, onFile: (checksum: string) => void = () => undefined) {
     this.handle = handle;
+    this.#onFile = onFile;
     this.#budget = new SpaceBudget(handle.repositoryPath, handle.reserve);
     this.#files = new NewFiles(handle.stagingPath);
     this.#context = {
@@ -53,7 +59,9 @@ export class ObjectWriter {
       stagingPath: handle.stagingPath,
       files: this.#files,
       // Equal names mean equal objects: whoever came first has done the work.
-      publish: (fd, checksum) => linkUnnamed(fd, this.#stagedPath('file', checksum)),
+      publish: (fd, checksum) => {
+        if (linkUnnamed(fd, this.#stagedPath('file', checksum))) this.#onFile(checksum);
+      },
     };
   }
 
@@ -140,6 +148,7 @@ export class ObjectWriter {
         for (const { name, value } of header.xattrs) setLinkXattr(temporary, name, value);
       });
       renameSync(temporary, this.#stagedPath('file', checksum));
+      this.#onFile(checksum);
     } catch (error) {
       rmSync(temporary, { force: true });
       throw ioError(`write the object ${checksum}.file`, error);
@@ -174,6 +183,7 @@ export class ObjectWriter {
       } finally {
         closeSync(fd);
       }
+      if (type === 'file') this.#onFile(checksum);
     } catch (error) {
       throw ioError(`write the object ${checksum}.${type}`, error);
     }

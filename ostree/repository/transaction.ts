@@ -11,13 +11,15 @@ import { DurableFileSystem } from '../posix/sync.ts';
 import type { RepositoryConfig } from './config.ts';
 import { directoryNames } from './directory-names.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
-import { ObjectWriter } from './object-writer.ts';
+import { extensionOf } from './loose-objects.ts';
+import { ObjectWriter, type WriterHandle } from './object-writer.ts';
 import { assertRefName } from './ref-name.ts';
 import { announceChange, removeRef, stageRef, type StagedRef } from './refs.ts';
 import { acquireStagingDirectory, readBootId, type StagingDirectory } from './staging-directory.ts';
 
 /** Objects given their place before other work of this thread gets a turn: about a millisecond. */
 const RENAMES_PER_TURN = 200;
+const CHECKSUM_BYTES = 32;
 
 export class Transaction extends ObjectWriter implements AsyncDisposable {
   readonly config: RepositoryConfig;
@@ -25,6 +27,7 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
   readonly #staging: StagingDirectory;
   readonly fileSystem: DurableFileSystem;
   readonly #refs = new Map<string, string | undefined>();
+  #durable: readonly Uint8Array[] = [];
   #done = false;
 
   private constructor(
@@ -67,6 +70,11 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     this.#refs.set(name, checksum);
   }
 
+  /** Says of which staged files the disk has the content already, 32 bytes of checksum each: they need not wait for the sync of the others. */
+  noteDurable(files: readonly Uint8Array[]): void {
+    this.#durable = [...this.#durable, ...files];
+  }
+
   /**
    * Makes what has been staged so far durable and then part of the repository, but for commits: harmless without them, and
    * so much less is left to be done by `commit`, which also makes the names durable.
@@ -74,11 +82,26 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
   async publishObjects(): Promise<void> {
     this.assertOpen();
     try {
-      if (this.config.fsync) await this.fileSystem.sync();
+      await together([this.config.fsync ? this.fileSystem.sync() : Promise.resolve(), this.publishDurable()]);
       await publish([this], (name) => !name.endsWith('.commit'));
     } catch (error) {
       throw ioError(`write to the repository ${this.handle.repositoryPath}`, error);
     }
+  }
+
+  /** Moves the files that the disk has to their places. Returns whether there were any. */
+  async publishDurable(): Promise<boolean> {
+    const extension = extensionOf('file', this.handle.mode);
+    let moved = 0;
+    for (const files of this.#durable) {
+      const bytes = Buffer.from(files.buffer, files.byteOffset, files.length);
+      for (let at = 0; at < bytes.length; at += CHECKSUM_BYTES) {
+        moveToPlace(this.handle, `${bytes.toString('hex', at, at + CHECKSUM_BYTES)}.${extension}`);
+        if (++moved % RENAMES_PER_TURN === 0) await otherWork();
+      }
+    }
+    this.#durable = [];
+    return moved > 0;
   }
 
   /** Makes the objects durable and part of the repository, then sets the refs. All writers must have finished. */
@@ -133,8 +156,12 @@ export async function commitTogether(transactions: readonly Transaction[]): Prom
     for (const transaction of transactions) transaction.assertOpen();
     // The first of these writes everything out, names from `publishObjects` with it; but each alone tells what went wrong
     // since its transaction began.
-    await sync(transactions);
-    if (await publish(transactions, (name) => !name.endsWith('.commit'))) await sync([first]);
+    const syncing = sync(transactions);
+    const early = transactions.map((transaction) => transaction.publishDurable());
+    await together([syncing, ...early]);
+    const late = await publish(transactions, (name) => !name.endsWith('.commit'));
+    // Names that went to their places during the sync may have come too late for it.
+    if (late || (await Promise.all(early)).includes(true)) await sync([first]);
     const refs: StagedRef[] = [];
     for (const transaction of transactions) {
       for (const [name, checksum] of transaction.refs) {
@@ -161,20 +188,28 @@ export async function commitTogether(transactions: readonly Transaction[]): Prom
 async function publish(transactions: readonly Transaction[], wanted: (name: string) => boolean): Promise<boolean> {
   let moved = 0;
   for (const { handle } of transactions) {
-    const objects = `${handle.repositoryPath}/objects`;
     // Until a look finds nothing: what a directory says while names go out of it is not to be relied on.
     for (let before = -1; moved !== before;) {
       before = moved;
       for (const name of directoryNames(handle.stagingPath)) {
         if (!wanted(name)) continue;
-        const target = `${objects}/${name.slice(0, 2)}/${name.slice(2)}`;
-        move(`${handle.stagingPath}/${name}`, target);
+        moveToPlace(handle, name);
         moved++;
         if (moved % RENAMES_PER_TURN === 0) await otherWork();
       }
     }
   }
   return moved > 0;
+}
+
+/** Gives a staged object its place in the repository. */
+function moveToPlace({ repositoryPath, stagingPath }: WriterHandle, name: string): void {
+  move(`${stagingPath}/${name}`, `${repositoryPath}/objects/${name.slice(0, 2)}/${name.slice(2)}`);
+}
+
+/** Waits for all of them, also when one fails: what goes on then may not meet what comes next. Throws the first reason. */
+async function together(steps: readonly Promise<unknown>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(steps)) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
 function move(source: string, target: string): void {
