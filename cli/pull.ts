@@ -2,11 +2,11 @@
 import { statSync } from 'node:fs';
 import { ociArchitecture } from '../node-agent/index.ts';
 import {
+  guardDeployment,
   pullImage,
   type PulledImage,
   type PullOptions,
   Repository,
-  setGuardRef,
   setIoPriority,
 } from '../ostree/index.ts';
 import { openImageSource, type OstreeImageReference, type RegistryOptions } from '../registry/index.ts';
@@ -40,11 +40,13 @@ function hasHostFloor(): boolean {
   }
 }
 
-/** Keeps the pulled commit from other tools' clean-up while `use` deploys it. */
-const GUARD = 'cli';
-
-/** Throws RegistryError, OstreeError or ImportError. */
-export async function pull(request: PullRequest, output: Output, signal: AbortSignal): Promise<PulledImage> {
+/** @param guard keeps the image: see `pullImage`. Throws RegistryError, OstreeError or ImportError. */
+export async function pull(
+  request: PullRequest,
+  output: Output,
+  signal: AbortSignal,
+  guard?: string,
+): Promise<PulledImage> {
   // Of the whole process, which ends soon after.
   if (request.limits.ioPriority !== undefined) setIoPriority(request.limits.ioPriority);
   const { allowUnsignedLayers: _remotesOnly, ...merge } = request.merge;
@@ -69,6 +71,7 @@ export async function pull(request: PullRequest, output: Output, signal: AbortSi
     }),
     ...(remote && { remote }),
     ...merge,
+    ...(guard !== undefined && { guard }),
     limits: request.limits.pull,
     onProgress: (progress) => {
       if (request.quiet !== true) display.update(progress);
@@ -80,21 +83,17 @@ export async function pull(request: PullRequest, output: Output, signal: AbortSi
   });
 }
 
-/** Pulls, and holds on to the commit until `use` is done with it. */
+/** Pulls, and keeps the image from every tool's clean-up until `use` is done with it. */
 export async function pullFor<T>(
   request: PullRequest,
   output: Output,
   signal: AbortSignal,
   use: (pulled: PulledImage) => Promise<T>,
 ): Promise<T> {
-  const pulled = await pull(request, output, signal);
-  const repository = Repository.open(request.repository);
-  await setGuardRef(repository, GUARD, pulled.mergeCommit);
-  try {
-    return await use(pulled);
-  } finally {
-    await setGuardRef(repository, GUARD, undefined);
-  }
+  await using guard = await guardDeployment(Repository.open(request.repository), signal);
+  const used = await use(await pull(request, output, signal, guard.name));
+  await guard.lift();
+  return used;
 }
 
 /** What a pull cost, for people. */

@@ -119,8 +119,10 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
     const signers = [...((await verifyOrder(order, options, registry, signal)) ?? [])];
     const { onServed } = options;
     await using source = openImageSource(reference.image, { ...registry, ...(onServed && { onServed }) });
-    const pulled = await pullImage({
+    const release = () => setGuardRef(repository, GUARD, undefined);
+    const pulling = pullImage({
       repository,
+      guard: GUARD,
       source,
       reference,
       platform: { os: 'linux', architecture: ociArchitecture() },
@@ -138,15 +140,30 @@ export function imagePuller(options: ImagePullerOptions): (order: Order, how: Pu
       onWarning: options.onWarning,
       signal,
     });
-    if (order.hostRollback !== undefined) await requireLastingEtc(repository, pulled.mergeCommit);
-    await setGuardRef(repository, GUARD, pulled.mergeCommit);
+    const pulled = await orElse(release, async () => {
+      const image = await pulling;
+      if (order.hostRollback !== undefined) await requireLastingEtc(repository, image.mergeCommit);
+      return image;
+    });
     return {
       checksum: pulled.mergeCommit,
       digest: pulled.manifestDigest,
       ...(signers.length === 0 ? {} : { signers }),
-      release: () => setGuardRef(repository, GUARD, undefined),
+      release,
     };
   };
+}
+
+/** Has `release` called when `work` fails. That it fails, too, matters less than why: the next order does it again. */
+async function orElse<T>(release: () => Promise<void>, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await release().catch((another: unknown) => {
+      if (!(another instanceof OstreeError)) throw another;
+    });
+    throw error;
+  }
 }
 
 /** The stricter of what this agent was started with and what its order says in the moment. */

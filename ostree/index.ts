@@ -21,6 +21,7 @@ export { reexport } from './encapsulate/reexport.ts';
 export { examine, type Examination } from './fsck/examination.ts';
 export { repair } from './fsck/repair.ts';
 export { ImportError } from './import/errors.ts';
+export { guardDeployment } from './import/deployment-guard.ts';
 export { setGuardRef } from './import/guard-ref.ts';
 export { imageCommitOf } from './import/layered-packages.ts';
 export type { ImportProgress } from './import/import-progress.ts';

@@ -57,10 +57,10 @@ interface Means {
   readonly slots: FetchSlots;
 }
 
-/** The image whose own commit is to be written, and its ref. */
+/** The image whose own commit is to be written, and the refs that are to name it. */
 interface Merge {
   readonly image: ImageMetadata;
-  readonly ref: string;
+  readonly refs: readonly string[];
 }
 
 export class ImageFetch {
@@ -115,10 +115,11 @@ export class ImageFetch {
   /**
    * Fetches what is missing and merges.
    *
+   * @param refs are to name the image, all from the same moment on
    * @param claimed resolves when `claimReused` has been called and the image is guarded: nothing that is fetched becomes
    *   part of the repository before
    */
-  async run(pool: ImportPool, image: ResolvedImage, ref: string, claimed: Promise<void>): Promise<FetchedImage> {
+  async run(pool: ImportPool, image: ResolvedImage, refs: string[], claimed: Promise<void>): Promise<FetchedImage> {
     this.#claimed = claimed;
     const { layout, progress, signal } = this.#options;
     this.#storedBlobs = image.storedBlobs;
@@ -135,7 +136,7 @@ export class ImageFetch {
     const slots = new FetchSlots(pool.size + SPARE_FETCHES);
     const merging = { ...image, manifestDigest: image.digest };
     // Without derived layers the base's tree is the image's, and all can be committed at once.
-    const merge = layout.derived.length === 0 ? { image: merging, ref } : undefined;
+    const merge = layout.derived.length === 0 ? { image: merging, refs } : undefined;
     const merged = layout.base && (await this.#importBase({ pool, slots }, layout.base, merge));
     const base = layout.base && this.#commit(layout.base);
     if (layout.derived.some((layer) => this.#isMissing(layer))) {
@@ -163,7 +164,7 @@ export class ImageFetch {
       ...(base !== undefined && { base }),
       derived,
       directoryMetadata,
-      ref,
+      refs,
       now: Date.now(),
     };
     const { commit } = await pool.run({ kind: 'merge', task });
@@ -285,7 +286,7 @@ export class ImageFetch {
     // Before the ref: what has a ref is never fetched again.
     if (detached.length > 0) repository.writeDetachedMetadata(checksum, detached);
     transaction.setRef(ref, checksum);
-    if (merge !== undefined && mergeCommit !== undefined) transaction.setRef(merge.ref, mergeCommit);
+    if (mergeCommit !== undefined) for (const name of merge?.refs ?? []) transaction.setRef(name, mergeCommit);
     await this.#group.commit(transaction);
     repository.setPartial(checksum, false);
     return mergeCommit;

@@ -24,8 +24,8 @@ export interface MergeTask {
   readonly derived: readonly DerivedLayerCommit[];
   /** Whose metadata a directory has that several layers have. */
   readonly directoryMetadata: DirectoryMetadataRule;
-  /** The image's ref. */
-  readonly ref: string;
+  /** Of the image, and of who is to keep it. */
+  readonly refs: readonly string[];
   /** Milliseconds since the epoch, for images that do not say when they were made. */
   readonly now: number;
 }
@@ -52,7 +52,7 @@ export async function mergeImage(repository: Repository, task: MergeTask): Promi
     applyLayer(repository, tree, TreeDirectory.load(repository, commit), marks, task.directoryMetadata);
   }
   removeBuildResidue(repository, tree);
-  // Until the ref is set, nothing names the new directories: a prune in between would take them.
+  // Until a ref is set, nothing names the new directories: a prune in between would take them.
   using _lock = await repository.lock('shared');
   const root = await writeTree(repository, task, tree).catch((error: unknown) => {
     throw invalidPolicy(error);
@@ -62,7 +62,7 @@ export async function mergeImage(repository: Repository, task: MergeTask): Promi
   await using transaction = await repository.beginTransaction();
   const commit = encodeCommit(mergeCommit(task.image, task.base, root, new Date(task.now)));
   const checksum = transaction.writeMetadata('commit', commit);
-  transaction.setRef(task.ref, checksum);
+  for (const ref of task.refs) transaction.setRef(ref, checksum);
   await transaction.commit();
   return { commit: checksum };
 }

@@ -3,20 +3,17 @@
  * on there: a commit with the image's manifest and an empty tree, under a ref below `ostree/container/baseimage`. Every
  * tool's clean-up keeps the layers that such a commit names.
  *
- * Beside it a lock says that the pull is under way. It is let go of by the kernel however the process ends, and tells
- * our own clean-up which guards nobody stands behind any more.
+ * A lock beside it says that the pull is under way. It keeps no image: what a pull is for has a guard of its own, which is
+ * set with the image's ref.
  */
-import { closeSync, constants, existsSync, fstatSync, openSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import type { ResolvedImage } from '../../registry/index.ts';
-import { ioError } from '../errors.ts';
 import { encodeCommit } from '../objects/commit.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
 import { encodeDirtree } from '../objects/dirtree.ts';
 import { S_IFDIR } from '../objects/file-header.ts';
 import { NO_XATTRS } from '../objects/xattrs.ts';
-import { pollForLock, tryLock } from '../posix/file-lock.ts';
 import type { Repository } from '../repository/repository.ts';
+import { dropUnlessHeld, hasLock, standBehind } from './guard-lock.ts';
 import { mergeCommit } from './merge-commit.ts';
 import { PULL_GUARD_PREFIX, pullGuardRef } from './store-refs.ts';
 
@@ -26,9 +23,6 @@ export interface PullGuard extends Disposable {
   lift(): Promise<void>;
 }
 
-/** How long a pull waits for a clean-up that is just looking at its guard: that takes milliseconds. */
-const LOCK_TIMEOUT_MS = 60_000;
-
 /** Begins to guard the layers of `image`. */
 export async function guardPull(
   repository: Repository,
@@ -36,17 +30,8 @@ export async function guardPull(
   signal?: AbortSignal,
 ): Promise<PullGuard> {
   const ref = pullGuardRef(image.digest);
-  const path = lockPath(repository, ref);
-  // Shared: the same image may be pulled twice at once.
-  let fd: number | undefined = await pollForLock(
-    `The pull of ${image.digest}`,
-    { timeoutMs: LOCK_TIMEOUT_MS, signal },
-    () => lockNamed(path, 'shared'),
-  );
-  const release = (): void => {
-    if (fd !== undefined) closeSync(fd);
-    fd = undefined;
-  };
+  // The same image may be pulled twice at once.
+  const release = await standBehind(repository, ref, signal);
   try {
     await writeGuard(repository, ref, image, signal);
   } catch (error) {
@@ -56,7 +41,7 @@ export async function guardPull(
   return {
     lift: async () => {
       release();
-      await dropGuardRef(repository, ref);
+      await dropUnlessHeld(repository, ref);
     },
     [Symbol.dispose]: release,
   };
@@ -66,7 +51,7 @@ export async function guardPull(
 export async function dropDeadGuards(repository: Repository): Promise<number> {
   let dropped = 0;
   for (const ref of repository.listRefs(PULL_GUARD_PREFIX).keys()) {
-    if (await dropGuardRef(repository, ref)) dropped++;
+    if (await dropUnlessHeld(repository, ref)) dropped++;
   }
   return dropped;
 }
@@ -75,44 +60,8 @@ export async function dropDeadGuards(repository: Repository): Promise<number> {
 export async function dropGuard(repository: Repository, digest: string): Promise<void> {
   const ref = pullGuardRef(digest);
   // After a power cut either may be there without the other.
-  if (repository.readRef(ref) === undefined && !existsSync(lockPath(repository, ref))) return;
-  await dropGuardRef(repository, ref);
-}
-
-async function dropGuardRef(repository: Repository, ref: string): Promise<boolean> {
-  const path = lockPath(repository, ref);
-  const fd = lockNamed(path, 'exclusive');
-  if (fd === undefined) return false;
-  try {
-    await repository.setRef(ref, undefined);
-    rmSync(path, { force: true });
-  } finally {
-    closeSync(fd);
-  }
-  return true;
-}
-
-/** In `tmp`, where libostree deletes what is a day old: all that is lost with it is the knowledge of who is at work. */
-function lockPath(repository: Repository, ref: string): string {
-  return join(repository.path, 'tmp', `treeline-${ref.slice(PULL_GUARD_PREFIX.length + 1)}.lock`);
-}
-
-function lockNamed(path: string, kind: 'shared' | 'exclusive'): number | undefined {
-  let fd: number;
-  try {
-    fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
-  } catch (error) {
-    throw ioError(`lock a pull with ${path}`, error);
-  }
-  try {
-    // Whoever drops a guard deletes the file: a lock on one without a name tells nobody anything.
-    if (tryLock(fd, kind) && fstatSync(fd).nlink > 0) return fd;
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-  closeSync(fd);
-  return undefined;
+  if (repository.readRef(ref) === undefined && !hasLock(repository, ref)) return;
+  await dropUnlessHeld(repository, ref);
 }
 
 async function writeGuard(

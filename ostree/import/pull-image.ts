@@ -21,6 +21,7 @@ import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
 import { type VerifyCommit, verifyStored } from './commit-verification.ts';
 import { type FetchedImage, ImageFetch } from './image-fetch.ts';
+import { setGuardRef } from './guard-ref.ts';
 import { ImportMeans, type ImportMeansOptions } from './import-means.ts';
 import { dropKeptBlobs } from './kept-blob.ts';
 import { limitSource, type PullLimits } from './limited-source.ts';
@@ -30,7 +31,7 @@ import { PartialImports } from './partial-imports.ts';
 import { PullClaim } from './pull-claim.ts';
 import { dropGuard, guardPull } from './pull-guard.ts';
 import { hasAmpleSpace, requireSpace } from './space-need.ts';
-import { imageRef } from './store-refs.ts';
+import { guardRef, imageRef } from './store-refs.ts';
 import { findImage, type StoredImage } from './stored-image.ts';
 import { requireSupportedRoot } from './supported-root.ts';
 
@@ -43,6 +44,11 @@ export interface PullOptions extends ImportMeansOptions {
   /** Under this name the image is stored. */
   readonly reference: OstreeImageReference;
   readonly platform: Platform;
+  /**
+   * Keeps the image for a purpose of the caller's, under this name of a guard, from the moment at which it is complete: the
+   * caller lifts it, also when the pull fails.
+   */
+  readonly guard?: string;
   /** Refuse images that cannot be deployed on `platform`. */
   readonly requireBootable?: boolean;
   /** Whether the host deploys content in /var; asked of its `ostree` unless given. */
@@ -105,23 +111,39 @@ async function findOrFetch(options: PullOptions): Promise<PulledImage> {
   requireVerifiable(options);
   const progress = new ProgressCounter(options.onProgress);
   progress.update({ stage: 'Resolving' });
-  const stored = findImage(repository, imageRef(reference.image));
+  let stored = findImage(repository, imageRef(reference.image));
+  const verify = oncePerDigest(options.verify);
   const pinned = pinnedDigest(reference);
   if (stored !== undefined && stored.manifestDigest === pinned) {
-    await options.verify?.(pinned);
-    return await presentImage(stored, options);
+    await verify(pinned);
+    const present = await presentImage(stored, options);
+    if (present !== undefined) return present;
+    stored = undefined;
   }
   await using means = new ImportMeans(repository.path, options);
   // They will be needed, unless there is no such image.
   if (stored === undefined) means.start();
   const resolved = await source.resolve(platform, signal);
-  await options.verify?.(resolved.digest);
-  if (stored !== undefined && stored.manifestDigest === resolved.digest) return await presentImage(stored, options);
+  await verify(resolved.digest);
+  if (stored?.manifestDigest === resolved.digest) {
+    const present = await presentImage(stored, options);
+    if (present !== undefined) return present;
+    stored = undefined;
+  }
   means.start();
   if (stored !== undefined) {
     await writeCachedUpdate(repository, stored.mergeCommit, { ...resolved, manifestDigest: resolved.digest });
   }
   return await fetchImage(options, resolved, means, progress);
+}
+
+/** An image that was verified, and then was not there any more, need not be verified again. */
+function oncePerDigest(verify: PullOptions['verify']): NonNullable<PullOptions['verify']> {
+  const verified = new Set<string>();
+  return async (digest) => {
+    if (!verified.has(digest)) await verify?.(digest);
+    verified.add(digest);
+  };
 }
 
 async function fetchImage(
@@ -130,8 +152,10 @@ async function fetchImage(
   means: ImportMeans,
   progress: ProgressCounter,
 ): Promise<PulledImage> {
-  const { repository, reference, signal } = options;
+  const { repository, reference, guard, signal } = options;
   const name = formatImageReference(reference.image);
+  // Set together with the image's own, which a clean-up may delete at once when nobody keeps the image.
+  const refs = [...(guard === undefined ? [] : [guardRef(guard)]), imageRef(reference.image)];
   options.accept?.(resolved);
   if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
   const layout = parseLayout(name, resolved.manifest, resolved.config);
@@ -151,13 +175,13 @@ async function fetchImage(
   let fetch = first;
   let fetched: FetchedImage;
   try {
-    fetched = await fetch.run(threads, resolved, imageRef(reference.image), claim.made);
+    fetched = await fetch.run(threads, resolved, refs, claim.made);
   } catch (error) {
     if (!fetch.reusesBase || !(error instanceof ImportError) || error.code !== 'IncompleteImage') throw error;
     // The config of another image may have claimed falsely what its layers are, or the store has lost something.
     options.onWarning?.(`layers of ${name} that were here lack something; they are fetched again (${error.message})`);
     fetch = new ImageFetch({ ...fetching, refetchBase: true });
-    fetched = await fetch.run(threads, resolved, imageRef(reference.image), claim.made);
+    fetched = await fetch.run(threads, resolved, refs, claim.made);
   }
   // `fsck` may have found it damaged before.
   repository.setPartial(fetched.mergeCommit, false);
@@ -234,7 +258,8 @@ function pinnedDigest({ image }: OstreeImageReference): string | undefined {
   return image.transport === 'registry' ? parseRegistryName(image.name).digest : undefined;
 }
 
-async function presentImage(stored: StoredImage, options: PullOptions): Promise<PulledImage> {
+/** Undefined when a clean-up took the image before it was guarded. */
+async function presentImage(stored: StoredImage, options: PullOptions): Promise<PulledImage | undefined> {
   const { repository, remote } = options;
   if (remote !== undefined) {
     requireCovered(options, parseLayout(formatImageReference(options.reference.image), stored.manifest, stored.config));
@@ -244,6 +269,7 @@ async function presentImage(stored: StoredImage, options: PullOptions): Promise<
   if (options.requireBootable === true) {
     requireBootableImage(formatImageReference(options.reference.image), stored.config, options.platform);
   }
+  if (!(await guardPresent(stored, options))) return undefined;
   await optional(options, 'what an interrupted pull left was kept', async () => {
     // One that was interrupted when all was done but the tidying up has nobody else to do it.
     await options.repository.deleteAbandoned();
@@ -262,6 +288,17 @@ async function presentImage(stored: StoredImage, options: PullOptions): Promise<
     bytesSaved: 0,
     bytesReused: 0,
   };
+}
+
+/** Sets the guard of who wants the image; false when it is not as it was any more. */
+async function guardPresent({ mergeCommit }: StoredImage, options: PullOptions): Promise<boolean> {
+  const { repository, reference, guard, signal } = options;
+  if (guard === undefined) return true;
+  // A clean-up looks for guards, and drops what has none, under the exclusive lock.
+  using _lock = await repository.lock('shared', { signal });
+  if (findImage(repository, imageRef(reference.image))?.mergeCommit !== mergeCommit) return false;
+  await setGuardRef(repository, guard, mergeCommit);
+  return true;
 }
 
 /** The image is complete by now: that something could not be tidied away is worth a warning, not a failure. */

@@ -14,6 +14,8 @@ export const IMAGE_REF_PREFIX = 'ostree/container/image';
 export const GUARD_REF_PREFIX = 'ostree/container/baseimage/treeline';
 /** Guards of pulls that are under way, or were interrupted. */
 export const PULL_GUARD_PREFIX = `${GUARD_REF_PREFIX}/pulling`;
+/** Guards of what a process is about to deploy, one for each. */
+export const DEPLOYMENT_GUARD_PREFIX = `${GUARD_REF_PREFIX}/deploy-`;
 
 /** The ref of a layer commit. @param digest of the blob, `sha256:…` */
 export function blobRef(digest: string): string {

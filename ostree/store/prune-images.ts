@@ -5,6 +5,7 @@
  * Source: ostree-rs-ext, container store: `prune-images`.
  */
 import { formatImageReference, type ImageReference } from '../../registry/index.ts';
+import { dropDeadDeploymentGuards } from '../import/deployment-guard.ts';
 import { pruneLayers } from '../import/layer-gc.ts';
 import { dropDeadGuards } from '../import/pull-guard.ts';
 import {
@@ -41,27 +42,39 @@ export interface PrunedImages extends PrunedObjects {
  *   commit cannot be read; nothing is deleted then.
  */
 export async function pruneImages(repository: Repository, options: PruneImagesOptions): Promise<PrunedImages> {
-  const { sysroot, alsoKeep = [], extent, signal } = options;
+  const { extent, sysroot, signal } = options;
+  await dropDeadDeploymentGuards(repository);
+  const images = await dropUnneeded(repository, options);
+  if (extent === 'images') return { images, layers: 0, objects: 0, bytes: 0 };
+  await dropDeadGuards(repository);
+  const layers = await pruneLayers(repository);
+  if (extent === 'layers') return { images, layers, objects: 0, bytes: 0 };
+  const deployed = () => readDeploymentRoots(sysroot).map(({ commit }) => commit);
+  const pruned = await pruneObjects(repository, deployed, { signal });
+  return { images, layers, ...pruned };
+}
+
+/** Drops the refs of images that nothing needs, and returns the images. */
+async function dropUnneeded(
+  repository: Repository,
+  { sysroot, alsoKeep = [], signal }: PruneImagesOptions,
+): Promise<readonly string[]> {
+  // Who wants to deploy an image sees under this lock that it is there, and guards it: neither sees the other half-way.
+  using _lock = await repository.lock('exclusive', { signal });
   const roots = readDeploymentRoots(sysroot);
   const images = [...roots.flatMap(({ image }) => image ?? []), ...alsoKeep];
   const named = new Set(images.map((image) => imageRef(image)));
   // An image that is about to be deployed has a guard, and no origin names it yet.
   const held = new Set([...roots.map(({ commit }) => commit), ...guardedCommits(repository)]);
-  const removed: string[] = [];
+  const unneeded = new Map<string, string>();
   for (const [ref, commit] of repository.listRefs(IMAGE_REF_PREFIX)) {
     // What stands for no image is not ours to judge.
     const image = tryImageOfRef(ref);
     if (image === undefined || named.has(ref) || held.has(commit)) continue;
-    await repository.setRef(ref, undefined);
-    removed.push(formatImageReference(image));
+    unneeded.set(ref, formatImageReference(image));
   }
-  if (extent === 'images') return { images: removed, layers: 0, objects: 0, bytes: 0 };
-  await dropDeadGuards(repository);
-  const layers = await pruneLayers(repository);
-  if (extent === 'layers') return { images: removed, layers, objects: 0, bytes: 0 };
-  const deployed = () => readDeploymentRoots(sysroot).map(({ commit }) => commit);
-  const pruned = await pruneObjects(repository, deployed, { signal });
-  return { images: removed, layers, ...pruned };
+  if (unneeded.size > 0) repository.deleteRefs([...unneeded.keys()]);
+  return [...unneeded.values()];
 }
 
 /** Held by guards of ours that are no guards of pulls. */
