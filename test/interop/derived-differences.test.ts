@@ -26,8 +26,15 @@ describe('our import differs from the released peer’s, knowingly,', () => {
     const tars = layers.map((layer) => layer.finish());
     await derive(base, layout, tars);
     const repository = join(folder, 'repo');
-    const { mergeCommit } = await pull(repository, layout, { directoryMetadata: 'base' });
+    const { mergeCommit } = await pull(repository, layout, { directoryMetadata: 'base', retainVar: false });
     const content = await contentOf(repository, mergeCommit);
+    // No case has an entry for a directory that is there already, so the rule for those makes no difference.
+    const byDefault = join(folder, 'by-default');
+    assert.equal(
+      await contentOf(byDefault, (await pull(byDefault, layout, { retainVar: false })).mergeCommit),
+      content,
+      'by default',
+    );
     const peer = join(folder, 'peer');
     const theirs = await pullWithPeer(peer, layout).then(
       (commit) => contentOf(peer, commit),
@@ -47,6 +54,21 @@ describe('our import differs from the released peer’s, knowingly,', () => {
       new Archive().file(OBJECT, 'modified', { mtime: MTIME }).hardlink('etc/app.conf', OBJECT, { mtime: MTIME }),
     );
     assert.ok(!hasPath(content, '/etc'));
+  });
+
+  it('in that hardlinks find files of /var where it goes on hosts that want none in commits', async () => {
+    const content = await importOf(
+      new Archive()
+        .hardlink('var/lib/early', './var/lib/file')
+        .file('var/lib/file', 'x', { mode: 0o600 })
+        .hardlink('var/lib/late', '/var/lib/file')
+        .hardlink('usr/share/outside', 'var/lib/file'),
+    );
+    const places = [
+      '/usr/share/outside',
+      ...['early', 'file', 'late'].map((name) => `/usr/share/factory/var/lib/${name}`),
+    ];
+    for (const place of places) assert.match(content, new RegExp(`^-00600 .* ${place}$`, 'm'));
   });
 
   it('in that empty mount points of container builds are removed', async () => {

@@ -1,9 +1,5 @@
-import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Archive } from '../../testbed/tar-archive.ts';
-import { describeAsThePeer, MTIME } from './derived-cases.ts';
-import { contentOf, derive, encapsulate, makeFolder, makeSystem, pull, pullWithPeer } from './import-fixture.ts';
+import { type DerivedCase, describeAsThePeer, MTIME } from './derived-cases.ts';
 
 const LONG = `usr/share/${'very-long/'.repeat(15)}file`;
 
@@ -28,6 +24,11 @@ describeAsThePeer('where the files of a derived layer go', [
   {
     name: 'content in /var',
     layers: [new Archive().directory('var/lib/app', { mode: 0o700 }).file('var/lib/app/state', 'state')],
+  },
+  {
+    name: 'a hardlink in /var to a file outside',
+    layers: [new Archive().file('usr/share/there', 'y').hardlink('var/lib/app/link', 'usr/share/there')],
+    present: ['/usr/share/there'],
   },
   {
     name: 'content of directories that exist at run time only',
@@ -101,17 +102,51 @@ describeAsThePeer('where the files of a derived layer go', [
   },
 ]);
 
-describe('where the files of a derived layer go on a base whose root is free to hold anything', () => {
-  it('is where they were, but for what exists at run time only, as the peer has it', async () => {
-    const folder = await makeFolder();
-    const extra = [['usr/lib/ostree/prepare-root.conf', '[composefs]\nenabled = yes\n']] as const;
-    const base = await encapsulate(await makeSystem(folder, extra), folder, false);
-    const layer = new Archive().file('opt/app/bin', 'yes').file('run/x', 'no').file('etc/x', 'x');
-    const layout = await derive(base, join(folder, 'derived'), [layer.finish()]);
-    const { mergeCommit } = await pull(join(folder, 'ours'), layout);
-    const content = await contentOf(join(folder, 'ours'), mergeCommit);
-    assert.equal(content, await contentOf(join(folder, 'theirs'), await pullWithPeer(join(folder, 'theirs'), layout)));
-    assert.match(content, / \/opt\/app\/bin\n/);
-    await rm(folder, { recursive: true });
-  });
-});
+/** What a root that is free to hold anything makes of each kind of entry. */
+const OPEN_ROOT: readonly DerivedCase[] = [
+  {
+    name: 'files of other toplevels, but for what exists at run time only',
+    layers: [new Archive().file('opt/app/bin', 'yes').file('run/x', 'no').file('etc/x', 'x').file('srv/.wh.x', '')],
+    present: ['/opt/app/bin', '/usr/etc/x', '/srv'],
+    absent: ['/run/x', '/etc'],
+  },
+  {
+    name: 'directories of other toplevels: new ones, those that the base has, and what is in them',
+    layers: [
+      new Archive()
+        .directory('opt', { mode: 0o750, uid: 3, gid: 4 })
+        .directory('opt/app', { mode: 0o2711, xattrs: { 'user.app': 'yes' } })
+        .file('opt/app/bin', 'bin')
+        .directory('boot', { mode: 0o700 })
+        .directory('sysroot', { mode: 0o711, uid: 9 })
+        .directory('tmp', { mode: 0o1700 })
+        .directory('mnt'),
+      new Archive().directory('opt', { mode: 0o755 }).file('opt/.wh.app', '').directory('opt/other', { gid: 5 }),
+    ],
+    present: ['/opt/other', '/boot', '/mnt'],
+    absent: ['/opt/app'],
+  },
+  {
+    name: 'links between toplevels',
+    layers: [
+      new Archive()
+        .symlink('bin', 'usr/bin')
+        .file('opt/tool', 'tool', { mode: 0o755 })
+        .hardlink('usr/bin/tool', 'opt/tool')
+        .hardlink('srv/tool', '/opt/tool'),
+    ],
+    present: ['/bin', '/usr/bin/tool', '/srv/tool'],
+  },
+];
+
+describeAsThePeer(
+  'where the files of a derived layer go on a base whose root is a composefs',
+  OPEN_ROOT,
+  '[composefs]\nenabled = yes\n',
+);
+
+describeAsThePeer(
+  'where the files of a derived layer go on a base whose root is transient',
+  OPEN_ROOT,
+  '[root]\ntransient = true\n',
+);

@@ -31,7 +31,11 @@ const LAYERS = [
     .file('opt/tool', 'kept: this root can hold anything')
     .directory('run')
     .directory('sysroot')
-    .directory('var'),
+    .directory('var')
+    .directory('var/lib', { mode: 0o711 })
+    .file('var/lib/state', 'state', { mode: 0o600, uid: 7 })
+    .hardlink('var/lib/state.old', './var/lib/state')
+    .hardlink('usr/lib/state', '/var/lib/state'),
   new Archive()
     .file('usr/bin/.wh.old', '')
     .file('etc/app.conf', 'two', { mode: 0o600 })
