@@ -2,8 +2,6 @@
  * Looks for everything that can be wrong with a repository: objects against their names, commits against what they refer
  * to, refs, images and their layers. Changes nothing. Source of the rules about commits: ostree-fsck(1).
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { ImageReference } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
 import { imageRef, PULL_GUARD_PREFIX } from '../import/store-refs.ts';
@@ -154,8 +152,6 @@ function reportRefs(
   found: (problem: Problem) => void,
 ): void {
   const refs = repository.listAllRefs((path) => {
-    // One that has vanished since is no problem.
-    if (!existsSync(join(repository.path, 'refs', path))) return;
     found({ kind: 'InvalidRef', subject: shortRef(path), message: `ref ${shortRef(path)} holds no checksum` });
   });
   const holders = [

@@ -32,9 +32,9 @@ export function readImages(
   deployments: readonly DeploymentRoot[],
   onProblem: (problem: Problem) => void,
 ): readonly ImageStanding[] {
-  // Not `listRefs`, which ends at a ref that holds garbage.
+  // A ref that holds no checksum is a problem of its own.
   const refs = new Map(
-    [...repository.listAllRefs()].flatMap(([path, commit]) =>
+    [...repository.listAllRefs(() => undefined)].flatMap(([path, commit]) =>
       path.startsWith('heads/') ? [[path.slice('heads/'.length), commit]] : [],
     ),
   );

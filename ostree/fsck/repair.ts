@@ -16,12 +16,15 @@ import { ioError, OstreeError } from '../errors.ts';
 import { ImportError } from '../import/errors.ts';
 import { parseLayout } from '../import/layout.ts';
 import { pullImage } from '../import/pull-image.ts';
-import { BLOB_REF_PREFIX, IMAGE_REF_PREFIX } from '../import/store-refs.ts';
+import { BLOB_REF_PREFIX, GUARD_REF_PREFIX, IMAGE_REF_PREFIX } from '../import/store-refs.ts';
 import { looseObjectPath } from '../objects/object-name.ts';
 import type { Repository } from '../repository/repository.ts';
 import { ClosureCheck } from './closure-check.ts';
 import { type Examination, examine, type ExaminationOptions } from './examination.ts';
 import type { ImageStanding, StandingLayer } from './image-standing.ts';
+
+/** What is there by a ref of these is found, or fetched, without it. */
+const OWN_REFS = [BLOB_REF_PREFIX, IMAGE_REF_PREFIX, GUARD_REF_PREFIX];
 
 /** Transports that give a blob for its digest, without being asked about an image first. */
 const BY_DIGEST: ReadonlySet<Transport> = new Set(['registry', 'oci', 'oci-archive']);
@@ -65,8 +68,7 @@ async function removeDamage(repository: Repository, found: Examination, signal?:
   }
   // A ref of the store without a checksum says nothing that the image does not say as well.
   const invalid = found.problems.filter(
-    ({ kind, subject }) =>
-      kind === 'InvalidRef' && [BLOB_REF_PREFIX, IMAGE_REF_PREFIX].some((prefix) => subject.startsWith(`${prefix}/`)),
+    ({ kind, subject }) => kind === 'InvalidRef' && OWN_REFS.some((prefix) => subject.startsWith(`${prefix}/`)),
   );
   repository.deleteRefs(invalid.map(({ subject }) => subject));
 }

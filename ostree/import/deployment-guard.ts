@@ -42,9 +42,8 @@ export async function guardDeployment(repository: Repository, signal?: AbortSign
 
 /** Drops the guards of processes that are gone. */
 export async function dropDeadDeploymentGuards(repository: Repository): Promise<void> {
-  const set = [...repository.listRefs(GUARD_REF_PREFIX).keys()].filter((ref) =>
-    ref.startsWith(DEPLOYMENT_GUARD_PREFIX),
-  );
-  const refs = new Set([...set, ...lockedGuards(repository, DEPLOYMENT_GUARD_PREFIX)]);
-  for (const ref of refs) await dropUnlessHeld(repository, ref);
+  const refs = new Set(lockedGuards(repository, DEPLOYMENT_GUARD_PREFIX));
+  // One that holds no checksum keeps nothing, and is no reason to deploy nothing.
+  for (const ref of repository.listRefs(GUARD_REF_PREFIX, (invalid) => refs.add(invalid)).keys()) refs.add(ref);
+  for (const ref of refs) if (ref.startsWith(DEPLOYMENT_GUARD_PREFIX)) await dropUnlessHeld(repository, ref);
 }

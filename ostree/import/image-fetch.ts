@@ -108,7 +108,7 @@ export class ImageFetch {
     const { repository } = this.#options;
     for (const [digest, commit] of this.#commits) {
       const ref = blobRef(digest);
-      if (repository.readRef(ref) !== commit) await repository.setRef(ref, commit);
+      if (repository.findRef(ref) !== commit) await repository.setRef(ref, commit);
     }
   }
 

@@ -15,7 +15,7 @@ import { blobRef, BLOB_REF_PREFIX } from './store-refs.ts';
 /**
  * Drops the refs of layers that nothing needs, and returns how many. Their objects go with the next prune.
  *
- * @throws {OstreeError} when a commit cannot be read: better to keep too much than to guess what it needs; `LockTimeout`
+ * @throws {OstreeError} when a commit or a ref cannot be read: better to keep too much than to guess what it needs; `LockTimeout`
  *   when somebody works with the repository for too long.
  */
 export async function pruneLayers(repository: Repository, options: LockOptions = {}): Promise<number> {

@@ -41,7 +41,7 @@ export class LayerIndex {
   }
 
   #commitOf(digest: string, diffId: string): string | undefined {
-    const commit = this.#repository.readRef(blobRef(digest));
+    const commit = this.#repository.findRef(blobRef(digest));
     if (commit === undefined || !this.#repository.hasObject('commit', commit)) return undefined;
     // A layer that was put together from parts is what its diff-id says, not what its digest does.
     if ((readPartialMark(this.#repository, digest) ?? diffId) !== diffId) return undefined;
@@ -50,7 +50,8 @@ export class LayerIndex {
 
   #readClaims(): ReadonlyMap<string, string> {
     const claims = new Map<string, string>();
-    for (const [ref, commit] of this.#repository.listRefs(IMAGE_REF_PREFIX)) {
+    // One that holds no checksum has nothing to offer either.
+    for (const [ref, commit] of this.#repository.listRefs(IMAGE_REF_PREFIX, () => undefined)) {
       const layout = this.#read(ref, commit);
       if (layout === undefined) continue;
       for (const layer of layersOf(layout)) {

@@ -42,9 +42,9 @@ export class PartialImports {
   constructor(options: PartialImportsOptions) {
     this.#options = options;
     const { repository } = options;
-    this.#stored = [...new Set(repository.listRefs(IMAGE_REF_PREFIX).values())].filter((commit) =>
-      repository.hasObject('commit', commit),
-    );
+    // An image ref that holds no checksum has nothing to offer.
+    const images = repository.listRefs(IMAGE_REF_PREFIX, () => undefined);
+    this.#stored = [...new Set(images.values())].filter((commit) => repository.hasObject('commit', commit));
   }
 
   /** Content of files that was taken from the repository instead, uncompressed. */
@@ -69,7 +69,7 @@ export class PartialImports {
     const { repository, progress } = this.#options;
     const { descriptor, diffId } = layer;
     // A layer that has a ref, but was put together under another diff-id, must be the one that its digest says.
-    if (this.#stored.length === 0 || repository.readRef(blobRef(descriptor.digest)) !== undefined) return undefined;
+    if (this.#stored.length === 0 || repository.findRef(blobRef(descriptor.digest)) !== undefined) return undefined;
     const counted = { arrived: 0, reused: 0 };
     const partial = await this.#prepare(layer, role, signal, counted);
     if (partial === undefined) {

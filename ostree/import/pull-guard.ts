@@ -60,7 +60,7 @@ export async function dropDeadGuards(repository: Repository): Promise<number> {
 export async function dropGuard(repository: Repository, digest: string): Promise<void> {
   const ref = pullGuardRef(digest);
   // After a power cut either may be there without the other.
-  if (repository.readRef(ref) === undefined && !hasLock(repository, ref)) return;
+  if (repository.findRef(ref) === undefined && !hasLock(repository, ref)) return;
   await dropUnlessHeld(repository, ref);
 }
 

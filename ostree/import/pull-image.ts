@@ -111,7 +111,7 @@ async function findOrFetch(options: PullOptions): Promise<PulledImage> {
   requireVerifiable(options);
   const progress = new ProgressCounter(options.onProgress);
   progress.update({ stage: 'Resolving' });
-  let stored = findImage(repository, imageRef(reference.image));
+  let stored = findImage(repository, imageRef(reference.image), options.onWarning);
   const verify = oncePerDigest(options.verify);
   const pinned = pinnedDigest(reference);
   if (stored !== undefined && stored.manifestDigest === pinned) {

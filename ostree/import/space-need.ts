@@ -74,7 +74,7 @@ async function neededBytes(need: SpaceNeed, layer: ImageLayer, signal: AbortSign
   const { repository, storedBlobs } = need;
   const { digest } = layer.descriptor;
   // It is here, but damaged: only what it has lost will be written.
-  const commit = repository.readRef(blobRef(digest));
+  const commit = repository.findRef(blobRef(digest));
   if (commit !== undefined && repository.hasObject('commit', commit)) return 0;
   const stored = storedBlobs?.get(digest) ?? layer.descriptor;
   // Objects of an archive are compressed, each by itself and about as well as the layer.

@@ -34,7 +34,7 @@ export function readStoredImage(repository: Repository, mergeCommit: string): St
   if (base === undefined)
     throw new ImportError('NotImageCommit', `commit ${mergeCommit} has a manifest without layers`);
   const ref = blobRef(base.digest);
-  const baseCommit = repository.readRef(ref);
+  const baseCommit = repository.findRef(ref);
   if (baseCommit === undefined) {
     throw new ImportError(
       'IncompleteImage',
@@ -59,7 +59,8 @@ export function listImages(
   onProblem: (message: string) => void = () => {},
 ): readonly ListedImage[] {
   const images: ListedImage[] = [];
-  for (const [ref, mergeCommit] of repository.listRefs(IMAGE_REF_PREFIX)) {
+  const refs = repository.listRefs(IMAGE_REF_PREFIX, (ref) => onProblem(`image ref ${ref} holds no checksum`));
+  for (const [ref, mergeCommit] of refs) {
     try {
       const { manifestDigest, config } = readImageMetadata(mergeCommit, repository.readCommit(mergeCommit).metadata);
       const version = imageVersion(config);
@@ -94,13 +95,18 @@ export function noImage(repository: Repository, ...images: readonly ImageReferen
 }
 
 /** The image under a ref, or undefined when there is none or it cannot be used: then it is as good as absent. */
-export function findImage(repository: Repository, ref: string): StoredImage | undefined {
-  const mergeCommit = repository.readRef(ref);
-  if (mergeCommit === undefined || repository.isPartial(mergeCommit)) return undefined;
+export function findImage(
+  repository: Repository,
+  ref: string,
+  onProblem: (message: string) => void = () => {},
+): StoredImage | undefined {
   try {
+    const mergeCommit = repository.readRef(ref);
+    if (mergeCommit === undefined || repository.isPartial(mergeCommit)) return undefined;
     return readStoredImage(repository, mergeCommit);
   } catch (error) {
-    if (error instanceof ImportError || (error instanceof OstreeError && error.code !== 'Io')) return undefined;
-    throw error;
+    if (!(error instanceof ImportError || (error instanceof OstreeError && error.code !== 'Io'))) throw error;
+    onProblem(`the image that is stored under ${ref} cannot be read, and counts as absent: ${error.message}`);
+    return undefined;
   }
 }

@@ -27,8 +27,8 @@ const TYPES = ['commit', 'dirtree', 'dirmeta', 'file'] as const satisfies readon
  * Deletes what neither a ref nor one of the commits that `roots` returns needs. Holds the repository exclusively, so no
  * import and no other tool is writing meanwhile; `roots` is asked under that lock.
  *
- * @throws {OstreeError} `MissingObject` or `CorruptObject`, before anything is deleted, when a needed directory cannot be
- *   read; `LockTimeout` when somebody works with the repository for too long.
+ * @throws {OstreeError} `MissingObject` or `CorruptObject`, before anything is deleted, when a ref or a needed directory
+ *   cannot be read; `LockTimeout` when somebody works with the repository for too long.
  */
 export async function pruneObjects(
   repository: Repository,

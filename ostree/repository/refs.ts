@@ -25,26 +25,48 @@ function refPath(repository: string, refspec: string): string {
   return join(repository, 'refs/remotes', first, second);
 }
 
-/** The checksum that a ref holds, or undefined if there is no such ref. */
+/** The checksum that a ref holds, or undefined if there is no such ref. Throws CorruptObject if it holds anything else. */
 export function readRef(repository: string, name: string): string | undefined {
   const path = refPath(repository, name);
-  let text: string;
+  const checksum = readChecksum(path);
+  if (checksum === null) throw invalidRef(repository, path);
+  return checksum;
+}
+
+/** The same, for those to whom a ref that holds anything else is as good as none. */
+export function findRef(repository: string, name: string): string | undefined {
+  return readChecksum(refPath(repository, name)) ?? undefined;
+}
+
+/** What a file in `refs` holds: null if that is no checksum, undefined if there is no such file, or not any more. */
+function readChecksum(path: string): string | null | undefined {
   try {
-    text = readFileSync(path, 'latin1');
+    const text = readFileSync(path, 'latin1').trimEnd();
+    return isChecksum(text) ? text : null;
   } catch (error) {
     if (['ENOENT', 'EISDIR', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
-    throw ioError(`read the ref ${name}`, error);
+    throw ioError(`read the ref ${path}`, error);
   }
-  const checksum = text.trimEnd();
-  if (isChecksum(checksum)) return checksum;
-  throw new OstreeError(
+}
+
+function invalidRef(repository: string, path: string): OstreeError {
+  return new OstreeError(
     'CorruptObject',
-    `The ref ${name} in ${repository} holds no checksum; delete it and pull again`,
+    `the ref ${path} holds no checksum, so that nobody knows what it needs; ` +
+      `\`treeline fsck --repo ${repository} --repair\` deletes it if it is of the container store, others delete by hand`,
   );
 }
 
-/** All local refs whose name is `prefix` or lies under it, sorted by name. */
-export function listRefs(repository: string, prefix = ''): ReadonlyMap<string, string> {
+/**
+ * All local refs whose name is `prefix` or lies under it, sorted by name. `onInvalid` gets those that hold no checksum.
+ *
+ * @throws {OstreeError} without it, `CorruptObject` for one of them: who deletes must not guess what they mean
+ */
+export function listRefs(
+  repository: string,
+  prefix = '',
+  onInvalid?: (name: string) => void,
+): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   const visit = (name: string): void => {
     let entries;
@@ -65,8 +87,12 @@ export function listRefs(repository: string, prefix = ''): ReadonlyMap<string, s
   };
   const addRef = (name: string): void => {
     // A ref that vanishes while we look, or a temporary file of another tool, is no ref.
-    const checksum = isRefName(name) ? readRef(repository, name) : undefined;
-    if (checksum !== undefined) found.set(name, checksum);
+    if (!isRefName(name)) return;
+    const path = join(repository, 'refs/heads', name);
+    const checksum = readChecksum(path);
+    if (checksum === null && onInvalid === undefined) throw invalidRef(repository, path);
+    if (checksum === null) onInvalid?.(name);
+    else if (checksum !== undefined) found.set(name, checksum);
   };
   if (prefix !== '') assertRefName(prefix);
   visit(prefix);
@@ -181,11 +207,10 @@ export function announceChange(repository: string, now: Date): void {
 /**
  * Every ref below `refs/`, by its path there: `heads/…`, `remotes/REMOTE/…`, `mirrors/COLLECTION/…`. `onInvalid` gets the
  * paths of those that hold no checksum.
+ *
+ * @throws {OstreeError} without it, `CorruptObject` for one of them, as `listRefs`
  */
-export function listAllRefs(
-  repository: string,
-  onInvalid: (path: string) => void = () => undefined,
-): ReadonlyMap<string, string> {
+export function listAllRefs(repository: string, onInvalid?: (path: string) => void): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   const visit = (path: string): void => {
     for (const entry of readdirIfThere(join(repository, 'refs', path))) {
@@ -193,8 +218,11 @@ export function listAllRefs(
       if (entry.isDirectory()) visit(child);
       else {
         const checksum = readChecksum(join(repository, 'refs', child));
-        if (checksum !== undefined) found.set(child, checksum);
-        else if (isRefName(child)) onInvalid(child);
+        if (typeof checksum === 'string') found.set(child, checksum);
+        // A temporary file of another tool is no ref.
+        if (checksum !== null || !isRefName(child)) continue;
+        if (onInvalid === undefined) throw invalidRef(repository, join(repository, 'refs', child));
+        onInvalid(child);
       }
     }
   };
@@ -208,16 +236,5 @@ function readdirIfThere(path: string): readonly Dirent[] {
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return [];
     throw ioError(`list the refs in ${path}`, error);
-  }
-}
-
-/** A file in `refs` that vanishes while we look, or holds anything else (a ref being written), is no ref. */
-function readChecksum(path: string): string | undefined {
-  try {
-    const text = readFileSync(path, 'latin1').trimEnd();
-    return isChecksum(text) ? text : undefined;
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined;
-    throw ioError(`read the ref ${path}`, error);
   }
 }

@@ -13,7 +13,7 @@ import type { LockKind } from '../posix/file-lock.ts';
 import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { extensionOf } from './loose-objects.ts';
-import { announceChange, deleteRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
+import { announceChange, deleteRef, findRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
 import { createStagingDirectory, deleteAbandonedStaging, inStagingDirectory, readBootId } from './staging-directory.ts';
 import { openStoredFile, type StoredFile } from './stored-file.ts';
 import { Transaction } from './transaction.ts';
@@ -134,16 +134,22 @@ export class Repository {
     throw new OstreeError('RefNotFound', `${this.path} has no commit ${rev}; list the refs with \`ostree refs\``);
   }
 
+  /** The checksum that a ref holds, if there is such a ref. Throws CorruptObject if it holds none. */
   readRef(name: string): string | undefined {
     return readRef(this.path, name);
   }
 
-  /** Local refs whose name is `prefix` or lies under it. */
-  listRefs(prefix?: string): ReadonlyMap<string, string> {
-    return listRefs(this.path, prefix);
+  /** The same, where a ref that holds no checksum is as good as none. */
+  findRef(name: string): string | undefined {
+    return findRef(this.path, name);
   }
 
-  /** All refs of any kind, by their path below `refs`: local ones, those of remotes, and mirrored collections. */
+  /** Local refs whose name is `prefix` or lies under it. Those that hold no checksum go to `onInvalid`, or are an error. */
+  listRefs(prefix?: string, onInvalid?: (name: string) => void): ReadonlyMap<string, string> {
+    return listRefs(this.path, prefix, onInvalid);
+  }
+
+  /** All refs of any kind, by their path below `refs`: local ones, those of remotes, and mirrored collections. Otherwise as above. */
   listAllRefs(onInvalid?: (path: string) => void): ReadonlyMap<string, string> {
     return listAllRefs(this.path, onInvalid);
   }

@@ -39,10 +39,12 @@ export interface PrunedImages extends PrunedObjects {
 
 /**
  * @throws {OstreeError} `InvalidData` when a deployment cannot be understood, `CorruptObject` or `MissingObject` when a
- *   commit cannot be read; nothing is deleted then.
+ *   ref or a commit cannot be read; nothing is deleted then.
  */
 export async function pruneImages(repository: Repository, options: PruneImagesOptions): Promise<PrunedImages> {
   const { extent, sysroot, signal } = options;
+  // What a ref needs that holds no checksum is unknown. Before anything is deleted.
+  repository.listAllRefs();
   await dropDeadDeploymentGuards(repository);
   const images = await dropUnneeded(repository, options);
   if (extent === 'images') return { images, layers: 0, objects: 0, bytes: 0 };
