@@ -14,7 +14,7 @@ function pruneCommand(name: string): Command {
     name,
     summary: 'Delete the container images that no deployment was made from.',
     description: [
-      'Kept is what any deployment needs, booted, staged, pinned or not; what the ref of any tool needs; and the layers of a pull that is under way. Layers that an interrupted pull had fetched go.',
+      'Kept is what any deployment needs, booted, staged, pinned or not; what the ref of any tool needs; and the layers of a pull that is under way. With `--and-layers`, those go that an interrupted pull had fetched, wholly or in part.',
       'Images are only names: `--full` frees the space. It waits until nobody else works with the repository.',
     ],
     args: {},
@@ -41,7 +41,8 @@ function pruneCommand(name: string): Command {
           [
             ...(images.length === 0 ? ['No unreferenced images.'] : images.map((image) => `Removed: ${image}`)),
             ...(extent === 'images' ? [] : [`Removed layers: ${layers}`]),
-            ...(extent === 'objects' ? [`Removed objects: ${objects}`, `Freed: ${formatBytes(bytes)}`] : []),
+            ...(extent === 'objects' ? [`Removed objects: ${objects}`] : []),
+            ...(extent === 'objects' || bytes > 0 ? [`Freed: ${formatBytes(bytes)}`] : []),
           ].join('\n'),
         );
       });

@@ -24,7 +24,7 @@ import type { DirectoryMetadataRule } from './merge-tree.ts';
 import type { ImportedCommit } from './object-layer.ts';
 import { PartialImports } from './partial-imports.ts';
 import { settledUnlessAborted } from './settled-unless-aborted.ts';
-import { layerCommit, type StagedLayer } from './staged-layer.ts';
+import { layerCommit, type StagedLayer, warningsOf } from './staged-layer.ts';
 import { type CommitVerification, verifyStaged, verifyStored } from './commit-verification.ts';
 import { blobRef } from './store-refs.ts';
 
@@ -41,6 +41,8 @@ export interface ImageFetchOptions extends CommitVerification {
   readonly directoryMetadata?: DirectoryMetadataRule;
   /** Fetch the layers that hold the commit and its objects, whether or not they are there. */
   readonly refetchBase?: boolean;
+  /** Bytes that may be kept of blobs in case that the pull is killed; any number unless given. */
+  readonly roomToKeep?: number;
   readonly onWarning?: (message: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -84,7 +86,8 @@ export class ImageFetch {
   constructor(options: ImageFetchOptions) {
     this.#options = options;
     this.#partial = new PartialImports(options);
-    this.#kept = new KeptBlobs(options.repository, (bytes) => options.progress.expectBytes(-bytes));
+    const { repository, progress, roomToKeep } = options;
+    this.#kept = new KeptBlobs(repository, (bytes) => progress.expectBytes(-bytes), roomToKeep);
     const index = new LayerIndex(options.repository);
     const missing = new Map<string, ImageLayer>();
     const derived = new Set(options.layout.derived);
@@ -128,7 +131,7 @@ export class ImageFetch {
       stage: 'Pulling',
       layersTotal: layers.length,
       layersDone: layers.length - this.missing.length,
-      bytesTotal: this.bytesMissing,
+      bytesTotal: progress.current.bytesDone + this.bytesMissing,
     });
     await using _kept = this.#kept;
     const present = layout.base && this.#commits.get(layout.base.descriptor.digest);
@@ -316,7 +319,7 @@ export class ImageFetch {
     // `fsck` may have found it damaged before.
     this.#options.repository.setPartial(commit, false);
     this.#done(layer, commit);
-    for (const content of contents) if (content.kind === 'derived') this.#warnOfDropped(digest, content.dropped);
+    for (const warning of warningsOf(digest, contents)) this.#options.onWarning?.(warning);
   }
 
   /**
@@ -387,12 +390,5 @@ export class ImageFetch {
 
   #begin(signal: AbortSignal | undefined): Promise<Transaction> {
     return this.#options.repository.beginTransaction({ signal });
-  }
-
-  #warnOfDropped(digest: string, dropped: Readonly<Record<string, number>>): void {
-    const paths = Object.entries(dropped).map(([toplevel, count]) => `${toplevel}: ${count}`);
-    if (paths.length > 0) {
-      this.#options.onWarning?.(`layer ${digest} has file paths that OSTree does not keep: ${paths.join(', ')}`);
-    }
   }
 }

@@ -4,22 +4,19 @@
  *
  * What is kept is not trusted: it is read through the same digest as the rest, and deleted when that is wrong.
  */
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, rmSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Descriptor, ImageSource } from '../../registry/index.ts';
 import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
-import { tryLock } from '../posix/file-lock.ts';
 import { SpaceBudget } from '../repository/free-space.ts';
 import type { Repository } from '../repository/repository.ts';
+import { createKeptBlob, keptBlobPath, lockKeptBlob } from './kept-blob-folder.ts';
 
 /** Blobs that are no larger are quicker fetched again than kept, on any network. */
 const LEAST_BYTES = 4 * 1024 * 1024;
 /** A blob that comes faster than this is not kept. Only what was waited for it counts, not what an import takes to use it. */
 const FAST_BYTES_PER_SECOND = 32 * 1024 * 1024;
 const READ_BYTES = 256 * 1024;
-/** libostree deletes what is in here and a day old. */
-const FOLDER = 'tmp/treeline-blobs';
 
 type ReadOptions = NonNullable<Parameters<ImageSource['openBlob']>[1]>;
 
@@ -28,17 +25,25 @@ export class KeptBlobs implements AsyncDisposable {
   readonly #repository: Repository;
   readonly #onKnown: (bytes: number) => void;
   readonly #now: () => number;
+  #room: number;
   readonly #open = new Map<string, KeptBlob>();
   /** Digests of which nothing is kept any more, for one reason or another. */
   readonly #dropped = new Set<string>();
 
   /**
    * @param onKnown called with the bytes of a blob that need not be fetched
+   * @param room bytes that may be kept beside what is kept already: where space is short, the layers come first
    * @param now milliseconds, of any origin
    */
-  constructor(repository: Repository, onKnown: (bytes: number) => void, now: () => number = () => performance.now()) {
+  constructor(
+    repository: Repository,
+    onKnown: (bytes: number) => void,
+    room = Number.POSITIVE_INFINITY,
+    now: () => number = () => performance.now(),
+  ) {
     this.#repository = repository;
     this.#onKnown = onKnown;
+    this.#room = room;
     this.#now = now;
   }
 
@@ -72,7 +77,7 @@ export class KeptBlobs implements AsyncDisposable {
         if (kept !== undefined) {
           // The beginning of a transfer may have been its only slow part.
           const isWorthIt = known > 0 || isSlow();
-          if (!isWorthIt || (received > known && !(await kept.append(chunk)))) kept = await this.#drop(digest);
+          if (!isWorthIt || (received > known && !(await this.#append(kept, chunk)))) kept = await this.#drop(digest);
         } else if (received - chunk.length < LEAST_BYTES) {
           head.push(Buffer.from(chunk));
           if (received >= LEAST_BYTES && received < size && isSlow()) kept = await this.#keep(digest, head);
@@ -101,26 +106,23 @@ export class KeptBlobs implements AsyncDisposable {
     const kept = await KeptBlob.create(this.#repository, digest);
     if (kept === undefined) return undefined;
     this.#open.set(digest, kept);
-    for (const chunk of head) if (!(await kept.append(chunk))) return await this.#drop(digest);
+    for (const chunk of head) if (!(await this.#append(kept, chunk))) return await this.#drop(digest);
     return kept;
+  }
+
+  /** Returns false when there is no room; then it is time to delete what is there: the layer itself needs the space. */
+  async #append(kept: KeptBlob, chunk: Buffer): Promise<boolean> {
+    if (chunk.length > this.#room || !(await kept.append(chunk))) return false;
+    this.#room -= chunk.length;
+    return true;
   }
 
   async #drop(digest: string): Promise<undefined> {
     const kept = this.#open.get(digest);
+    this.#room += kept?.length ?? 0;
     this.#open.delete(digest);
     this.#dropped.add(digest);
     await kept?.delete();
-  }
-}
-
-/** Deletes what pulls have kept and nobody uses any more. To be called when an image is complete. */
-export function dropKeptBlobs(repository: Repository): void {
-  const folder = join(repository.path, FOLDER);
-  for (const name of namesIn(folder)) {
-    const fd = lockedFile(join(folder, name), constants.O_RDWR);
-    if (fd === undefined) continue;
-    rmSync(join(folder, name), { force: true });
-    closeSync(fd);
   }
 }
 
@@ -147,24 +149,26 @@ class KeptBlob {
 
   /** What was kept of a blob, or undefined if nothing was, or another pull uses it. */
   static async find(repository: Repository, digest: string): Promise<KeptBlob | undefined> {
-    return await KeptBlob.#openFile(repository, digest, constants.O_RDWR);
+    return await KeptBlob.#ofFile(repository, digest, lockKeptBlob(repository, digest));
   }
 
   /** A new one, or undefined if another pull is keeping the same blob, or the disk will not have it. */
   static async create(repository: Repository, digest: string): Promise<KeptBlob | undefined> {
     try {
-      mkdirSync(join(repository.path, FOLDER), { recursive: true });
-      return await KeptBlob.#openFile(repository, digest, constants.O_RDWR | constants.O_CREAT);
+      return await KeptBlob.#ofFile(repository, digest, createKeptBlob(repository, digest));
     } catch (error) {
       if (isOfDisk(error)) return undefined;
       throw error;
     }
   }
 
-  static async #openFile(repository: Repository, digest: string, flags: number): Promise<KeptBlob | undefined> {
-    const path = join(repository.path, FOLDER, digest.replace(':', '-'));
-    const lock = lockedFile(path, flags);
+  static async #ofFile(
+    repository: Repository,
+    digest: string,
+    lock: number | undefined,
+  ): Promise<KeptBlob | undefined> {
     if (lock === undefined) return undefined;
+    const path = keptBlobPath(repository, digest);
     try {
       const budget = new SpaceBudget(repository.path, repository.config.reserve);
       return new KeptBlob(path, await open(path, 'r+'), lock, fstatSync(lock).size, budget);
@@ -195,7 +199,7 @@ class KeptBlob {
     }
   }
 
-  /** Returns false when the disk will not have it; then it is time to delete this: the layer itself needs the space. */
+  /** Returns false when the disk will not have it. */
   async append(chunk: Buffer): Promise<boolean> {
     try {
       this.#budget.spend(chunk.length);
@@ -222,30 +226,6 @@ class KeptBlob {
     } finally {
       await this.close();
     }
-  }
-}
-
-/** A descriptor with an exclusive lock, or undefined when there is no such file, or somebody else has locked it. */
-function lockedFile(path: string, flags: number): number | undefined {
-  let fd: number;
-  try {
-    fd = openSync(path, flags | constants.O_NOFOLLOW, 0o600);
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined;
-    throw ioError(`open ${path}`, error);
-  }
-  // Whoever held the lock may have deleted the file in the meantime.
-  if (tryLock(fd, 'exclusive') && fstatSync(fd).nlink > 0) return fd;
-  closeSync(fd);
-  return undefined;
-}
-
-function namesIn(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return [];
-    throw ioError(`list ${folder}`, error);
   }
 }
 

@@ -20,10 +20,10 @@ import { ImportError } from './errors.ts';
 import { type ImportProgress, ProgressCounter } from './import-progress.ts';
 import { pruneLayers } from './layer-gc.ts';
 import { type VerifyCommit, verifyStored } from './commit-verification.ts';
-import { type FetchedImage, ImageFetch } from './image-fetch.ts';
+import { type FetchedImage, ImageFetch, type ImageFetchOptions } from './image-fetch.ts';
 import { setGuardRef } from './guard-ref.ts';
 import { ImportMeans, type ImportMeansOptions } from './import-means.ts';
-import { dropKeptBlobs } from './kept-blob.ts';
+import { dropKeptBlobs } from './kept-blob-folder.ts';
 import { limitSource, type PullLimits } from './limited-source.ts';
 import { type ImageLayer, type ImageLayout, layersOf, parseLayout, requireBootableImage } from './layout.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
@@ -161,11 +161,11 @@ async function fetchImage(
   const layout = parseLayout(name, resolved.manifest, resolved.config);
   requireCovered(options, layout);
   const { verify: verifyCommit } = options.remote ?? {};
-  await foreseeSpace(options, resolved, layout);
+  const roomToKeep = await foreseeSpace(options, resolved, layout);
   // From the look at what is there until it is ours, nobody may delete it.
   const claiming = await repository.lock('shared', { signal });
   using _claimed = claiming;
-  const fetching = { ...options, layout, progress, ...(verifyCommit && { verifyCommit }) };
+  const fetching = { ...options, layout, progress, roomToKeep, ...(verifyCommit && { verifyCommit }) };
   const first = new ImageFetch(fetching);
   await using claim = new PullClaim(guardPull(repository, resolved, signal), async () => {
     await first.claimReused();
@@ -173,15 +173,15 @@ async function fetchImage(
   });
   const threads = means.start();
   let fetch = first;
+  const run = (): Promise<FetchedImage> => fetch.run(threads, resolved, refs, claim.made);
   let fetched: FetchedImage;
   try {
-    fetched = await fetch.run(threads, resolved, refs, claim.made);
+    fetched = await run();
   } catch (error) {
-    if (!fetch.reusesBase || !(error instanceof ImportError) || error.code !== 'IncompleteImage') throw error;
-    // The config of another image may have claimed falsely what its layers are, or the store has lost something.
-    options.onWarning?.(`layers of ${name} that were here lack something; they are fetched again (${error.message})`);
-    fetch = new ImageFetch({ ...fetching, refetchBase: true });
-    fetched = await fetch.run(threads, resolved, refs, claim.made);
+    const otherwise = otherWay(options, name, fetch, error);
+    if (otherwise === undefined) throw error;
+    fetch = new ImageFetch({ ...fetching, ...otherwise });
+    fetched = await run();
   }
   // `fsck` may have found it damaged before.
   repository.setPartial(fetched.mergeCommit, false);
@@ -203,15 +203,41 @@ async function fetchImage(
   };
 }
 
-/** Refuses an image that will not fit. Without the lock: it may have to ask the registry, and others have work to do. */
-async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layout: ImageLayout): Promise<void> {
+/** How a fetch that failed can be tried again, with what it has imported already; undefined if there is no sense in that. */
+function otherWay(
+  { repository, onWarning }: PullOptions,
+  name: string,
+  { reusesBase }: ImageFetch,
+  error: unknown,
+): Partial<ImageFetchOptions> | undefined {
+  if (error instanceof OstreeError && error.code === 'NoSpace') {
+    // What was kept in case that the pull is killed must not be why it fails, nor that it cannot be deleted the news.
+    try {
+      return dropKeptBlobs(repository) > 0 ? { roomToKeep: 0 } : undefined;
+    } catch (cause) {
+      if (cause instanceof OstreeError) return undefined;
+      throw cause;
+    }
+  }
+  if (!reusesBase || !(error instanceof ImportError) || error.code !== 'IncompleteImage') return undefined;
+  // The config of another image may have claimed falsely what its layers are, or the store has lost something.
+  onWarning?.(`layers of ${name} that were here lack something; they are fetched again (${error.message})`);
+  return { refetchBase: true };
+}
+
+/**
+ * Refuses an image that will not fit. Without the lock: it may have to ask the registry, and others have work to do.
+ *
+ * @returns the bytes that may be kept of its blobs
+ */
+async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layout: ImageLayout): Promise<number> {
   const { repository, reference, source, signal } = options;
   const compressed = layersOf(layout).reduce((sum, { descriptor }) => sum + descriptor.size, 0);
   const minimumFree = options.limits?.minimumFreeBytes;
-  if (hasAmpleSpace(repository, compressed, minimumFree)) return;
+  if (hasAmpleSpace(repository, compressed, minimumFree)) return Number.POSITIVE_INFINITY;
   const looking = { ...options, layout, progress: new ProgressCounter(undefined) };
   const { missing, bytesMissing } = new ImageFetch(looking);
-  if (hasAmpleSpace(repository, bytesMissing, minimumFree)) return;
+  if (hasAmpleSpace(repository, bytesMissing, minimumFree)) return Number.POSITIVE_INFINITY;
   const partial = new PartialImports(looking);
   const need = {
     name: formatImageReference(reference.image),
@@ -223,7 +249,7 @@ async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layou
     minimumFree,
     signal,
   };
-  await requireSpace(need, missing);
+  return await requireSpace(need, missing);
 }
 
 function requireVerifiable({ reference: { signature, image }, verify, remote }: PullOptions): void {

@@ -8,6 +8,7 @@ import { describeReserve, freeBeside } from '../repository/free-space.ts';
 import type { Repository } from '../repository/repository.ts';
 import { compressionOf } from './compression.ts';
 import { FetchSlots } from './fetch-slots.ts';
+import { dropKeptBlobs, droppableBytes } from './kept-blob-folder.ts';
 import type { ImageLayer } from './layout.ts';
 import { blobRef } from './store-refs.ts';
 import { GZIP_SIZE_BYTES, gzipContentSize, ZSTD_HEADER_BYTES, zstdContentSize } from './uncompressed-size.ts';
@@ -38,12 +39,14 @@ export function hasAmpleSpace({ path, config }: Repository, compressed: number, 
 }
 
 /**
- * Refuses layers that will not fit. Files are stored in whole blocks, tar streams have headers of a block for each, so the
+ * Refuses layers that will not fit, after what pulls have kept of blobs and nobody uses has given way: first that of other
+ * images, then that of this one, if that is enough. Files are stored in whole blocks, tar streams have headers of a block for each, so the
  * size of the stream stands for both; trees and commits that are made in addition are small against that.
  *
+ * @returns the bytes that the image is likely to leave
  * @throws {OstreeError} `NoSpace`, with the numbers
  */
-export async function requireSpace(need: SpaceNeed, layers: readonly ImageLayer[]): Promise<void> {
+export async function requireSpace(need: SpaceNeed, layers: readonly ImageLayer[]): Promise<number> {
   const { name, repository, signal = new AbortController().signal } = need;
   const slots = new FetchSlots(PARALLEL_LOOKS);
   const sizes = await Promise.all(
@@ -54,9 +57,15 @@ export async function requireSpace(need: SpaceNeed, layers: readonly ImageLayer[
   );
   const neededSum = Math.ceil(sizes.reduce((sum, size) => sum + size, 0));
   const { path, config } = repository;
-  const available = Math.floor(freeBeside(path, config.reserve, need.minimumFree));
-  if (neededSum <= available) return;
-  const ordered = available < Math.floor(freeBeside(path, config.reserve));
+  const left = (): number => Math.floor(freeBeside(path, config.reserve, need.minimumFree)) - neededSum;
+  if (left() >= 0) return left();
+  const own = layers.map(({ descriptor }) => (need.storedBlobs?.get(descriptor.digest) ?? descriptor).digest);
+  dropKeptBlobs(repository, own);
+  if (left() < 0 && left() + droppableBytes(repository) >= 0) dropKeptBlobs(repository);
+  if (left() >= 0) return left();
+  // What is kept of this image stays for when there is room, and gives way then.
+  const available = left() + neededSum + droppableBytes(repository);
+  const ordered = freeBeside(path, config.reserve, need.minimumFree) < freeBeside(path, config.reserve);
   const kept = ordered
     ? `${need.minimumFree} bytes that are to stay`
     : `${describeReserve(config.reserve)} that it keeps`;

@@ -23,3 +23,12 @@ export async function layerCommit(
   }
   return await pool.run({ kind: 'seal', handle, objects });
 }
+
+/** Sentences about what of a layer does not become part of the repository. */
+export function* warningsOf(digest: string, contents: readonly LayerContent[]): Generator<string> {
+  for (const content of contents) {
+    if (content.kind !== 'derived') continue;
+    const paths = Object.entries(content.dropped).map(([toplevel, count]) => `${toplevel}: ${count}`);
+    if (paths.length > 0) yield `layer ${digest} has file paths that OSTree does not keep: ${paths.join(', ')}`;
+  }
+}

@@ -1,11 +1,13 @@
 /**
- * Garbage collection of the container store: the images that no deployment was made from, then their layers, then the
- * objects. What a deployment, a staged deployment, a ref of any tool or a pull under way needs is kept.
+ * Garbage collection of the container store: the images that no deployment was made from, then their layers and what
+ * pulls that were cut off have kept of blobs, then the objects. What a deployment, a staged deployment, a ref of any tool
+ * or a pull under way needs is kept.
  *
  * Source: ostree-rs-ext, container store: `prune-images`.
  */
 import { formatImageReference, type ImageReference } from '../../registry/index.ts';
 import { dropDeadDeploymentGuards } from '../import/deployment-guard.ts';
+import { dropKeptBlobs } from '../import/kept-blob-folder.ts';
 import { pruneLayers } from '../import/layer-gc.ts';
 import { dropDeadGuards } from '../import/pull-guard.ts';
 import {
@@ -49,11 +51,12 @@ export async function pruneImages(repository: Repository, options: PruneImagesOp
   const images = await dropUnneeded(repository, options);
   if (extent === 'images') return { images, layers: 0, objects: 0, bytes: 0 };
   await dropDeadGuards(repository);
+  const kept = dropKeptBlobs(repository);
   const layers = await pruneLayers(repository);
-  if (extent === 'layers') return { images, layers, objects: 0, bytes: 0 };
+  if (extent === 'layers') return { images, layers, objects: 0, bytes: kept };
   const deployed = () => readDeploymentRoots(sysroot).map(({ commit }) => commit);
   const pruned = await pruneObjects(repository, deployed, { signal });
-  return { images, layers, ...pruned };
+  return { images, layers, objects: pruned.objects, bytes: kept + pruned.bytes };
 }
 
 /** Drops the refs of images that nothing needs, and returns the images. */

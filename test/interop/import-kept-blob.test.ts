@@ -158,6 +158,7 @@ describe('a large blob', () => {
       await using blobs = new KeptBlobs(
         repository,
         () => undefined,
+        undefined,
         () => clock,
       );
       let length = 0;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OstreeError } from '../../ostree/index.ts';
 import { type LayoutServerOptions, startLayoutServer } from '../../testbed/layout-server.ts';
@@ -18,6 +18,7 @@ import {
   run,
 } from './import-fixture.ts';
 import { manyFiles, ownWriter, pullFrom, withLayersBy } from './partial-fixture.ts';
+import { leaveFree, onSmallDisk } from './small-disk.ts';
 
 const MEGABYTE = 1_000_000;
 const DISK_BYTES = 20 * MEGABYTE;
@@ -39,7 +40,6 @@ function layer(name: string, bytes: number): Buffer {
 describe('the space that an image needs', () => {
   let folder: string;
   let base: string;
-  let disks = 0;
 
   before(async () => {
     folder = await makeFolder();
@@ -54,22 +54,11 @@ describe('the space that an image needs', () => {
     return await derive(base, join(folder, name), layers, compression);
   }
 
-  /** A disk with room for `DISK_BYTES`, on which a repository keeps `reserve` free. */
-  async function onSmallDisk(
+  async function onDisk(
     reserve: readonly [key: string, value: string],
     use: (repository: string) => Promise<void>,
   ): Promise<void> {
-    const disk = join(folder, `disk-${disks++}`);
-    await mkdir(disk);
-    await run('mount', '-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'tmpfs', disk);
-    try {
-      const repository = join(disk, 'repo');
-      await run('ostree', 'init', `--repo=${repository}`, '--mode=bare');
-      await run('ostree', 'config', `--repo=${repository}`, 'set', `core.${reserve[0]}`, reserve[1]);
-      await use(repository);
-    } finally {
-      await run('umount', disk);
-    }
+    await onSmallDisk(folder, DISK_BYTES, reserve, use);
   }
 
   /** Everything on the disk, refs too, with size and time of change; of directories only the names. */
@@ -119,7 +108,7 @@ describe('the space that an image needs', () => {
       const { manifest } = await readLayout(bulky);
       const compressed = manifest.layers.reduce((sum, { size }) => sum + size, 0);
       assert.ok(compression === 'none' || compressed < DISK_BYTES / 3, 'it would fit if it stayed compressed');
-      await onSmallDisk(NO_RESERVE, async (repository) => {
+      await onDisk(NO_RESERVE, async (repository) => {
         await assertTaken(repository, base);
         await run('ostree', `--repo=${repository}`, 'refs', '--create=somebody/else', await blobName(repository));
         await writeFile(join(repository, '../foreign'), Buffer.alloc(MEGABYTE));
@@ -144,7 +133,7 @@ describe('the space that an image needs', () => {
   it('does not count the layers that are there', async () => {
     const first = await image('first', [layer('a', 12 * MEGABYTE)]);
     const update = await image('update', [layer('a', 12 * MEGABYTE), layer('b', 4 * MEGABYTE)]);
-    await onSmallDisk(NO_RESERVE, async (repository) => {
+    await onDisk(NO_RESERVE, async (repository) => {
       await assertTaken(repository, first);
       await writeFile(join(repository, '../ballast'), Buffer.alloc(MEGABYTE));
       await assertTaken(repository, update);
@@ -160,10 +149,10 @@ describe('the space that an image needs', () => {
       return await withLayersBy(ownWriter, plain, join(folder, `chunked-${version}`));
     };
     const [first, second] = [await build('1'), await build('2')];
-    await onSmallDisk(NO_RESERVE, async (repository) => {
+    await onDisk(NO_RESERVE, async (repository) => {
       await assertTaken(repository, first);
       // Room for a few files, not for the layer.
-      await run('fallocate', '-l', `${(await freeBytes(repository)) - 1.5 * MEGABYTE}`, join(repository, '../ballast'));
+      await leaveFree(repository, 1.5 * MEGABYTE);
       await assertTaken(repository, second);
     });
   });
@@ -174,7 +163,7 @@ describe('the space that an image needs', () => {
       ['min-free-space-percent', '60', '40'],
       ['min-free-space-size', '12MB', '8MB'],
     ] as const) {
-      await onSmallDisk([key, tooMuch], async (repository) => {
+      await onDisk([key, tooMuch], async (repository) => {
         await assertRefused(repository, modest);
         await run('ostree', 'config', `--repo=${repository}`, 'set', `core.${key}`, fitting);
         await assertTaken(repository, modest);
@@ -184,7 +173,7 @@ describe('the space that an image needs', () => {
 
   it('has to lie beside what the caller wants to stay free, if that is more than the reserve', async () => {
     const modest = await image('ordered', [layer('a', 8 * MEGABYTE)]);
-    await onSmallDisk(['min-free-space-size', '1MB'], async (repository) => {
+    await onDisk(['min-free-space-size', '1MB'], async (repository) => {
       await using server = await startLayoutServer(modest);
       await assert.rejects(pullFrom(server.host, repository, { limits: { minimumFreeBytes: 12 * MEGABYTE } }), {
         code: 'NoSpace',
@@ -200,7 +189,7 @@ describe('the space that an image needs', () => {
       Array.from({ length: 9 * 31_250 }, (_, at) => createHash('sha256').update(`${at}`).digest()),
     );
     const dense = await image('dense', [new Archive().file('usr/share/noise', noise).finish()]);
-    await onSmallDisk(NO_RESERVE, async (repository) => {
+    await onDisk(NO_RESERVE, async (repository) => {
       const { space } = await assertRefused(repository, dense, { ranges: false });
       assert.ok((space?.neededBytes ?? 0) > 2.5 * noise.length);
       await assertTaken(repository, dense);
@@ -209,7 +198,7 @@ describe('the space that an image needs', () => {
 
   it('is told to programs in numbers', async () => {
     const bulky = await image('bulky', [layer('a', 24 * MEGABYTE)]);
-    await onSmallDisk(NO_RESERVE, async (repository) => {
+    await onDisk(NO_RESERVE, async (repository) => {
       const { status, stderr } = await say([
         'image',
         'pull',
@@ -226,10 +215,6 @@ describe('the space that an image needs', () => {
     });
   });
 });
-
-async function freeBytes(path: string): Promise<number> {
-  return Number(await run('stat', '-f', '-c', '%a', path)) * Number(await run('stat', '-f', '-c', '%S', path));
-}
 
 /** Of a layer that is there, as in its ref. */
 async function blobName(repository: string): Promise<string> {
