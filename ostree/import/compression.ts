@@ -1,6 +1,6 @@
 /** Layer media types and what has to happen to the bytes before they are a tar stream. */
 import type { Transform, TransformOptions } from 'node:stream';
-import { createGunzip, createZstdDecompress, type ZlibOptions, type ZstdOptions } from 'node:zlib';
+import { constants, createGunzip, createZstdDecompress, type ZlibOptions, type ZstdOptions } from 'node:zlib';
 // Not the index: the process that unpacks needs nothing else of the room.
 import { MEDIA_TYPE } from '../../registry/oci.ts';
 import { ImportError } from './errors.ts';
@@ -9,6 +9,14 @@ import { ImportError } from './errors.ts';
 const OUTPUT_BYTES = 512 * 1024;
 /** Output that may wait for its consumer: so much decompression runs ahead of tar, hashing and writing, on another CPU. */
 const WAITING_BYTES = 2 * 1024 * 1024;
+/**
+ * What a zstd frame may have decompressors remember, as a power of two: 32 MiB. Nothing that writes images takes more (8
+ * usually), and several layers are decompressed at once.
+ */
+const MAX_WINDOW_LOG = 25;
+
+/** For whatever decompresses zstd. */
+export const ZSTD_PARAMETERS = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -43,8 +51,16 @@ export function createDecompressor(compression: Compression): Transform | undefi
     case 'gzip':
       return createGunzip(options);
     case 'zstd':
-      return createZstdDecompress(options);
+      return createZstdDecompress({ ...options, params: ZSTD_PARAMETERS });
   }
+}
+
+/** What is wrong with the data that made a decompressor fail, for a sentence about it; undefined if it failed of something else. */
+export function faultOfData(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error) || !/^(Z_|ZSTD_)/.test(String(error.code))) return undefined;
+  if (error.code !== 'ZSTD_error_frameParameter_windowTooLarge') return error.message;
+  const most = 2 ** (MAX_WINDOW_LOG - 20);
+  return `its zstd window is larger than the ${most} MiB that are allowed; have it compressed with --long=${MAX_WINDOW_LOG} at most`;
 }
 
 /**

@@ -5,8 +5,9 @@
  */
 import { createHash } from 'node:crypto';
 import type { Transform } from 'node:stream';
-import { createDecompressor, release, type Compression } from './compression.ts';
+import { createDecompressor, faultOfData, release, type Compression } from './compression.ts';
 import { ImportError } from './errors.ts';
+import { ExpandsTooFar } from './expansion-limit.ts';
 import { createIsalInflater, type IsalInflater } from './isal.ts';
 
 /** Of what `readLayerTar` gives at a time. */
@@ -18,7 +19,7 @@ export interface LayerBlob {
   /** Digest that the tar stream must have, if it has to be checked. */
   readonly diffId?: string;
   readonly compression: Compression;
-  /** Bytes that the tar stream may have, if it is bounded. */
+  /** Bytes that the tar stream may have, if it is bounded here; what is beyond is read all the same, for the blob's digest. */
   readonly maxTarBytes?: number;
   /** The bytes; must end only after its digest was verified, and must throw otherwise. */
   readonly bytes: AsyncIterable<Buffer>;
@@ -76,10 +77,7 @@ function bounding(read: ReadLayer, digest: string, limit: number, bound: { excee
     bound.exceeded = true;
     // The rest of the blob, which may say that it is not the blob that was asked for.
     while ((await read(target)) > 0);
-    throw new ImportError(
-      'InvalidLayer',
-      `layer ${digest} expands to more than ${limit} bytes, as no real layer of its size does; have the image built again`,
-    );
+    throw new ExpandsTooFar(digest, limit);
   };
 }
 
@@ -230,9 +228,9 @@ async function* decompressed(layer: LayerBlob, abandoned: () => boolean): AsyncG
   } catch (error) {
     await feeding;
     if (abandoned()) return;
-    if (!isDecompressionError(error)) throw error;
-    const message = `layer ${layer.digest} cannot be read: ${error.message}`;
-    throw new ImportError('InvalidLayer', message, { cause: error });
+    const fault = faultOfData(error);
+    if (fault === undefined) throw error;
+    throw new ImportError('InvalidLayer', `layer ${layer.digest} cannot be read: ${fault}`, { cause: error });
   } finally {
     decompressor.destroy();
   }
@@ -257,8 +255,4 @@ async function feed(bytes: AsyncIterable<Buffer>, decompressor: Transform, aband
   }
   if (abandoned()) decompressor.destroy();
   else decompressor.end();
-}
-
-function isDecompressionError(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code));
 }

@@ -6,6 +6,7 @@ import type { ImageSource } from '../../registry/index.ts';
 import { OstreeError } from '../errors.ts';
 import type { Repository } from '../repository/repository.ts';
 import { ImportError } from './errors.ts';
+import { ExpandsTooFar } from './expansion-limit.ts';
 import type { ProgressCounter } from './import-progress.ts';
 import type { LayerTask } from './layer-import.ts';
 import type { LayerBlob } from './layer-tar.ts';
@@ -130,7 +131,7 @@ export class PartialImports {
         onReused: (count) => (counted.reused += count),
       });
     } catch (error) {
-      if (error instanceof ImportError) {
+      if (error instanceof ImportError && !(error instanceof ExpandsTooFar)) {
         throw new ImportError(error.code, `layer ${descriptor.digest}: ${error.message}`, { cause: error });
       }
       // An image that is stored and damaged has nothing to offer, which is no reason to refuse another one.
@@ -166,6 +167,8 @@ export class PartialImports {
  * here is not any more. Each of these is settled by the blob's own digest.
  */
 function isOfTheParts(error: unknown): error is Error {
+  // Whoever made its parts so has made its whole.
+  if (error instanceof ExpandsTooFar) return false;
   if (error instanceof PartialFetchUnusable) return true;
   if (error instanceof OstreeError)
     return error.code === 'MissingObject' || error.code === 'CorruptObject' || error.code === 'InvalidData';

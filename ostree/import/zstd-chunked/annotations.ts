@@ -5,6 +5,7 @@
  * Source: containers/storage, "zstd:chunked file format": annotations of the OCI descriptor.
  */
 import type { Descriptor } from '../../../registry/index.ts';
+import { ExpandsTooFar, maxTarBytes } from '../expansion-limit.ts';
 import { PartialFetchUnusable } from './unusable.ts';
 
 /** A part of the blob that is a zstd frame of its own. All in bytes. */
@@ -38,6 +39,7 @@ const MAX_TAR_SPLIT_BYTES = 32 * 1024 * 1024;
 /**
  * The layer's embedded parts, or undefined if it says nothing of any.
  * @throws {PartialFetchUnusable} when the annotations cannot be true, or are of a kind that we do not know.
+ * @throws {ExpandsTooFar} when the headers of its tar stream alone are more than a layer has.
  */
 export function parseChunkedAnnotations(descriptor: Descriptor): ChunkedLayer | undefined {
   const annotations = descriptor.annotations ?? {};
@@ -67,6 +69,8 @@ function parseTarSplit(descriptor: Descriptor, text: string | undefined): Embedd
   if (length > MAX_TAR_SPLIT_BYTES) return undefined;
   const tarSplit = { offset, length, uncompressedLength };
   requireInside(descriptor, tarSplit, 'copy of the tar headers', Number.MAX_SAFE_INTEGER);
+  // It is a text of what is in the stream, and compresses as well: what bounds a layer bounds this.
+  if (uncompressedLength > maxTarBytes(length)) throw new ExpandsTooFar(descriptor.digest, maxTarBytes(length));
   return tarSplit;
 }
 

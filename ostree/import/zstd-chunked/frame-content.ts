@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { zstdDecompressSync } from 'node:zlib';
-import { createDecompressor, release } from '../compression.ts';
+import { createDecompressor, faultOfData, release, ZSTD_PARAMETERS } from '../compression.ts';
 import type { Payload } from './toc.ts';
 import { PartialFetchUnusable } from './unusable.ts';
 
@@ -66,7 +66,7 @@ async function collect({ bytes }: Frames): Promise<Buffer> {
 /** Undefined when more than `limit` bytes come out. */
 function decompressSmall(compressed: Buffer, limit: number): Buffer | undefined {
   try {
-    return zstdDecompressSync(compressed, { maxOutputLength: limit });
+    return zstdDecompressSync(compressed, { maxOutputLength: limit, params: ZSTD_PARAMETERS });
   } catch (error) {
     if (error instanceof RangeError && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE') return undefined;
     throw undecodable(error);
@@ -87,15 +87,11 @@ async function* decompressStream(
       release(chunk);
     }
   } catch (error) {
-    throw isZstdError(error) ? otherwise(error) : error;
+    throw faultOfData(error) === undefined ? error : otherwise(error);
   } finally {
     source.destroy();
     decompressor.destroy();
   }
-}
-
-function isZstdError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code));
 }
 
 function undecodable(cause: unknown): PartialFetchUnusable {

@@ -9,6 +9,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type Descriptor, type ImageSource, RegistryError } from '../../../registry/index.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { ImportError } from '../errors.ts';
+import { ExpandsTooFar, maxTarBytes } from '../expansion-limit.ts';
 import { type ChunkedLayer, type EmbeddedFrame, parseChunkedAnnotations } from './annotations.ts';
 import { decompressFrames } from './frame-content.ts';
 import { type LocalContent, type LocalContentFinder, LocalReader } from './local-content.ts';
@@ -52,7 +53,7 @@ export interface PartialLayerRequest {
 }
 
 export interface PartialLayer {
-  /** The layer's tar stream, once. Not verified as a whole: its reader holds it against the diff-id. */
+  /** The layer's tar stream, once, bounded. Not verified as a whole: its reader holds it against the diff-id. */
   readonly tar: AsyncIterable<Buffer>;
   /** Of the blob, the table of contents included, some of which has arrived already. */
   readonly bytesToFetch: number;
@@ -63,7 +64,8 @@ export interface PartialLayer {
  * cheaper.
  *
  * @throws {PartialFetchUnusable} with the reason why the whole has to be fetched; so does the stream.
- * @throws {ImportError} `InvalidLayer` for a table of contents that is pinned by the manifest, and hostile.
+ * @throws {ImportError} `InvalidLayer` for a table of contents that is pinned by the manifest, and hostile; `ExpandsTooFar`
+ *   for a layer that expands as none does, and so does the stream.
  */
 export async function preparePartialLayer(request: PartialLayerRequest): Promise<PartialLayer | undefined> {
   const { descriptor, signal } = request;
@@ -119,7 +121,12 @@ async function fetchToc(
     request.signal?.throwIfAborted();
   }
   if (length !== toc.uncompressedLength) throw invalid('has another length than it says');
-  return reader.finish();
+  const table = reader.finish();
+  const { digest, size } = request.descriptor;
+  const expanded = table.payloads.reduce((sum, payload) => sum + payload.size, 0);
+  // Before any file is looked for: content that is here costs its author nothing.
+  if (expanded > maxTarBytes(size)) throw new ExpandsTooFar(digest, maxTarBytes(size));
+  return table;
 }
 
 /** What the manifest's author wrote is wrong, so there is no telling what else is. */
@@ -174,8 +181,15 @@ async function* streamTar(
     onReused?.(size);
     return reader.read(local, size);
   };
+  const limit = maxTarBytes(descriptor.size);
+  let length = 0;
   try {
-    yield* rebuildTar(parts, fetched, read);
+    for await (const piece of rebuildTar(parts, fetched, read)) {
+      length += piece.length;
+      // Here, where it ends: whoever bounds a blob reads the rest for its digest, which parts of one do not have.
+      if (length > limit) throw new ExpandsTooFar(descriptor.digest, limit);
+      yield piece;
+    }
   } catch (error) {
     throw withoutRanges(error);
   } finally {
