@@ -9,6 +9,8 @@ export type OstreeErrorCode =
   | 'NotARepository'
   /** The repository's mode or version is one that the operation cannot use. Use one of mode `bare`, `bare-user` or `archive`. */
   | 'UnsupportedMode'
+  /** The repository's `config` asks for something that cannot be given. The message names the key. */
+  | 'UnsupportedConfig'
   /** An object's bytes do not match its name or its format. Run `ostree fsck`, then pull the image again. */
   | 'CorruptObject'
   /** An object that another one refers to is not there. Pull the image again. */

@@ -15,6 +15,8 @@ export interface RepositoryConfig {
   /** Milliseconds to wait for the repository's lock; infinite if the configuration says so. */
   readonly lockTimeoutMs: number;
   readonly reserve: Reserve;
+  /** Every file must be sealed by fs-verity. */
+  readonly sealed: boolean;
   /** A deleted commit leaves a tombstone. */
   readonly tombstoneCommits: boolean;
 }
@@ -29,12 +31,15 @@ const MODES = new Map<string, RepositoryMode>([
   ['archive-z2', 'archive'],
 ]);
 
+/** As libostree spells it; `maybe` asks for no more than an attempt. */
+const TRISTATE_YES: ReadonlySet<string> = new Set(['yes', 'true', '1']);
+
 /** The text of a new repository's `config`, equal to what `ostree init` writes. */
 export function newConfigText(mode: RepositoryMode): string {
   return `[core]\nrepo_version=1\nmode=${mode === 'archive' ? 'archive-z2' : mode}\n`;
 }
 
-/** Reads `config`. Throws UnsupportedMode if we cannot work with the repository at `path`. */
+/** Reads `config`. Throws UnsupportedMode or UnsupportedConfig if we cannot work with the repository at `path`. */
 export function parseConfig(text: string, path: string): RepositoryConfig {
   const file = parseKeyFile(text);
   const core = file.get('core');
@@ -57,12 +62,23 @@ export function parseConfig(text: string, path: string): RepositoryConfig {
       `The repository ${path} has mode ${modeName}; use one of mode bare, bare-user or archive`,
     );
   }
+  const parent = core?.get('parent') ?? '';
+  if (parent !== '') {
+    throw new OstreeError(
+      'UnsupportedConfig',
+      `The repository ${path} has some of its objects in ${parent} (core.parent in its config), where Treeline does not look; ` +
+        `take the key out, then bring them over with \`ostree pull-local --repo=${path} ${parent}\``,
+    );
+  }
   const timeout = Number(core?.get('lock-timeout-secs') ?? DEFAULT_LOCK_TIMEOUT_S);
   return {
     mode,
     fsync: keyFileBoolean(file, 'core', 'fsync', true),
     locking: keyFileBoolean(file, 'core', 'locking', true),
     lockTimeoutMs: (Number.isFinite(timeout) && timeout >= 0 ? timeout : Number.POSITIVE_INFINITY) * 1000,
+    sealed:
+      TRISTATE_YES.has(file.get('ex-integrity')?.get('fsverity') ?? '') ||
+      keyFileBoolean(file, 'ex-fsverity', 'required', false),
     tombstoneCommits: keyFileBoolean(file, 'core', 'tombstone-commits', false),
     reserve: parseReserve(core?.get('min-free-space-size'), core?.get('min-free-space-percent'), path),
   };
@@ -78,4 +94,14 @@ function parseReserve(size: string | undefined, percent: string | undefined, pat
   const value = percent === undefined ? DEFAULT_RESERVE_PERCENT : Number(percent);
   if (Number.isInteger(value) && value >= 0 && value <= 99) return { percent: value };
   throw new OstreeError('InvalidData', `min-free-space-percent in ${path}/config is not a number from 0 to 99`);
+}
+
+/** Refuses to write files that the repository would not count as its own. Throws UnsupportedConfig. */
+export function requireWritable({ sealed }: RepositoryConfig, path: string): void {
+  if (!sealed) return;
+  throw new OstreeError(
+    'UnsupportedConfig',
+    `The repository ${path} wants every file sealed by fs-verity (ex-integrity.fsverity in its config), which Treeline cannot ` +
+      'do; nothing was written. Set it to maybe, if unsealed files may be booted, or pull with the tools of the host',
+  );
 }

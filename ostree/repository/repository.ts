@@ -10,7 +10,7 @@ import { decodeDirtree, type Dirtree } from '../objects/dirtree.ts';
 import { isChecksum, looseObjectPath, type MetadataType, type ObjectType } from '../objects/object-name.ts';
 import { PackedDirtree } from '../objects/packed-dirtree.ts';
 import type { LockKind } from '../posix/file-lock.ts';
-import { newConfigText, parseConfig, type RepositoryConfig, type RepositoryMode } from './config.ts';
+import { newConfigText, parseConfig, requireWritable, type RepositoryConfig, type RepositoryMode } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { extensionOf } from './loose-objects.ts';
 import { announceChange, deleteRef, findRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
@@ -37,7 +37,7 @@ export class Repository {
     this.config = config;
   }
 
-  /** Opens the repository at `path`. Throws NotARepository or UnsupportedMode. Cheap: each thread may open its own. */
+  /** Opens the repository at `path`. Throws NotARepository, UnsupportedMode or UnsupportedConfig. Cheap: each thread may open its own. */
   static open(path: string): Repository {
     let text: string;
     try {
@@ -231,9 +231,10 @@ export class Repository {
     return lockRepository(this.path, this.config, kind, options);
   }
 
-  /** Begins a transaction. Commit or abort it, or use `await using`. */
-  beginTransaction(options?: LockOptions): Promise<Transaction> {
-    return Transaction.begin(this.path, this.config, options);
+  /** Begins a transaction. Commit or abort it, or use `await using`. Throws UnsupportedConfig where files must be sealed. */
+  async beginTransaction(options?: LockOptions): Promise<Transaction> {
+    requireWritable(this.config, this.path);
+    return await Transaction.begin(this.path, this.config, options);
   }
 
   /** Deletes what writers that were killed have staged. Every transaction does so when it begins. */

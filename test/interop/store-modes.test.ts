@@ -57,6 +57,24 @@ describe('repositories of other modes', () => {
     });
   }
 
+  it('whose configuration asks for what we cannot give are refused before anything is written', async () => {
+    for (const [key, value, message] of [
+      ['ex-integrity.fsverity', 'yes', /wants every file sealed by fs-verity .*nothing was written/],
+      ['core.parent', inBare, /has some of its objects in .*core\.parent/],
+    ] as const) {
+      const path = join(folder, key);
+      await run('ostree', `--repo=${path}`, 'init', '--mode=bare');
+      await run('ostree', 'config', `--repo=${path}`, 'set', key, value);
+      const said = await treeline(['image', 'pull', path, `oci:${layout}:base`]);
+      assert.equal(said.status, 1);
+      assert.match(said.stderr, message);
+      const places = ['objects', 'refs', 'state'].map((name) => join(path, name));
+      assert.equal(await run('find', ...places, '-not', '-type', 'd'), '');
+    }
+    const sealed = await treeline(['image', 'list', '--repo', join(folder, 'ex-integrity.fsverity')]);
+    assert.equal(sealed.status, 0, sealed.stderr);
+  });
+
   it('hold files as libostree writes them into an archive', async () => {
     const theirs = join(folder, 'theirs');
     await run('ostree', `--repo=${theirs}`, 'init', '--mode=archive');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { newConfigText, parseConfig } from '../../../ostree/repository/config.ts';
+import { newConfigText, parseConfig, requireWritable } from '../../../ostree/repository/config.ts';
 import { parseKeyFile } from '../../../ostree/repository/key-file.ts';
 
 const core = (...lines: string[]): string => ['[core]', 'repo_version=1', ...lines, ''].join('\n');
@@ -27,6 +27,7 @@ describe('the configuration of a repository', () => {
       locking: true,
       lockTimeoutMs: 300_000,
       reserve: { percent: 3 },
+      sealed: false,
       tombstoneCommits: false,
     });
   });
@@ -46,6 +47,7 @@ describe('the configuration of a repository', () => {
       locking: false,
       lockTimeoutMs: Number.POSITIVE_INFINITY,
       reserve: { bytes: 2 * 2 ** 30 },
+      sealed: false,
       tombstoneCommits: true,
     });
   });
@@ -56,5 +58,30 @@ describe('the configuration of a repository', () => {
     assert.throws(() => parseConfig('', '/repo'), { code: 'NotARepository' });
     assert.throws(() => parseConfig(core('mode=bare', 'min-free-space-size=lots'), '/repo'), { code: 'InvalidData' });
     assert.throws(() => parseConfig(core('mode=bare', 'min-free-space-percent=100'), '/repo'), { code: 'InvalidData' });
+  });
+
+  it('is refused where objects lie in another repository', () => {
+    assert.throws(() => parseConfig(core('mode=bare', 'parent=/other/repo'), '/repo'), {
+      code: 'UnsupportedConfig',
+      message: /has some of its objects in \/other\/repo .*ostree pull-local --repo=\/repo \/other\/repo/,
+    });
+    assert.equal(parseConfig(core('mode=bare', 'parent='), '/repo').mode, 'bare', 'none, as for libostree');
+  });
+
+  it('may be read, and not written, where every file must be sealed by fs-verity', () => {
+    for (const [lines, sealed] of [
+      ['[ex-integrity]\nfsverity=yes', true],
+      ['[ex-integrity]\nfsverity=true', true],
+      ['[ex-fsverity]\nrequired=true', true],
+      ['[ex-integrity]\nfsverity=maybe', false],
+      ['[ex-integrity]\nfsverity=no', false],
+      ['[ex-fsverity]\nopportunistic=true', false],
+    ] as const) {
+      const config = parseConfig(`${core('mode=bare')}${lines}\n`, '/repo');
+      const writing = (): void => requireWritable(config, '/repo');
+      if (sealed)
+        assert.throws(writing, { code: 'UnsupportedConfig', message: /\/repo wants every file sealed/ }, lines);
+      else assert.doesNotThrow(writing, lines);
+    }
   });
 });
