@@ -11,6 +11,7 @@ import { TreeDirectory, type TreeReference } from '../tree/tree-directory.ts';
 import { ContentWriter } from './content-writer.ts';
 import { markDirectories } from './directory-marks.ts';
 import { DerivedFilter, type DerivedFilterOptions, type FilterDecision } from './derived-filter.ts';
+import { EntryLimit } from './entry-limit.ts';
 import { ImportError } from './errors.ts';
 import type { Labeller } from './image-labels.ts';
 import type { ObjectSink } from './object-sink.ts';
@@ -18,8 +19,9 @@ import { requireStorableTarget, requireStorableXattrs } from './storable.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { TarConsumer } from './tar-reader.ts';
 
-/** Files, links and directories of a layer: its tree is held in memory, some 270 bytes for each. */
-const MAX_ENTRIES = 1_000_000;
+/** Of what is dropped, names are kept for a person to read; the others are counted together. */
+const MAX_DROPPED_NAMES = 20;
+const OTHER_NAMES = 'others';
 
 /** What a directory that no entry describes gets, with the owner of the entry that needed it. */
 const IMPLIED_DIRECTORY_MODE = 0o755;
@@ -53,14 +55,14 @@ export class DerivedLayer implements TarConsumer {
   /** Directories with an entry of their own. */
   readonly #explicit = new Set<TreeDirectory>();
   #root: TreeDirectory | undefined;
-  readonly #maxEntries: number;
-  #entries = 0;
+  /** Its tree is held in memory, some 270 bytes for each. */
+  readonly #entries: EntryLimit;
   /** What to do with the content object that is being written. */
   #complete: ((checksum: string) => void) | undefined;
 
-  constructor(sink: ObjectSink, options: DerivedFilterOptions, labels?: Labeller, maxEntries = MAX_ENTRIES) {
+  constructor(sink: ObjectSink, options: DerivedFilterOptions, labels?: Labeller, maxEntries?: number) {
     this.#sink = sink;
-    this.#maxEntries = maxEntries;
+    this.#entries = new EntryLimit('files and directories', maxEntries);
     this.#labels = labels;
     this.#filter = new DerivedFilter(options);
     this.#content = new ContentWriter(sink);
@@ -69,12 +71,10 @@ export class DerivedLayer implements TarConsumer {
   entry(entry: TarEntry): void {
     this.#complete = undefined;
     const decision = this.#filter.decide(entry);
-    if (decision.kind !== 'drop') this.#countEntry();
+    if (decision.kind !== 'drop') this.#entries.count();
     switch (decision.kind) {
       case 'drop':
-        if (decision.countedAs !== undefined) {
-          this.#dropped.set(decision.countedAs, (this.#dropped.get(decision.countedAs) ?? 0) + 1);
-        }
+        if (decision.countedAs !== undefined) this.#countDropped(decision.countedAs);
         break;
       case 'set-aside':
         // Its path is that of a link still to come, and its label with it.
@@ -116,6 +116,12 @@ export class DerivedLayer implements TarConsumer {
     this.#resolveLinks();
     const root = this.#ensureRoot({ uid: 0, gid: 0 });
     return { ...root.write(this.#sink), directoryMarks: markDirectories(root, this.#explicit) };
+  }
+
+  #countDropped(name: string): void {
+    const known = this.#dropped.has(name) || this.#dropped.size < MAX_DROPPED_NAMES;
+    const countedAs = known ? name : OTHER_NAMES;
+    this.#dropped.set(countedAs, (this.#dropped.get(countedAs) ?? 0) + 1);
   }
 
   #keep(entry: TarEntry, decision: Extract<FilterDecision, { kind: 'keep' }>): void {
@@ -212,17 +218,11 @@ export class DerivedLayer implements TarConsumer {
         throw new ImportError('InvalidLayer', `${path} lies below ${segment}, which the layer has as a file or link`);
       }
       const existing = parent.directories.get(segment);
-      if (existing === undefined) this.#countEntry();
+      if (existing === undefined) this.#entries.count();
       parent = existing ?? parent.ensureDirectory(segment, this.#impliedDirectoryMetadata(parentPath.slice(1), owner));
     }
     if (name === '') throw new ImportError('InvalidLayer', 'the root of the layer is not a directory');
     return { parent, name };
-  }
-
-  #countEntry(): void {
-    if (++this.#entries > this.#maxEntries) {
-      throw new ImportError('InvalidLayer', `the layer has more than ${this.#maxEntries} files and directories`);
-    }
   }
 
   #ensureRoot(owner: Owner): TreeDirectory {

@@ -12,6 +12,7 @@ import { ChecksumSet } from '../objects/checksum-set.ts';
 import type { MetadataType } from '../objects/object-name.ts';
 import { decodeXattrs, type Xattr } from '../objects/xattrs.ts';
 import { ContentWriter, SMALL_FILE_BYTES } from './content-writer.ts';
+import { EntryLimit } from './entry-limit.ts';
 import { ImportError } from './errors.ts';
 import { parseStorePath, parseXattrsTarget, type StoreEntry } from './object-path.ts';
 import { expectChecksum, type ObjectSink } from './object-sink.ts';
@@ -41,6 +42,7 @@ export class ObjectLayer implements TarConsumer {
   readonly #kind: ObjectLayerKind;
   readonly #share: Share;
   readonly #content: ContentWriter;
+  readonly #objects: EntryLimit;
   readonly #xattrs = new XattrsCache();
   /** Of a chunk. */
   readonly #files = new ChecksumSet();
@@ -53,7 +55,8 @@ export class ObjectLayer implements TarConsumer {
   #afterCommit = false;
 
   /** @param share the objects to write; all are read */
-  constructor(sink: ObjectSink, kind: ObjectLayerKind, share: Share = WHOLE) {
+  constructor(sink: ObjectSink, kind: ObjectLayerKind, share: Share = WHOLE, maxObjects?: number) {
+    this.#objects = new EntryLimit('objects', maxObjects);
     this.#sink = sink;
     this.#kind = kind;
     this.#share = share;
@@ -65,6 +68,8 @@ export class ObjectLayer implements TarConsumer {
     if (entry.type === 'directory') return;
     const object = parseStorePath(entry.path);
     if (object === undefined) return;
+    // Each file has one of its own, and more are refused.
+    if (object.kind !== 'xattrs-link') this.#objects.count();
     this.#checkOrder(object);
     if (!this.#isOurs(object)) return;
     switch (object.kind) {

@@ -28,6 +28,19 @@ describe('a derived layer', () => {
     });
   });
 
+  it('keeps few of the names that it drops, however many there are, and counts all', () => {
+    const layer = new DerivedLayer(SINK, { allowNonUsr: false, retainVar: true });
+    for (let index = 0; index < 1000; index++) {
+      layer.entry({ ...ENTRY, type: 'file', path: `run/${index}` });
+      layer.entryEnd();
+    }
+    assert.equal(layer.dropped.size, 21);
+    assert.equal(
+      [...layer.dropped.values()].reduce((sum, count) => sum + count),
+      1000,
+    );
+  });
+
   it('follows a chain of hardlinks that are all in front of their target, each link once', () => {
     const layer = new DerivedLayer(SINK, { allowNonUsr: false, retainVar: true });
     const links = 20_000;
