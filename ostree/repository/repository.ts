@@ -14,7 +14,7 @@ import { newConfigText, parseConfig, requireWritable, type RepositoryConfig, typ
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { extensionOf } from './loose-objects.ts';
 import { announceChange, deleteRef, findRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
-import { createStagingDirectory, deleteAbandonedStaging, inStagingDirectory, readBootId } from './staging-directory.ts';
+import { createStagingDirectory, deleteAbandonedStaging, inStagingDirectory } from './staging-directory.ts';
 import { openStoredFile, type StoredFile } from './stored-file.ts';
 import { Transaction } from './transaction.ts';
 
@@ -160,7 +160,7 @@ export class Repository {
     if (checksum === undefined) {
       await removeRef(this.path, name, this.config.fsync);
     } else {
-      const staging = createStagingDirectory(this.path, readBootId());
+      const staging = createStagingDirectory(this.path);
       try {
         await writeRef(this.path, staging.path, name, checksum, this.config.fsync);
       } catch (error) {
@@ -199,7 +199,7 @@ export class Repository {
       } else {
         mkdirSync(join(path, '..'), { recursive: true });
         const bytes = encodeDictionary(metadata);
-        inStagingDirectory(this.path, readBootId(), (directory) => replaceFile(directory, path, bytes));
+        inStagingDirectory(this.path, (directory) => replaceFile(directory, path, bytes));
       }
     } catch (error) {
       throw ioError(`write the metadata of the commit ${commit}`, error);

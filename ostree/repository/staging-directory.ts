@@ -1,6 +1,9 @@
 /**
- * The directory in which a transaction collects its objects, with the lock that says that it is in use. Named and
- * locked as libostree does it, so that each tool recognises what the other left behind when it was killed.
+ * The directory in which a transaction collects its objects, with the lock that says that it is in use. Locked as libostree
+ * does it, and named so that libostree takes ours for those of another boot: it deletes what is left of them, and never goes on
+ * with it. Those of its own of this boot it does go on with, so we leave them alone.
+ *
+ * Source: libostree, repository: `tmp/staging-BOOTID-XXXXXX`.
  */
 import {
   closeSync,
@@ -18,6 +21,9 @@ import { join } from 'node:path';
 import { ioError, systemErrorCode } from '../errors.ts';
 import { tryLock } from '../posix/file-lock.ts';
 
+const PREFIX = 'staging-';
+/** Where libostree has the identity of the boot. */
+const OWN_PREFIX = `${PREFIX}treeline-`;
 const LOCK_SUFFIX = '-lock';
 
 export interface StagingDirectory {
@@ -29,7 +35,7 @@ export interface StagingDirectory {
 }
 
 /** Identifies this boot: what an earlier one staged may never have reached the disk. random(4). */
-export function readBootId(): string {
+function readBootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 }
 
@@ -37,12 +43,12 @@ export function readBootId(): string {
  * Makes a new staging directory, and deletes those that nobody uses any more. What a killed writer has staged is not taken
  * over: a name says that an object was complete in memory, not that the disk has it.
  */
-export async function acquireStagingDirectory(repository: string, bootId: string): Promise<StagingDirectory> {
+export async function acquireStagingDirectory(repository: string): Promise<StagingDirectory> {
   await deleteAbandonedStaging(repository);
-  return createStagingDirectory(repository, bootId);
+  return createStagingDirectory(repository);
 }
 
-/** Deletes the staging directories that nobody uses any more. */
+/** Deletes the staging directories that nobody uses any more, nor will. */
 export async function deleteAbandonedStaging(repository: string): Promise<void> {
   const tmp = join(repository, 'tmp');
   try {
@@ -66,11 +72,11 @@ function isEmptyButKept(error: unknown): boolean {
 }
 
 /** A staging directory of one's own. */
-export function createStagingDirectory(repository: string, bootId: string): StagingDirectory {
+export function createStagingDirectory(repository: string): StagingDirectory {
   const tmp = join(repository, 'tmp');
   try {
     for (;;) {
-      const staging = tryAcquire(mkdtempSync(join(tmp, prefixOf(bootId))));
+      const staging = tryAcquire(mkdtempSync(join(tmp, OWN_PREFIX)));
       if (staging !== undefined) return staging;
     }
   } catch (error) {
@@ -82,8 +88,8 @@ export function createStagingDirectory(repository: string, bootId: string): Stag
  * Has `work` write into a directory that goes away afterwards, or with the next writer if this one is killed. What is to
  * stay is renamed out of it by `work`. @throws OstreeError
  */
-export function inStagingDirectory(repository: string, bootId: string, work: (directory: string) => void): void {
-  const staging = createStagingDirectory(repository, bootId);
+export function inStagingDirectory(repository: string, work: (directory: string) => void): void {
+  const staging = createStagingDirectory(repository);
   try {
     work(staging.path);
   } finally {
@@ -93,17 +99,16 @@ export function inStagingDirectory(repository: string, bootId: string, work: (di
   }
 }
 
-function prefixOf(bootId: string): string {
-  return `staging-${bootId}-`;
-}
-
-/** Staging directories, in use or not, and those of which a killed writer has deleted all but the lock. */
+/** Our staging directories and those of other boots, in use or not, and those of which a killed writer has deleted all but the lock. */
 function abandonable(tmp: string): ReadonlySet<string> {
-  const names = new Set<string>();
-  for (const { name } of readdirSync(tmp, { withFileTypes: true })) {
-    if (name.startsWith('staging-')) names.add(name.endsWith(LOCK_SUFFIX) ? name.slice(0, -LOCK_SUFFIX.length) : name);
-  }
-  return names;
+  const staging = readdirSync(tmp).filter((name) => name.startsWith(PREFIX));
+  if (staging.length === 0) return new Set();
+  const resumable = `${PREFIX}${readBootId()}-`;
+  return new Set(
+    staging
+      .filter((name) => !name.startsWith(resumable))
+      .map((name) => (name.endsWith(LOCK_SUFFIX) ? name.slice(0, -LOCK_SUFFIX.length) : name)),
+  );
 }
 
 function tryAcquire(path: string): StagingDirectory | undefined {

@@ -15,7 +15,7 @@ import { extensionOf } from './loose-objects.ts';
 import { ObjectWriter, type WriterHandle } from './object-writer.ts';
 import { assertRefName } from './ref-name.ts';
 import { announceChange, removeRef, stageRef, type StagedRef } from './refs.ts';
-import { acquireStagingDirectory, readBootId, type StagingDirectory } from './staging-directory.ts';
+import { acquireStagingDirectory, type StagingDirectory } from './staging-directory.ts';
 
 /** Objects given their place before other work of this thread gets a turn: about a millisecond. */
 const RENAMES_PER_TURN = 200;
@@ -50,7 +50,7 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     let fileSystem: DurableFileSystem | undefined;
     try {
       fileSystem = new DurableFileSystem(path);
-      return new Transaction(path, config, lock, await acquireStagingDirectory(path, readBootId()), fileSystem);
+      return new Transaction(path, config, lock, await acquireStagingDirectory(path), fileSystem);
     } catch (error) {
       fileSystem?.[Symbol.dispose]();
       lock.release();

@@ -11,10 +11,14 @@ import {
   Repository,
   setGuardRef,
 } from '../../ostree/index.ts';
+import { blobRef } from '../../ostree/import/store-refs.ts';
 import { type ImageSource, parseOstreeImageReference } from '../../registry/index.ts';
 import { Archive } from '../../testbed/tar-archive.ts';
+import { ensurePeer } from '../../tools/setup/index.ts';
 import {
+  addBlob,
   blobPath,
+  contentOf,
   derive,
   encapsulate,
   fsck,
@@ -22,9 +26,11 @@ import {
   makeSystem,
   PLATFORM,
   pull,
+  pullWithPeer,
   readLayout,
   referenceTo,
   refsOf,
+  run,
   sha256,
   writeImage,
 } from './import-fixture.ts';
@@ -77,6 +83,30 @@ describe('the store of images in a repository', () => {
     const { layersFetched, alreadyPresent, mergeCommit } = await pull(path, recompressed);
     assert.deepEqual([layersFetched, alreadyPresent], [0, false]);
     assert.equal(readStoredImage(Repository.open(path), mergeCommit).version, '42.1');
+  });
+
+  it('says of an image what the registry says, also when only the compression of its layers has changed', async () => {
+    const theirs = join(folder, 'theirs');
+    const [before] = [await pull(path, derived), await pullWithPeer(theirs, derived)];
+    const { manifest, config } = await readLayout(derived);
+    const bytes = gzipSync(gunzipSync(await readFile(blobPath(derived, manifest.layers[0]!.digest))), { level: 1 });
+    manifest.layers[0] = { ...manifest.layers[0]!, ...(await addBlob(derived, bytes)) };
+    const digest = await writeImage(derived, manifest, config);
+    const after = await pull(path, derived);
+    assert.equal((await readLayout(derived)).manifest.config.digest, manifest.config.digest, 'the config is the same');
+    assert.deepEqual([after.layersFetched, after.alreadyPresent, after.manifestDigest], [0, false, digest]);
+    const repository = Repository.open(path);
+    assert.equal(readStoredImage(repository, after.mergeCommit).manifestDigest, digest);
+    assert.notEqual(
+      repository.readRef(blobRef(manifest.layers[0].digest)),
+      undefined,
+      'the layer has a ref by the digest in the manifest',
+    );
+    assert.equal(await contentOf(path, after.mergeCommit), await contentOf(path, before.mergeCommit));
+    // The difference: the peer takes an image with the same config for the same image.
+    await run(await ensurePeer(() => {}), 'container', 'image', 'pull', '--quiet', theirs, referenceTo(derived));
+    const [theirImage] = listImages(Repository.open(theirs));
+    assert.equal(theirImage?.manifestDigest, before.manifestDigest);
   });
 
   for (const [role, position] of [

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { encodeDirtree } from '../../ostree/objects/dirtree.ts';
@@ -135,6 +135,51 @@ describe('a transaction', () => {
     await second.abort();
     await first.commit();
     assert.deepEqual(leftovers(repository), []);
+  });
+
+  it('leaves alone what a killed `ostree` has staged in this boot, and `ostree` goes on from there', async () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    await using writing = await repository.beginTransaction();
+    const metadata = encodeDirectoryMetadata({ uid: 4711, gid: 0, mode: 0o040700, xattrs: NO_XATTRS });
+    const checksum = writing.writeMetadata('dirmeta', metadata);
+    await writing.abort();
+    // As libostree names it: an object that is complete in a directory of its own.
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    const name = `staging-${boot}-AbCdEf`;
+    const object = join(checksum.slice(0, 2), `${checksum.slice(2)}.dirmeta`);
+    const staged = join(scratch.path, 'tmp', name, object);
+    mkdirSync(dirname(staged), { recursive: true });
+    writeFileSync(staged, metadata);
+    writeFileSync(join(scratch.path, 'tmp', `${name}-lock`), '');
+
+    await using transaction = await repository.beginTransaction();
+    transaction.setRef('mini', writeTree(transaction, MINI));
+    await transaction.commit();
+    await repository.deleteAbandoned();
+    assert.deepEqual(leftovers(repository).sort(), [name, `${name}-lock`]);
+    assert.deepEqual(readFileSync(staged), metadata);
+
+    assert.equal(repository.hasObject('dirmeta', checksum), false);
+    ostree(scratch.path, 'commit', '--branch=theirs', '--tree=ref=mini', '--no-bindings');
+    assert.equal(repository.hasObject('dirmeta', checksum), true, 'what was staged is in the repository');
+    assert.deepEqual(leftovers(repository), []);
+  });
+
+  it('that was killed leaves nothing that `ostree` would go on with: it deletes what is left', () => {
+    using scratch = scratchDirectory();
+    const repository = Repository.create(scratch.path, 'bare');
+    spawnSync(process.execPath, [CHILD, scratch.path, 'staged']);
+    assert.equal(leftovers(repository).length, 2, 'a directory and its lock');
+    const tree = join(scratch.path, 'extensions');
+    ostree(scratch.path, 'commit', '--branch=theirs', `--tree=dir=${tree}`, '--no-bindings');
+    assert.deepEqual(
+      leftovers(repository).filter((name) => !name.endsWith('-lock')),
+      [],
+    );
+    const objects = readdirSync(join(scratch.path, 'objects'), { recursive: true, encoding: 'utf8' });
+    const types = objects.flatMap((name) => name.split('.')[1] ?? []).sort((a, b) => a.localeCompare(b));
+    assert.deepEqual(types, ['commit', 'dirmeta', 'dirtree'], 'theirs alone');
   });
 });
 
