@@ -14,7 +14,7 @@ export const imagePull = defineCommand({
   name: 'image pull',
   summary: 'Import a container image into an OSTree repository.',
   description: [
-    'Fetches only the layers that the repository lacks, of zstd:chunked layers only the files, checks every digest, and writes the merge commit and refs by which rpm-ostree, bootc and `ostree` recognise the image. A pull that was cut off goes on where it ended.',
+    'Fetches only the layers that the repository lacks, of zstd:chunked layers only the files, checks every digest, and writes the merge commit and refs by which rpm-ostree, bootc and `ostree` recognise the image. A pull that was cut off goes on with the layers that it lacked; with a large one that came slowly, where it ended.',
     'As with the reference tools, the repository may also stand before REF instead of after `--repo`.',
   ],
   args: {
