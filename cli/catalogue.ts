@@ -52,9 +52,19 @@ export const CATALOGUE: readonly Entry[] = [
     load: async () => (await import('./commands/image-pull.ts')).imagePull,
   },
   {
+    name: 'image deploy',
+    summary: 'Deploy a container image into a sysroot, as installers do.',
+    load: async () => (await import('./commands/image-deploy.ts')).imageDeploy,
+  },
+  {
     name: 'image list',
     summary: 'List the container images in an OSTree repository.',
     load: async () => (await import('./commands/image-list.ts')).imageList,
+  },
+  {
+    name: 'image info',
+    summary: 'Show which image a reference means now.',
+    load: async () => (await import('./commands/image-info.ts')).imageInfo,
   },
   {
     name: 'image history',
@@ -135,6 +145,11 @@ export const CATALOGUE: readonly Entry[] = [
     name: 'encapsulate',
     summary: 'Write an OSTree commit as a container image.',
     load: async () => (await import('./commands/encapsulate.ts')).encapsulate,
+  },
+  {
+    name: 'unencapsulate',
+    summary: 'Import the OSTree commit that a container image was made of.',
+    load: async () => (await import('./commands/unencapsulate.ts')).unencapsulate,
   },
   {
     name: 'sign',

@@ -26,6 +26,12 @@ export class Output {
     this.#streams.stdout(this.format === 'json' ? `${JSON.stringify(value, null, 2)}\n` : `${text}\n`);
   }
 
+  /** The same for a list that scripts read: each on a line of its own, and nothing when there are none. */
+  list(value: unknown, lines: readonly string[]): void {
+    if (this.format === 'json') return this.result(value, '');
+    this.#streams.stdout(lines.map((line) => `${line}\n`).join(''));
+  }
+
   /** A remark on the way; not part of the result. */
   remark(sentence: string): void {
     if (this.format === 'text') this.#streams.stderr.write(`${sentence}\n`);

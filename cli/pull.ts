@@ -9,7 +9,12 @@ import {
   Repository,
   setIoPriority,
 } from '../ostree/index.ts';
-import { openImageSource, type OstreeImageReference, type RegistryOptions } from '../registry/index.ts';
+import {
+  type ImageReference,
+  openImageSource,
+  type OstreeImageReference,
+  type RegistryOptions,
+} from '../registry/index.ts';
 import { formatBytes } from './format.ts';
 import type { Limits } from './limit-flags.ts';
 import type { MergeOptions } from './merge-flags.ts';
@@ -21,6 +26,10 @@ export interface PullRequest {
   readonly reference: OstreeImageReference;
   readonly registry: RegistryOptions;
   readonly requireBootable: boolean;
+  /** Refuse images that are more, or less, than an encapsulated commit. */
+  readonly requireBareCommit?: boolean;
+  /** The image under whose name it is stored, if not its own; `nowhere` is for `pullFor`, whose guard keeps it. */
+  readonly storeAs?: ImageReference | 'nowhere';
   readonly architecture?: string;
   readonly merge: MergeOptions;
   readonly limits: Limits;
@@ -50,6 +59,7 @@ export async function pull(
   // Of the whole process, which ends soon after.
   if (request.limits.ioPriority !== undefined) setIoPriority(request.limits.ioPriority);
   const { allowUnsignedLayers: _remotesOnly, ...merge } = request.merge;
+  const { storeAs } = request;
   const repository = Repository.open(request.repository);
   const remote = await remoteOf(request, output);
   await using source = openImageSource(request.reference.image, request.registry);
@@ -60,6 +70,8 @@ export async function pull(
     reference: request.reference,
     platform: { os: 'linux', architecture: request.architecture ?? ociArchitecture() },
     requireBootable: request.requireBootable,
+    ...(request.requireBareCommit === true && { requireBareCommit: true }),
+    ...(storeAs !== undefined && { storeAs }),
     ...((hasHostFloor() || request.reference.signature.kind === 'container-policy') && {
       // Loaded only then: most pulls need no signature.
       verify: async (digest: string) => {

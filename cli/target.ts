@@ -7,15 +7,18 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import type { Deployment } from '../api/index.ts';
+import type { Deployment, KernelArguments } from '../api/index.ts';
 import {
+  argumentsOf,
   commandRunner,
   createHost,
   describeDeployment,
   formatOrigin,
   type Host,
+  imageArguments,
   imageFactsReader,
   nextArguments,
+  nextBootArguments,
   OstreeTool,
   rollBack,
   soleStateroot,
@@ -51,6 +54,8 @@ export interface NewDeployment {
   /** Display form of the reference, for the origin file. */
   readonly reference: string;
   readonly stateroot?: string;
+  /** All that its kernel is started with; absent: what the deployment before is, changed as the two images differ. */
+  readonly kernelArguments?: readonly string[];
 }
 
 export interface Target {
@@ -62,6 +67,8 @@ export interface Target {
   deployments(): Promise<ShownDeployment[]>;
   /** Stages or deploys, so that it is what boots next. */
   apply(deployment: NewDeployment): Promise<'Staged' | 'Deployed'>;
+  /** What the kernel is started with next. */
+  kernelArguments(): Promise<readonly string[]>;
   rollback(): Promise<void>;
   /** Throws CliError `Usage` for an unbooted sysroot. */
   reboot(): Promise<void>;
@@ -82,14 +89,15 @@ export function openTarget(flags: FlagValues<typeof TARGET_FLAGS>, stateroot?: s
   }
   // The clearest of all errors about a path that is no sysroot.
   Repository.open(join(sysroot, 'ostree/repo'));
-  if (stateroot !== undefined) requireStateroot(sysroot, stateroot, sandbox || booted);
+  if (stateroot !== undefined && (sandbox || booted)) {
+    throw new CliError('Usage', 'A booted host is always deployed into its own stateroot; leave --os out.');
+  }
+  if (stateroot !== undefined) requireStateroot(sysroot, stateroot);
   return sandbox || booted ? hostTarget(sysroot, booted) : new UnbootedTarget(sysroot);
 }
 
-function requireStateroot(sysroot: string, stateroot: string, booted: boolean): void {
-  if (booted) {
-    throw new CliError('Usage', 'A booted host is always deployed into its own stateroot; leave --os out.');
-  }
+/** Throws CliError `NoDeployment` when an unbooted sysroot lacks the stateroot. */
+export function requireStateroot(sysroot: string, stateroot: string): void {
   if (existsSync(join(sysroot, 'ostree/deploy', stateroot, 'var'))) return;
   throw new CliError(
     'NoDeployment',
@@ -116,14 +124,30 @@ function hostTarget(sysroot: string, booted: boolean): Target {
       const shown = await shownDeployments(tool, sysroot);
       return booted ? withLock(shown, host) : withSandbox(shown, host);
     },
-    apply: async ({ checksum, digest, reference }) => {
-      await host.stage({ checksum, origin: reference });
+    apply: async ({ checksum, digest, reference, kernelArguments }) => {
+      const change = kernelArguments && (await changeTo(kernelArguments, tool, sysroot, booted));
+      await host.stage({ checksum, origin: reference, kernelArguments: change });
       await host.unlock(digest);
       return 'Staged';
     },
+    kernelArguments: () => nextBootArguments({ tool, run: commandRunner(), root: booted ? '' : sysroot, sysroot }),
     rollback: () => host.rollback(),
     reboot: () => host.reboot('treeline'),
   };
+}
+
+/** What makes those of the running deployment `wanted`; the ones that stay keep their order. */
+async function changeTo(
+  wanted: readonly string[],
+  tool: OstreeTool,
+  sysroot: string,
+  booted: boolean,
+): Promise<KernelArguments> {
+  const listed = await tool.list();
+  const running = listed.find((one) => one.booted) ?? listed[0];
+  const where = { run: commandRunner(), root: booted ? '' : sysroot };
+  const present = running === undefined ? [] : await argumentsOf(running, sysroot, where);
+  return { append: [...wanted], delete: present.filter((one) => !wanted.includes(one)) };
 }
 
 class UnbootedTarget implements Target {
@@ -140,24 +164,43 @@ class UnbootedTarget implements Target {
     return shownDeployments(this.tool, this.sysroot);
   }
 
-  async apply({ checksum, reference, stateroot }: NewDeployment): Promise<'Deployed'> {
+  async apply({ checksum, reference, stateroot, kernelArguments }: NewDeployment): Promise<'Deployed'> {
     const directory = await mkdtemp(join(tmpdir(), 'treeline-'));
     try {
       const originFile = join(directory, 'origin');
       await writeFile(originFile, formatOrigin(reference));
-      const [front] = await this.tool.list();
-      const { sysroot } = this;
-      const next = { tool: this.tool, run: commandRunner(), root: sysroot, sysroot, checksum };
+      const listed = await this.tool.list();
+      const into = stateroot ?? listed[0]?.stateroot ?? (await soleStateroot(this.sysroot));
       await this.tool.deploy({
         checksum,
-        kernelArguments: front && (await nextArguments({ ...next, from: front })),
-        stateroot: stateroot ?? front?.stateroot ?? (await soleStateroot(this.sysroot)),
+        kernelArguments: kernelArguments ?? (await this.#argumentsOfNext(checksum, listed, into)),
+        stateroot: into,
         originFile,
       });
     } finally {
       await rm(directory, { recursive: true, force: true });
     }
     return 'Deployed';
+  }
+
+  /** A stateroot's first deployment has all that its image asks for: later ones only get what changes between images. */
+  async #argumentsOfNext(
+    checksum: string,
+    listed: Awaited<ReturnType<OstreeTool['list']>>,
+    stateroot: string,
+  ): Promise<readonly string[] | undefined> {
+    const { tool, sysroot } = this;
+    const from = listed.find((one) => one.stateroot === stateroot);
+    if (from !== undefined) {
+      return nextArguments({ tool, run: commandRunner(), root: sysroot, sysroot, from, checksum });
+    }
+    const asked = await imageArguments(tool, join(sysroot, 'ostree/repo'), checksum);
+    return asked.length === 0 ? undefined : asked;
+  }
+
+  kernelArguments(): Promise<readonly string[]> {
+    const { tool, sysroot } = this;
+    return nextBootArguments({ tool, run: commandRunner(), root: sysroot, sysroot });
   }
 
   async rollback(): Promise<void> {

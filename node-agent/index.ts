@@ -7,7 +7,7 @@ export { createHost, HOST_KINDS, type HostKind } from './host/create-host.ts';
 export { describeDeployment } from './host/deployments.ts';
 export type { Host } from './host/host.ts';
 export { imageArguments } from './host/image-arguments.ts';
-export { nextArguments } from './host/kernel-arguments.ts';
+export { argumentsOf, nextArguments } from './host/kernel-arguments.ts';
 export { ociArchitecture } from './host/machine.ts';
 export { formatOrigin } from './host/origin-file.ts';
 export { OstreeTool } from './host/ostree-tool.ts';

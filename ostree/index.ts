@@ -6,6 +6,7 @@ export { layoutOf } from './chunking/previous-layout.ts';
 export { templatesOf } from './chunking/templates.ts';
 export { OstreeError } from './errors.ts';
 export { decodeVariant } from './gvariant/decode.ts';
+export { assertRefName } from './repository/ref-name.ts';
 export { Repository } from './repository/repository.ts';
 export { type IoPriority, setIoPriority } from './posix/io-priority.ts';
 export { commitTree, type CommittedTree, type TreeSource } from './compose/commit-tree.ts';

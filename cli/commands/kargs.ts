@@ -3,6 +3,7 @@ import { changeBootArguments, commandRunner, nextBootArguments } from '../../nod
 import { defineCommand } from '../command.ts';
 import { DEPLOY_FLAGS } from '../deploy.ts';
 import { CliError } from '../errors.ts';
+import { requireKernelArgument } from '../kernel-argument.ts';
 import { inWritableNamespace } from '../mount-namespace.ts';
 import { openTarget, requireRoot, TARGET_FLAGS } from '../target.ts';
 
@@ -32,7 +33,7 @@ export const kargs = defineCommand({
   examples: ['treeline kargs', 'treeline kargs --append mitigations=auto --delete quiet --reboot'],
   run: async ({ flags, output, environment }) => {
     const { append, delete: unwanted, sysroot, reboot } = flags;
-    for (const one of [...append, ...unwanted]) requireArgument(one);
+    for (const one of [...append, ...unwanted]) requireKernelArgument(one);
     const both = append.find((one) => unwanted.includes(one));
     if (both !== undefined) throw new CliError('Usage', `${both} is to be both added and taken away.`);
     const target = openTarget({ sysroot, sandbox: false });
@@ -70,9 +71,3 @@ export const kargs = defineCommand({
     });
   },
 });
-
-/** Throws CliError `Usage`. */
-function requireArgument(one: string): void {
-  if (!/^[!-~]+$/.test(one)) throw new CliError('Usage', `"${one}" is not one kernel argument: NAME or NAME=VALUE.`);
-  if (one.startsWith('ostree=')) throw new CliError('Usage', 'ostree= is set for each deployment by libostree itself.');
-}

@@ -55,7 +55,7 @@ export async function installImage(
   const { pulled, kernelArguments } = await withMounted(disk, layout, run, async (root) => {
     await initialise(root, installation.stateroot, run);
     const repository = join(root, 'ostree', 'repo');
-    return await pullFor({ ...installation.pull, repository }, output, signal, async (image) => {
+    return await pullFor({ ...installation.pull, repository, storeAs: target.image }, output, signal, async (image) => {
       const ofImage = await imageArguments(new OstreeTool(run), repository, image.mergeCommit);
       const all = [`root=UUID=${rootUUID}`, 'rw', ...ofImage, ...installation.kernelArguments];
       await withScratchFile('origin', formatOrigin(formatOstreeImageReference(target)), (origin) =>

@@ -26,7 +26,10 @@ export class TarError extends Error {
 }
 
 export type ImportErrorCode =
-  /** An ordinary container image. Choose one that was made by `ostree container encapsulate`, or derived from one. */
+  /**
+   * An ordinary container image, or one with layers on top where a bare commit is wanted. Choose one that was made by
+   * `ostree container encapsulate`, or derived from one.
+   */
   | 'NotOstreeImage'
   /** Manifest, config and labels contradict each other. Have the image built again. */
   | 'InvalidImage'

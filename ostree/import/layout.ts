@@ -90,6 +90,22 @@ export function requireBase(image: string, { base }: ImageLayout): ImageLayer {
   );
 }
 
+/**
+ * Checks that the image is an encapsulated commit and nothing else.
+ *
+ * @throws {ImportError} `NotOstreeImage` when there is none, or layers on top of it.
+ */
+export function requireBareCommit(image: string, layout: ImageLayout): void {
+  requireBase(image, layout);
+  const { length } = layout.derived;
+  if (length === 0) return;
+  throw new ImportError(
+    'NotOstreeImage',
+    `${image} has ${length} ${length === 1 ? 'layer' : 'layers'} on top of its commit, which would be lost; import it with ` +
+      '`treeline image pull`, which merges them',
+  );
+}
+
 function finalDiffIdOf(image: string, config: ImageConfig): string | undefined {
   const labels = labelsOf(config);
   const finalDiffId = labels[FINAL_DIFF_ID_LABEL];

@@ -6,6 +6,7 @@
  */
 import {
   formatImageReference,
+  type ImageReference,
   type ImageSource,
   imageVersion,
   type OstreeImageReference,
@@ -25,7 +26,14 @@ import { setGuardRef } from './guard-ref.ts';
 import { ImportMeans, type ImportMeansOptions } from './import-means.ts';
 import { dropKeptBlobs } from './kept-blob-folder.ts';
 import { limitSource, type PullLimits } from './limited-source.ts';
-import { type ImageLayer, type ImageLayout, layersOf, parseLayout, requireBootableImage } from './layout.ts';
+import {
+  type ImageLayer,
+  type ImageLayout,
+  layersOf,
+  parseLayout,
+  requireBareCommit,
+  requireBootableImage,
+} from './layout.ts';
 import type { DirectoryMetadataRule } from './merge-tree.ts';
 import { PartialImports } from './partial-imports.ts';
 import { PullClaim } from './pull-claim.ts';
@@ -41,8 +49,13 @@ const COLLECTION_PATIENCE_MS = 5000;
 export interface PullOptions extends ImportMeansOptions {
   readonly repository: Repository;
   readonly source: ImageSource;
-  /** Under this name the image is stored. */
+  /** Under this name the image is stored, unless `storeAs` says otherwise. */
   readonly reference: OstreeImageReference;
+  /**
+   * Store it under the name of another image, which is followed from then on; or under none: `guard` alone keeps it until
+   * something else does.
+   */
+  readonly storeAs?: ImageReference | 'nowhere';
   readonly platform: Platform;
   /**
    * Keeps the image for a purpose of the caller's, under this name of a guard, from the moment at which it is complete: the
@@ -51,6 +64,8 @@ export interface PullOptions extends ImportMeansOptions {
   readonly guard?: string;
   /** Refuse images that cannot be deployed on `platform`. */
   readonly requireBootable?: boolean;
+  /** Refuse images that are more, or less, than a commit that was encapsulated. */
+  readonly requireBareCommit?: boolean;
   /** Whether the host deploys content in /var; asked of its `ostree` unless given. */
   readonly retainVar?: boolean;
   /**
@@ -111,7 +126,7 @@ async function findOrFetch(options: PullOptions): Promise<PulledImage> {
   requireVerifiable(options);
   const progress = new ProgressCounter(options.onProgress);
   progress.update({ stage: 'Resolving' });
-  let stored = findImage(repository, imageRef(reference.image), options.onWarning);
+  let stored = findStored(options, options.onWarning);
   const verify = oncePerDigest(options.verify);
   const pinned = pinnedDigest(reference);
   if (stored !== undefined && stored.manifestDigest === pinned) {
@@ -155,11 +170,14 @@ async function fetchImage(
   const { repository, reference, guard, signal } = options;
   const name = formatImageReference(reference.image);
   // Set together with the image's own, which a clean-up may delete at once when nobody keeps the image.
-  const refs = [...(guard === undefined ? [] : [guardRef(guard)]), imageRef(reference.image)];
+  const refs = [guard === undefined ? undefined : guardRef(guard), storeRef(options)].filter(
+    (ref) => ref !== undefined,
+  );
   options.accept?.(resolved);
   if (options.requireBootable === true) requireBootableImage(name, resolved.config, options.platform);
   const layout = parseLayout(name, resolved.manifest, resolved.config);
   requireCovered(options, layout);
+  if (options.requireBareCommit === true) requireBareCommit(name, layout);
   const { verify: verifyCommit } = options.remote ?? {};
   const roomToKeep = await foreseeSpace(options, resolved, layout);
   // From the look at what is there until it is ours, nobody may delete it.
@@ -252,6 +270,16 @@ async function foreseeSpace(options: PullOptions, resolved: ResolvedImage, layou
   return await requireSpace(need, missing);
 }
 
+/** The ref of its name, if it is to have one. */
+function storeRef({ reference, storeAs = reference.image }: PullOptions): string | undefined {
+  return storeAs === 'nowhere' ? undefined : imageRef(storeAs);
+}
+
+function findStored(options: PullOptions, onWarning?: (message: string) => void): StoredImage | undefined {
+  const ref = storeRef(options);
+  return ref === undefined ? undefined : findImage(options.repository, ref, onWarning);
+}
+
 function requireVerifiable({ reference: { signature, image }, verify, remote }: PullOptions): void {
   if (signature.kind === 'insecure' || (signature.kind === 'container-policy' && verify !== undefined)) return;
   if (signature.kind === 'ostree-remote' && remote !== undefined) return;
@@ -287,13 +315,16 @@ function pinnedDigest({ image }: OstreeImageReference): string | undefined {
 /** Undefined when a clean-up took the image before it was guarded. */
 async function presentImage(stored: StoredImage, options: PullOptions): Promise<PulledImage | undefined> {
   const { repository, remote } = options;
+  const name = formatImageReference(options.reference.image);
+  const layout = () => parseLayout(name, stored.manifest, stored.config);
+  if (options.requireBareCommit === true) requireBareCommit(name, layout());
   if (remote !== undefined) {
-    requireCovered(options, parseLayout(formatImageReference(options.reference.image), stored.manifest, stored.config));
+    requireCovered(options, layout());
     await verifyStored({ repository, verifyCommit: remote.verify }, stored.baseCommit);
   }
   options.accept?.(stored);
   if (options.requireBootable === true) {
-    requireBootableImage(formatImageReference(options.reference.image), stored.config, options.platform);
+    requireBootableImage(name, stored.config, options.platform);
   }
   if (!(await guardPresent(stored, options))) return undefined;
   await optional(options, 'what an interrupted pull left was kept', async () => {
@@ -318,11 +349,11 @@ async function presentImage(stored: StoredImage, options: PullOptions): Promise<
 
 /** Sets the guard of who wants the image; false when it is not as it was any more. */
 async function guardPresent({ mergeCommit }: StoredImage, options: PullOptions): Promise<boolean> {
-  const { repository, reference, guard, signal } = options;
+  const { repository, guard, signal } = options;
   if (guard === undefined) return true;
   // A clean-up looks for guards, and drops what has none, under the exclusive lock.
   using _lock = await repository.lock('shared', { signal });
-  if (findImage(repository, imageRef(reference.image))?.mergeCommit !== mergeCommit) return false;
+  if (findStored(options)?.mergeCommit !== mergeCommit) return false;
   await setGuardRef(repository, guard, mergeCommit);
   return true;
 }

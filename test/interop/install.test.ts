@@ -92,6 +92,8 @@ describe('treeline install', () => {
       await run('ostree', 'fsck', '--quiet', `--repo=${root}/ostree/repo`);
       const deployment = `${root}/ostree/deploy/small/deploy/${mergeCommit}.0`;
       assert.equal(await run('cat', `${deployment}.origin`), `[origin]\ncontainer-image-reference=${target}\n`);
+      const refs = await run('ostree', 'refs', `--repo=${root}/ostree/repo`, '--list', 'ostree/container/image');
+      assert.equal(refs, `ostree/container/image/docker_3A__2F__2F_registry_2E_example_2E_com/os_3A_stable\n`);
       const entry = await run('sh', '-c', `cat ${root}/boot/loader/entries/*.conf`);
       assert.match(
         entry,

@@ -116,6 +116,19 @@ describe('the commands about stored images', () => {
     });
   }
 
+  it('list references alone as the peer does, for scripts that read its list', async () => {
+    await emptyRepository();
+    repo = join(folder, 'empty');
+    const quiet = async () => (await treeline(['image', 'list', '-q', '--repo', repo])).stdout;
+    assert.equal(await quiet(), await peer('image', 'list', '--repo', repo));
+    await pull(repo, derived);
+    await pullWithPeer(repo, base);
+    const sorted = (text: string) => text.split('\n').sort();
+    assert.deepEqual(sorted(await quiet()), sorted(await peer('image', 'list', '--repo', repo)));
+    assert.equal((await quiet()).split('\n').length, 3);
+    assert.equal(((await json('image', 'list', '--quiet', '--repo', repo))['images'] as unknown[]).length, 2);
+  });
+
   it('leave layers alone with --skip-gc, which the peer then finds unneeded', async () => {
     await pull(repo, derived);
     await pull(repo, base);

@@ -58,6 +58,28 @@ describe('the command line', () => {
     [['kargs', '--delete', 'ostree=/x'], /ostree= is set for each deployment by libostree itself\./],
     [['kargs', '--append', 'a', '--delete', 'a'], /a is to be both added and taken away\./],
     [['pin'], /DEPLOYMENT is missing/],
+    [['image', 'deploy'], /Give the image either as --imgref REF or as --image NAME\./],
+    [['image', 'deploy', '--imgref', 'a/b:c', '--image', 'a/b:c'], /either as --imgref REF or as --image NAME/],
+    [
+      ['image', 'deploy', '--imgref', 'a.b/c', '--ostree-remote', 'r'],
+      /--ostree-remote go with --image; --imgref says it/,
+    ],
+    [
+      ['image', 'deploy', '--imgref', 'a.b/c', '--enforce-container-sigpolicy'],
+      /go with --image; --imgref says it itself/,
+    ],
+    [
+      ['image', 'deploy', '--image', 'a', '--enforce-container-sigpolicy', '--no-signature-verification'],
+      /--no-signature-verification contradicts --enforce-container-sigpolicy; leave one out/,
+    ],
+    [
+      ['image', 'deploy', '--image', 'a', '--ostree-remote', 'r', '--no-signature-verification'],
+      /--no-signature-verification contradicts --ostree-remote; leave one out/,
+    ],
+    [
+      ['image', 'deploy', '--imgref', 'a.b/c', '--karg', 'ostree=/x'],
+      /ostree= is set for each deployment by libostree/,
+    ],
     [['rebase', '--output', 'yaml', 'x'], /--output takes text or json, not yaml/],
     [['encapsulate', '--repo', 'r', '--label', 'novalue', 'a', 'oci:b'], /--label takes KEY=VALUE, not novalue/],
     [

@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict';
-import { layersOf, parseLayout, requireBase, requireBootableImage } from '../../../ostree/import/layout.ts';
+import {
+  layersOf,
+  parseLayout,
+  requireBareCommit,
+  requireBase,
+  requireBootableImage,
+} from '../../../ostree/import/layout.ts';
 import { type ImageConfig, type ImageManifest, MEDIA_TYPE } from '../../../registry/index.ts';
 
 const digest = (name: string): string => `sha256:${name.repeat(64).slice(0, 64)}`;
@@ -39,6 +45,19 @@ describe('the layout of an image', () => {
       assert.deepEqual([layout.base, layout.chunks.length, layout.derived.length], [undefined, 0, 2]);
       assert.throws(() => requireBase('img', layout), { name: 'ImportError', code: 'NotOstreeImage' });
     }
+  });
+
+  it('is a bare commit without derived layers only', () => {
+    const labels = { 'ostree.final-diffid': digest('b') };
+    const of = (...names: string[]) => parseLayout('img', manifest(...names), config(labels, ...names));
+    requireBareCommit('img', of('a', 'b'));
+    const refused = { name: 'ImportError', code: 'NotOstreeImage', message: /^img has 2 layers on top of its commit/ };
+    assert.throws(() => requireBareCommit('img', of('a', 'b', 'c', 'd')), refused);
+    const ordinary = parseLayout('img', manifest('a'), config({}, 'a'));
+    assert.throws(() => requireBareCommit('img', ordinary), {
+      code: 'NotOstreeImage',
+      message: /not an OSTree container image/,
+    });
   });
 
   it('is refused when labels and layers contradict each other', () => {
