@@ -11,6 +11,8 @@ import { LayerImport, sealChunk, type LayerTask } from './layer-import.ts';
 import { mergeImage } from './merge-image.ts';
 import { type Job, type JobResults, toPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
+const CHECKSUM_BYTES = 32;
+
 /** Set as the thread's `workerData`. */
 export interface ImportWorkerData {
   readonly repositoryPath: string;
@@ -53,7 +55,7 @@ class ImportServer {
         const at = this.#layers.get(id);
         if (at !== undefined) this.#attempt(id, () => at.layer.write(Buffer.from(at.ring, offset, length)));
         // After a failure, too: the sender may be waiting for room.
-        const written = Buffer.from(at?.written.splice(0).join('') ?? '', 'hex');
+        const written = packed(at?.written.splice(0) ?? []);
         this.#reply({ kind: 'taken', id, offset, written });
         break;
       }
@@ -112,6 +114,13 @@ class ImportServer {
       this.#reply({ kind: 'failed', id, error: toPortable(error) });
     }
   }
+}
+
+/** Checksums in 32 bytes each, in memory of their own: of a slab, all would be sent. */
+function packed(checksums: readonly string[]): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(checksums.length * CHECKSUM_BYTES);
+  checksums.forEach((checksum, index) => bytes.write(checksum, index * CHECKSUM_BYTES, 'hex'));
+  return bytes;
 }
 
 if (parentPort !== null) {
