@@ -2,7 +2,7 @@
  * Writes objects into the staging directory of a transaction. All calls are synchronous and stateless between
  * objects, so any number of worker threads can each have one for the same transaction: they exchange a handle.
  */
-import { closeSync, existsSync, lchownSync, lstatSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { closeSync, existsSync, lchownSync, lstatSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { ioError, OstreeError } from '../errors.ts';
 import { encodeDirectoryMetadata } from '../objects/dirmeta.ts';
@@ -26,12 +26,14 @@ import {
 import { SpaceBudget } from './free-space.ts';
 import { extensionOf } from './loose-objects.ts';
 import { NewFiles } from './new-files.ts';
+import { stagedDirectory, type StagedLayout, stagedObjectPath } from './staged-place.ts';
 
 /** All that a thread needs to write into a transaction: plain data, to be passed as `workerData` or a message. */
 export interface WriterHandle {
   readonly repositoryPath: string;
   readonly mode: RepositoryMode;
   readonly stagingPath: string;
+  readonly layout: StagedLayout;
   readonly reserve: Reserve;
 }
 
@@ -42,6 +44,8 @@ export class ObjectWriter {
   readonly #onFile: (checksum: string) => void;
   readonly #budget: SpaceBudget;
   readonly #files: NewFiles;
+  /** Those that have a directory among what is staged. */
+  readonly #prefixes = new Set<string>();
   readonly #context: FileWriterContext;
 
   /**
@@ -60,7 +64,7 @@ export class ObjectWriter {
       files: this.#files,
       // Equal names mean equal objects: whoever came first has done the work.
       publish: (fd, checksum) => {
-        if (linkUnnamed(fd, this.#stagedPath('file', checksum))) this.#onFile(checksum);
+        if (linkUnnamed(fd, this.#placeFor('file', checksum))) this.#onFile(checksum);
       },
     };
   }
@@ -147,7 +151,7 @@ export class ObjectWriter {
         lchownSync(temporary, header.uid, header.gid);
         for (const { name, value } of header.xattrs) setLinkXattr(temporary, name, value);
       });
-      renameSync(temporary, this.#stagedPath('file', checksum));
+      renameSync(temporary, this.#placeFor('file', checksum));
       this.#onFile(checksum);
     } catch (error) {
       rmSync(temporary, { force: true });
@@ -169,8 +173,8 @@ export class ObjectWriter {
    * Whoever finds the name taken may find it half-written, by another thread; if that fails, so does the transaction.
    */
   #write(type: ObjectType, checksum: string, bytes: Buffer, mode: number, prepare: (fd: number) => void): void {
-    const path = this.#stagedPath(type, checksum);
     try {
+      const path = this.#placeFor(type, checksum);
       const fd = this.#files.create(path, mode);
       // Equal names mean equal objects.
       if (fd === undefined) return;
@@ -194,20 +198,25 @@ export class ObjectWriter {
   }
 
   #stagedPath(type: ObjectType, checksum: string): string {
-    return stagedObjectPath(this.handle.stagingPath, this.#extension(type), checksum);
+    return stagedObjectPath(this.handle, this.#extension(type), checksum);
+  }
+
+  /** Where an object may be written now: its directory is there. */
+  #placeFor(type: ObjectType, checksum: string): string {
+    const path = this.#stagedPath(type, checksum);
+    if (this.handle.layout === 'together' || type === 'commit') return path;
+    const prefix = checksum.slice(0, 2);
+    if (!this.#prefixes.has(prefix)) {
+      // By another thread, perhaps.
+      mkdirSync(stagedDirectory(this.handle.stagingPath, prefix), { recursive: true, mode: 0o777 });
+      this.#prefixes.add(prefix);
+    }
+    return path;
   }
 
   #extension(type: ObjectType): string {
     return extensionOf(type, this.handle.mode);
   }
-}
-
-/**
- * Where an object waits for its transaction to be committed: all of them in one directory, not by prefix as libostree
- * stages. It takes over what a killed writer leaves, and must find nothing of ours that the disk may not have.
- */
-export function stagedObjectPath(stagingPath: string, extension: string, checksum: string): string {
-  return `${stagingPath}/${checksum}.${extension}`;
 }
 
 function exists(path: string): boolean {

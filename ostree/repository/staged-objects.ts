@@ -7,8 +7,8 @@ import { isChecksum, type MetadataType, type ObjectType } from '../objects/objec
 import { PackedDirtree } from '../objects/packed-dirtree.ts';
 import { directoryNames } from './directory-names.ts';
 import { extensionOf } from './loose-objects.ts';
-import { stagedObjectPath } from './object-writer.ts';
 import type { Repository } from './repository.ts';
+import { prefixOfDirectory, stagedObjectPath, type StagedIn } from './staged-place.ts';
 import { StoredNames } from './stored-names.ts';
 
 /** What a tree can be looked at in. */
@@ -23,7 +23,7 @@ export interface ObjectSource {
 export class StagedObjects implements ObjectSource {
   readonly #repository: Repository;
   readonly #stored: StoredNames;
-  readonly #stagingPaths: readonly string[];
+  readonly #stagedIn: readonly StagedIn[];
   /** By extension, each with the index of its staging directory, as it was at the start: what is moved since is in the repository. */
   readonly #staged = new Map<string, ChecksumSet>();
 
@@ -31,8 +31,7 @@ export class StagedObjects implements ObjectSource {
   constructor(repository: Repository, stagingPaths: readonly string[]) {
     this.#repository = repository;
     this.#stored = new StoredNames(repository);
-    this.#stagingPaths = stagingPaths;
-    stagingPaths.forEach((path, index) => this.#list(path, index));
+    this.#stagedIn = stagingPaths.map((path, index) => this.#list(path, index));
   }
 
   hasObject(type: ObjectType, checksum: string): boolean {
@@ -63,34 +62,51 @@ export class StagedObjects implements ObjectSource {
   }
 
   /** Takes in what a staging directory holds; nothing when its transaction has been committed in the meantime. */
-  #list(path: string, index: number): void {
-    try {
-      for (const name of directoryNames(path)) {
-        const dot = name.indexOf('.');
-        const checksum = name.slice(0, dot);
-        if (!isChecksum(checksum)) continue;
-        const extension = name.slice(dot + 1);
-        const known = this.#staged.get(extension);
-        const staged = known ?? new ChecksumSet();
-        if (known === undefined) this.#staged.set(extension, staged);
-        staged.add(checksum, index);
+  #list(stagingPath: string, index: number): StagedIn {
+    let layout: StagedIn['layout'] = 'together';
+    for (const name of namesIn(stagingPath)) {
+      const prefix = prefixOfDirectory(name);
+      if (prefix === undefined) {
+        this.#add(name, index);
+      } else {
+        layout = 'by-prefix';
+        for (const rest of namesIn(`${stagingPath}/${name}`)) this.#add(prefix + rest, index);
       }
-    } catch (error) {
-      if (systemErrorCode(error) !== 'ENOENT') throw ioError(`read the staging directory ${path}`, error);
     }
+    return { stagingPath, layout };
+  }
+
+  #add(name: string, index: number): void {
+    const dot = name.indexOf('.');
+    const checksum = name.slice(0, dot);
+    if (!isChecksum(checksum)) return;
+    const extension = name.slice(dot + 1);
+    const known = this.#staged.get(extension);
+    const staged = known ?? new ChecksumSet();
+    if (known === undefined) this.#staged.set(extension, staged);
+    staged.add(checksum, index);
   }
 
   #read(type: MetadataType, checksum: string): Buffer | undefined {
-    const stagingPath = this.#stagingPaths[this.#staged.get(type)?.note(checksum) ?? -1];
-    if (stagingPath === undefined) return undefined;
+    const stagedIn = this.#stagedIn[this.#staged.get(type)?.note(checksum) ?? -1];
+    if (stagedIn === undefined) return undefined;
     let bytes: Buffer;
     try {
-      bytes = readFileSync(stagedObjectPath(stagingPath, type, checksum));
+      bytes = readFileSync(stagedObjectPath(stagedIn, type, checksum));
     } catch (error) {
       if (systemErrorCode(error) === 'ENOENT') return undefined;
       throw ioError(`read the staged object ${checksum}.${type}`, error);
     }
     if (metadataChecksum(bytes) === checksum) return bytes;
     throw new OstreeError('CorruptObject', `The staged object ${checksum}.${type} is corrupt; pull the image again`);
+  }
+}
+
+/** Of a directory of staged objects; none when it has become part of the repository. */
+function* namesIn(path: string): Generator<string> {
+  try {
+    yield* directoryNames(path);
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw ioError(`read the staging directory ${path}`, error);
   }
 }

@@ -3,22 +3,19 @@
  * follow. Killed at any point it leaves a staging directory that the next transaction deletes, or complete objects that
  * no ref names yet.
  */
-import { mkdirSync, renameSync } from 'node:fs';
-import { setImmediate as otherWork } from 'node:timers/promises';
-import { ioError, OstreeError, systemErrorCode } from '../errors.ts';
+import { ioError, OstreeError } from '../errors.ts';
 import { assertChecksum } from '../objects/object-name.ts';
 import { DurableFileSystem } from '../posix/sync.ts';
 import type { RepositoryConfig } from './config.ts';
-import { directoryNames } from './directory-names.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { extensionOf } from './loose-objects.ts';
-import { ObjectWriter, type WriterHandle } from './object-writer.ts';
+import { ObjectWriter } from './object-writer.ts';
+import { publishNamed, publishStaged, type Published } from './publication.ts';
 import { assertRefName } from './ref-name.ts';
 import { announceChange, removeRef, stageRef, type StagedRef } from './refs.ts';
+import { stagedLayoutFor } from './staged-place.ts';
 import { acquireStagingDirectory, type StagingDirectory } from './staging-directory.ts';
 
-/** Objects given their place before other work of this thread gets a turn: about a millisecond. */
-const RENAMES_PER_TURN = 200;
 const CHECKSUM_BYTES = 32;
 
 export class Transaction extends ObjectWriter implements AsyncDisposable {
@@ -37,7 +34,13 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     staging: StagingDirectory,
     fileSystem: DurableFileSystem,
   ) {
-    super({ repositoryPath: path, mode: config.mode, stagingPath: staging.path, reserve: config.reserve });
+    super({
+      repositoryPath: path,
+      mode: config.mode,
+      stagingPath: staging.path,
+      layout: stagedLayoutFor(path),
+      reserve: config.reserve,
+    });
     this.config = config;
     this.#lock = lock;
     this.#staging = staging;
@@ -83,7 +86,7 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
     this.assertOpen();
     try {
       await together([this.config.fsync ? this.fileSystem.sync() : Promise.resolve(), this.publishDurable()]);
-      await publish([this], (name) => !name.endsWith('.commit'));
+      await publishStaged(this.handle, 'objects');
     } catch (error) {
       throw ioError(`write to the repository ${this.handle.repositoryPath}`, error);
     }
@@ -91,17 +94,11 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
 
   /** Moves the files that the disk has to their places. Returns whether there were any. */
   async publishDurable(): Promise<boolean> {
-    const extension = extensionOf('file', this.handle.mode);
-    let moved = 0;
-    for (const files of this.#durable) {
-      const bytes = Buffer.from(files.buffer, files.byteOffset, files.length);
-      for (let at = 0; at < bytes.length; at += CHECKSUM_BYTES) {
-        moveToPlace(this.handle, `${bytes.toString('hex', at, at + CHECKSUM_BYTES)}.${extension}`);
-        if (++moved % RENAMES_PER_TURN === 0) await otherWork();
-      }
-    }
+    const durable = this.#durable;
     this.#durable = [];
-    return moved > 0;
+    // A prefix that becomes part of the repository as a whole costs no more at the end.
+    if (this.handle.layout === 'by-prefix') return false;
+    return await publishNamed(this.handle, fileNames(durable, extensionOf('file', this.handle.mode)));
   }
 
   /** Makes the objects durable and part of the repository, then sets the refs. All writers must have finished. */
@@ -159,7 +156,7 @@ export async function commitTogether(transactions: readonly Transaction[]): Prom
     const syncing = sync(transactions);
     const early = transactions.map((transaction) => transaction.publishDurable());
     await together([syncing, ...early]);
-    const late = await publish(transactions, (name) => !name.endsWith('.commit'));
+    const late = await publishAll(transactions, 'objects');
     // Names that went to their places during the sync may have come too late for it.
     if (late || (await Promise.all(early)).includes(true)) await sync([first]);
     const refs: StagedRef[] = [];
@@ -169,7 +166,7 @@ export async function commitTogether(transactions: readonly Transaction[]): Prom
         refs.push(stageRef(repositoryPath, transaction.handle.stagingPath, name, checksum, false));
       }
     }
-    const published = await publish(transactions, (name) => name.endsWith('.commit'));
+    const published = await publishAll(transactions, 'commits');
     if (published || refs.length > 0) await sync([first]);
     for (const ref of refs) ref.publish();
     const changes = transactions.flatMap((transaction) => [...transaction.refs]);
@@ -184,41 +181,22 @@ export async function commitTogether(transactions: readonly Transaction[]): Prom
   for (const transaction of transactions) await transaction.end();
 }
 
-/** Moves the staged objects whose name `wanted` accepts to their places. Returns whether there were any. */
-async function publish(transactions: readonly Transaction[], wanted: (name: string) => boolean): Promise<boolean> {
-  let moved = 0;
-  for (const { handle } of transactions) {
-    // Until a look finds nothing: what a directory says while names go out of it is not to be relied on.
-    for (let before = -1; moved !== before;) {
-      before = moved;
-      for (const name of directoryNames(handle.stagingPath)) {
-        if (!wanted(name)) continue;
-        moveToPlace(handle, name);
-        moved++;
-        if (moved % RENAMES_PER_TURN === 0) await otherWork();
-      }
-    }
-  }
-  return moved > 0;
-}
-
-/** Gives a staged object its place in the repository. */
-function moveToPlace({ repositoryPath, stagingPath }: WriterHandle, name: string): void {
-  move(`${stagingPath}/${name}`, `${repositoryPath}/objects/${name.slice(0, 2)}/${name.slice(2)}`);
-}
-
 /** Waits for all of them, also when one fails: what goes on then may not meet what comes next. Throws the first reason. */
 async function together(steps: readonly Promise<unknown>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(steps)) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
-function move(source: string, target: string): void {
-  try {
-    renameSync(source, target);
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error;
-    // The first object of its kind: libostree makes these directories when they are needed, and so do we.
-    mkdirSync(target.slice(0, target.lastIndexOf('/')), { recursive: true, mode: 0o777 });
-    renameSync(source, target);
+/** Returns whether there were any. */
+async function publishAll(transactions: readonly Transaction[], which: Published): Promise<boolean> {
+  let found = false;
+  for (const { handle } of transactions) found = (await publishStaged(handle, which)) || found;
+  return found;
+}
+
+function* fileNames(checksums: readonly Uint8Array[], extension: string): Generator<string> {
+  for (const packed of checksums) {
+    const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.length);
+    for (let at = 0; at < bytes.length; at += CHECKSUM_BYTES)
+      yield `${bytes.toString('hex', at, at + CHECKSUM_BYTES)}.${extension}`;
   }
 }
