@@ -9,6 +9,7 @@ import { encodeCommit } from '../objects/commit.ts';
 import { ObjectWriter, type WriterHandle } from '../repository/object-writer.ts';
 import type { Repository } from '../repository/repository.ts';
 import { StagedObjects } from '../repository/staged-objects.ts';
+import { unpackDirectories } from './brought-directories.ts';
 import { findLackingFiles, requireFiles, verifyClosure } from './closure.ts';
 import { type ImageMetadata, mergeCommit } from './merge-commit.ts';
 
@@ -21,6 +22,8 @@ export interface SurveyTask {
   readonly commit: string;
   /** Staging directories of layers that are complete but not committed yet. */
   readonly stagingPaths: readonly string[];
+  /** Directories that need not be read, as `BroughtDirectories` packs them. */
+  readonly directories?: Uint8Array | undefined;
 }
 
 /** Plain data, too. */
@@ -43,21 +46,22 @@ export interface BaseProof {
  *
  * @throws {ImportError} `IncompleteImage` if directories are missing: they come with the commit.
  */
-export async function surveyBase(
-  repository: Repository,
-  { commit, stagingPaths }: SurveyTask,
-): Promise<Uint8Array | undefined> {
-  const objects = new StagedObjects(repository, stagingPaths);
-  return await findLackingFiles(objects, objects.readCommit(commit), MAX_LACKING);
+export async function surveyBase(repository: Repository, task: SurveyTask): Promise<Uint8Array | undefined> {
+  const objects = objectsOf(repository, task);
+  return await findLackingFiles(objects, objects.readCommit(task.commit), MAX_LACKING);
 }
 
 /** @throws {ImportError} `IncompleteImage` if the commit refers to anything that is neither staged nor in the repository. */
 export async function proveBase(repository: Repository, handle: WriterHandle, task: BaseTask): Promise<BaseProof> {
-  const objects = new StagedObjects(repository, task.stagingPaths);
+  const objects = objectsOf(repository, task);
   const commit = objects.readCommit(task.commit);
   if (task.lacking === undefined) await verifyClosure(objects, commit);
   else requireFiles(objects, task.lacking);
   if (task.image === undefined) return {};
   const merged = encodeCommit(mergeCommit(task.image, task.commit, commit, new Date(task.now)));
   return { mergeCommit: new ObjectWriter(handle).writeMetadata('commit', merged) };
+}
+
+function objectsOf(repository: Repository, { stagingPaths, directories }: SurveyTask): StagedObjects {
+  return new StagedObjects(repository, stagingPaths, directories && unpackDirectories(directories));
 }

@@ -83,3 +83,16 @@ export async function allowsNonUsr(repository: Repository, baseCommit: string): 
   const settings = await rootSettings(repository, baseCommit);
   return settings !== undefined && (settings.transient || COMPOSEFS_ENABLED.has(settings.composefs ?? ''));
 }
+
+/** What of a derived layer on top of `base`, if there is one, the host takes. `retainVar`: whether it does, if that is known. */
+export async function derivedOptions(
+  options: { readonly repository: Repository; readonly retainVar?: boolean; readonly signal?: AbortSignal },
+  base: string | undefined,
+): Promise<{ allowNonUsr: boolean; retainVar: boolean }> {
+  const { repository, retainVar, signal } = options;
+  return {
+    // An ordinary image brings its own root, and is meant for hosts that can deploy any.
+    allowNonUsr: base === undefined || (await allowsNonUsr(repository, base)),
+    retainVar: retainVar ?? (await hostRetainsVar(signal)),
+  };
+}

@@ -10,7 +10,7 @@ import type { BaseTask } from './base-commit.ts';
 import { compressionOf } from './compression.ts';
 import { maxTarBytes } from './expansion-limit.ts';
 import { FetchSlots } from './fetch-slots.ts';
-import { allowsNonUsr, hostRetainsVar } from './host-features.ts';
+import { derivedOptions } from './host-features.ts';
 import type { ImportPool } from './import-pool.ts';
 import type { ProgressCounter } from './import-progress.ts';
 import { KeptBlobs, KeptBlobWrong } from './kept-blob.ts';
@@ -30,8 +30,8 @@ import { blobRef } from './store-refs.ts';
 
 /** Layers fetched at once beyond one for each thread: while one waits for the network, others keep the thread busy. */
 const SPARE_FETCHES = 2;
-/** Compressed bytes from which on all threads share a layer: below it, messages cost more than they bring. */
-const SHARED_LAYER_BYTES = 48 * 1024 * 1024;
+/** Compressed bytes from which on all threads share a layer, and its objects wait by prefix: below it, that costs more than it brings. */
+const LARGE_LAYER_BYTES = 48 * 1024 * 1024;
 
 export interface ImageFetchOptions extends CommitVerification {
   readonly source: ImageSource;
@@ -146,7 +146,7 @@ export class ImageFetch {
       const role = {
         kind: 'derived',
         ...(base !== undefined && { base }),
-        ...(await this.#derivedOptions(base)),
+        ...(await derivedOptions(this.#options, base)),
       } as const;
       await this.#together(layout.derived, (layer, aborted) =>
         this.#importLayer({ pool, slots }, layer, role, aborted),
@@ -182,15 +182,6 @@ export class ImageFetch {
     const commit = this.#commits.get(descriptor.digest);
     if (commit === undefined) throw new Error(`layer ${descriptor.digest} has not been imported`);
     return commit;
-  }
-
-  async #derivedOptions(base: string | undefined): Promise<{ allowNonUsr: boolean; retainVar: boolean }> {
-    const { repository, retainVar, signal } = this.#options;
-    return {
-      // An ordinary image brings its own root, and is meant for hosts that can deploy any.
-      allowNonUsr: base === undefined || (await allowsNonUsr(repository, base)),
-      retainVar: retainVar ?? (await hostRetainsVar(signal)),
-    };
   }
 
   /** Runs an import for each layer that is missing. All have to stop before it throws; the first reason is the one it throws. */
@@ -242,7 +233,8 @@ export class ImageFetch {
       await using _abortedUnlessCommitted = transaction;
       const [content] = contents;
       if (content?.kind !== 'base' || content.commit === undefined) throw new Error('the base layer gave no commit');
-      const survey = { commit: content.commit.checksum, stagingPaths: this.#stagedWith(transaction) };
+      const { checksum, directories } = content.commit;
+      const survey = { commit: checksum, stagingPaths: this.#stagedWith(transaction), directories };
       // While chunks are on their way; else the proof finds out the same. The transaction keeps what is there from being deleted.
       const [lacking] = await Promise.all([
         waiting.size === 0 ? undefined : means.pool.run({ kind: 'survey', task: survey }),
@@ -264,7 +256,7 @@ export class ImageFetch {
     pool: ImportPool,
     transaction: Transaction,
     ref: string,
-    { checksum, detachedMetadata, lacking }: ImportedCommit & Pick<BaseTask, 'lacking'>,
+    { checksum, detachedMetadata, directories, lacking }: ImportedCommit & Pick<BaseTask, 'lacking'>,
     merge: Merge | undefined,
   ): Promise<string | undefined> {
     await this.#claimed;
@@ -274,6 +266,7 @@ export class ImageFetch {
       commit: checksum,
       stagingPaths: this.#stagedWith(transaction),
       ...(lacking !== undefined && { lacking }),
+      directories: lacking === undefined ? directories : undefined,
       ...(merge !== undefined && { image: merge.image }),
       now: Date.now(),
     };
@@ -335,9 +328,11 @@ export class ImageFetch {
     const { descriptor, diffId } = layer;
     const { source, progress } = this.#options;
     using _slot = await slots.take(aborted);
-    const shared = role.kind !== 'derived' && descriptor.size >= SHARED_LAYER_BYTES;
+    const isLarge = descriptor.size >= LARGE_LAYER_BYTES;
+    // A derived layer's tree is made by one thread.
+    const shared = isLarge && role.kind !== 'derived';
     const stage = async (blob: LayerBlob): Promise<StagedLayer> => {
-      const transaction = await this.#begin(aborted);
+      const transaction = await this.#begin(aborted, isLarge);
       try {
         const task = { digest: descriptor.digest, role };
         const { contents, durable } = await pool.importLayer(task, transaction.handle, blob, shared);
@@ -388,7 +383,7 @@ export class ImageFetch {
     this.#options.progress.layerDone();
   }
 
-  #begin(signal: AbortSignal | undefined): Promise<Transaction> {
-    return this.#options.repository.beginTransaction({ signal });
+  #begin(signal: AbortSignal | undefined, isLarge = false): Promise<Transaction> {
+    return this.#options.repository.beginTransaction({ signal, isLarge });
   }
 }

@@ -11,6 +11,7 @@ import { S_IFREG, SYMLINK_MODE, type FileHeader } from '../objects/file-header.t
 import { ChecksumSet } from '../objects/checksum-set.ts';
 import type { MetadataType } from '../objects/object-name.ts';
 import { decodeXattrs, type Xattr } from '../objects/xattrs.ts';
+import { BroughtDirectories } from './brought-directories.ts';
 import { ContentWriter, SMALL_FILE_BYTES } from './content-writer.ts';
 import { EntryLimit } from './entry-limit.ts';
 import { ImportError } from './errors.ts';
@@ -31,6 +32,8 @@ export interface ImportedCommit {
   readonly checksum: string;
   /** Raw `a{sv}`, unverified, as it stood behind the commit. */
   readonly detachedMetadata?: Buffer;
+  /** See `BroughtDirectories`. */
+  readonly directories?: Uint8Array | undefined;
 }
 
 /** Which of the two kinds of layer this is. */
@@ -44,6 +47,7 @@ export class ObjectLayer implements TarConsumer {
   readonly #content: ContentWriter;
   readonly #objects: EntryLimit;
   readonly #xattrs = new XattrsCache();
+  readonly #directories = new BroughtDirectories();
   /** Of a chunk. */
   readonly #files = new ChecksumSet();
   #current: StoreEntry | undefined;
@@ -135,7 +139,7 @@ export class ObjectLayer implements TarConsumer {
   finishCommit(): ImportedCommit {
     this.#finish();
     if (this.#commit === undefined) throw new ImportError('InvalidLayer', 'commit object not found');
-    return this.#commit;
+    return { ...this.#commit, directories: this.#directories.pack() };
   }
 
   /** The checksums of the file objects of a chunk, 32 bytes each. */
@@ -181,7 +185,9 @@ export class ObjectLayer implements TarConsumer {
   }
 
   #writeMetadata(type: MetadataType, expected: string): void {
-    expectChecksum(type, expected, this.#sink.writeMetadata(type, Buffer.concat(this.#pieces)));
+    const bytes = Buffer.concat(this.#pieces);
+    expectChecksum(type, expected, this.#sink.writeMetadata(type, bytes));
+    if (type === 'dirtree') this.#directories.add(expected, bytes);
   }
 
   #beginFile(entry: TarEntry, checksum: string): void {

@@ -16,7 +16,7 @@ import { extensionOf } from './loose-objects.ts';
 import { announceChange, deleteRef, findRef, listAllRefs, listRefs, readRef, removeRef, writeRef } from './refs.ts';
 import { createStagingDirectory, deleteAbandonedStaging, inStagingDirectory } from './staging-directory.ts';
 import { openStoredFile, type StoredFile } from './stored-file.ts';
-import { Transaction } from './transaction.ts';
+import { Transaction, type TransactionOptions } from './transaction.ts';
 
 const DIRECTORIES = [
   'extensions',
@@ -232,7 +232,7 @@ export class Repository {
   }
 
   /** Begins a transaction. Commit or abort it, or use `await using`. Throws UnsupportedConfig where files must be sealed. */
-  async beginTransaction(options?: LockOptions): Promise<Transaction> {
+  async beginTransaction(options?: TransactionOptions): Promise<Transaction> {
     requireWritable(this.config, this.path);
     return await Transaction.begin(this.path, this.config, options);
   }

@@ -23,12 +23,22 @@ export interface ObjectSource {
 export class StagedObjects implements ObjectSource {
   readonly #repository: Repository;
   readonly #stored: StoredNames;
+  readonly #directories: ReadonlyMap<string, Buffer>;
   readonly #stagedIn: readonly StagedIn[];
   /** By extension, each with the index of its staging directory, as it was at the start: what is moved since is in the repository. */
   readonly #staged = new Map<string, ChecksumSet>();
 
-  /** Throws what reading the staging directories throws. */
-  constructor(repository: Repository, stagingPaths: readonly string[]) {
+  /**
+   * Throws what reading the staging directories throws.
+   *
+   * @param directories dirtree objects by checksum, verified, that need not be read
+   */
+  constructor(
+    repository: Repository,
+    stagingPaths: readonly string[],
+    directories: ReadonlyMap<string, Buffer> = new Map(),
+  ) {
+    this.#directories = directories;
     this.#repository = repository;
     this.#stored = new StoredNames(repository);
     this.#stagedIn = stagingPaths.map((path, index) => this.#list(path, index));
@@ -57,7 +67,7 @@ export class StagedObjects implements ObjectSource {
 
   /** Throws MissingObject or CorruptObject. */
   readDirtree(checksum: string): PackedDirtree {
-    const bytes = this.#read('dirtree', checksum);
+    const bytes = this.#directories.get(checksum) ?? this.#read('dirtree', checksum);
     return bytes === undefined ? this.#repository.readPackedDirtree(checksum) : new PackedDirtree(bytes);
   }
 

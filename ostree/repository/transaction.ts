@@ -9,7 +9,7 @@ import { DurableFileSystem } from '../posix/sync.ts';
 import type { RepositoryConfig } from './config.ts';
 import { lockRepository, type HeldLock, type LockOptions } from './lock.ts';
 import { extensionOf } from './loose-objects.ts';
-import { ObjectWriter } from './object-writer.ts';
+import { ObjectWriter, type WriterHandle } from './object-writer.ts';
 import { publishNamed, publishStaged, type Published } from './publication.ts';
 import { assertRefName } from './ref-name.ts';
 import { announceChange, removeRef, stageRef, type StagedRef } from './refs.ts';
@@ -17,6 +17,11 @@ import { stagedLayoutFor } from './staged-place.ts';
 import { acquireStagingDirectory, type StagingDirectory } from './staging-directory.ts';
 
 const CHECKSUM_BYTES = 32;
+
+export interface TransactionOptions extends LockOptions {
+  /** Whether thousands of objects are to be expected. */
+  readonly isLarge?: boolean;
+}
 
 export class Transaction extends ObjectWriter implements AsyncDisposable {
   readonly config: RepositoryConfig;
@@ -28,19 +33,13 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
   #done = false;
 
   private constructor(
-    path: string,
+    handle: WriterHandle,
     config: RepositoryConfig,
     lock: HeldLock,
     staging: StagingDirectory,
     fileSystem: DurableFileSystem,
   ) {
-    super({
-      repositoryPath: path,
-      mode: config.mode,
-      stagingPath: staging.path,
-      layout: stagedLayoutFor(path),
-      reserve: config.reserve,
-    });
+    super(handle);
     this.config = config;
     this.#lock = lock;
     this.#staging = staging;
@@ -48,12 +47,21 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
   }
 
   /** Takes the repository's lock, shared, and a staging directory. */
-  static async begin(path: string, config: RepositoryConfig, options: LockOptions = {}): Promise<Transaction> {
+  static async begin(path: string, config: RepositoryConfig, options: TransactionOptions = {}): Promise<Transaction> {
     const lock = await lockRepository(path, config, 'shared', options);
     let fileSystem: DurableFileSystem | undefined;
     try {
       fileSystem = new DurableFileSystem(path);
-      return new Transaction(path, config, lock, await acquireStagingDirectory(path), fileSystem);
+      const layout = options.isLarge === true ? stagedLayoutFor(path) : 'together';
+      const staging = await acquireStagingDirectory(path);
+      const handle = {
+        repositoryPath: path,
+        mode: config.mode,
+        stagingPath: staging.path,
+        layout,
+        reserve: config.reserve,
+      };
+      return new Transaction(handle, config, lock, staging, fileSystem);
     } catch (error) {
       fileSystem?.[Symbol.dispose]();
       lock.release();
