@@ -4,10 +4,14 @@
  *
  *   node agent-pull.mjs confined|in-process REPOSITORY HOST IMAGE
  */
+import { setFlagsFromString } from 'node:v8';
 import { ConfinedNetwork } from '../node-agent/confined-network.ts';
 import { ociArchitecture } from '../node-agent/index.ts';
 import { pullImage, Repository } from '../ostree/index.ts';
 import { openImageSource, parseOstreeImageReference } from '../registry/index.ts';
+
+// As the command that starts an agent.
+setFlagsFromString('--single-threaded-gc');
 
 const [placement, path = '', host = '', image = ''] = process.argv.slice(2);
 if (placement !== 'confined' && placement !== 'in-process') throw new Error(`no place is called ${placement}`);

@@ -4,6 +4,7 @@
  */
 import { type ImageSource, RegistryError, type ResolvedImage } from '../../registry/index.ts';
 import { GroupCommit } from '../repository/group-commit.ts';
+import { holdsNoFiles } from '../repository/loose-objects.ts';
 import type { Transaction } from '../repository/transaction.ts';
 import { decodeDictionary } from '../objects/commit.ts';
 import type { BaseTask } from './base-commit.ts';
@@ -74,6 +75,8 @@ export class ImageFetch {
   #claimed: Promise<void> = Promise.resolve();
   readonly #kept: KeptBlobs;
   readonly #group = new GroupCommit();
+  /** Whether there were no files in the repository before. */
+  readonly #isFirst: boolean;
   /** Staging directories of layers that are imported and wait to be committed. */
   readonly #staged = new Set<string>();
   /** Layers that have to be fetched. */
@@ -88,6 +91,7 @@ export class ImageFetch {
     this.#partial = new PartialImports(options);
     const { repository, progress, roomToKeep } = options;
     this.#kept = new KeptBlobs(repository, (bytes) => progress.expectBytes(-bytes), roomToKeep);
+    this.#isFirst = holdsNoFiles(options.repository.path);
     const index = new LayerIndex(options.repository);
     const missing = new Map<string, ImageLayer>();
     const derived = new Set(options.layout.derived);
@@ -384,6 +388,6 @@ export class ImageFetch {
   }
 
   #begin(signal: AbortSignal | undefined, isLarge = false): Promise<Transaction> {
-    return this.#options.repository.beginTransaction({ signal, isLarge });
+    return this.#options.repository.beginTransaction({ signal, isLarge, isFirst: this.#isFirst });
   }
 }

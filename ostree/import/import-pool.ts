@@ -23,7 +23,7 @@ const WORKER_YOUNG_SPACE_MB = 8;
 
 /** Whoever waits for what a thread makes of a layer or a job. */
 interface Waiting {
-  readonly taken?: (offset: number, written: Uint8Array) => void;
+  readonly taken?: (offset: number, written: Uint8Array | undefined) => void;
   readonly settle: PromiseWithResolvers<WorkerReply>;
 }
 
@@ -84,7 +84,7 @@ export class ImportPool implements AsyncDisposable {
           ring: ring.memory,
         },
         (offset, written) => {
-          files.add(written);
+          if (written !== undefined) files.add(written);
           ring.taken(offset);
         },
       ),

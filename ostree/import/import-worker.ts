@@ -12,6 +12,8 @@ import { mergeImage } from './merge-image.ts';
 import { type Job, type JobResults, toPortable, type WorkerReply, type WorkerRequest } from './worker-protocol.ts';
 
 const CHECKSUM_BYTES = 32;
+/** Files that are told of together. */
+const WRITTEN_AT_ONCE = 512;
 
 /** Set as the thread's `workerData`. */
 export interface ImportWorkerData {
@@ -55,7 +57,9 @@ class ImportServer {
         const at = this.#layers.get(id);
         if (at !== undefined) this.#attempt(id, () => at.layer.write(Buffer.from(at.ring, offset, length)));
         // After a failure, too: the sender may be waiting for room.
-        const written = packed(at?.written.splice(0) ?? []);
+        // Not with each piece: a message with memory of its own costs more than one without.
+        const written =
+          at !== undefined && at.written.length >= WRITTEN_AT_ONCE ? packed(at.written.splice(0)) : undefined;
         this.#reply({ kind: 'taken', id, offset, written });
         break;
       }

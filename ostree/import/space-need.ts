@@ -7,7 +7,6 @@ import { OstreeError } from '../errors.ts';
 import { describeReserve, freeBeside } from '../repository/free-space.ts';
 import type { Repository } from '../repository/repository.ts';
 import { compressionOf } from './compression.ts';
-import { FetchSlots } from './fetch-slots.ts';
 import { dropKeptBlobs, droppableBytes } from './kept-blob-folder.ts';
 import type { ImageLayer } from './layout.ts';
 import { blobRef } from './store-refs.ts';
@@ -17,6 +16,8 @@ import { GZIP_SIZE_BYTES, gzipContentSize, ZSTD_HEADER_BYTES, zstdContentSize } 
 const USUAL_RATIO = 2.5;
 /** With so much room for each compressed byte nobody has to look. */
 const AMPLE_RATIO = 12;
+/** With so much, nobody has to look at the smaller layers of an image of which the larger ones are known. */
+const ROOMY_RATIO = 6;
 /** Layers that are asked for their size at the same time. */
 const PARALLEL_LOOKS = 4;
 
@@ -48,15 +49,9 @@ export function hasAmpleSpace({ path, config }: Repository, compressed: number, 
  */
 export async function requireSpace(need: SpaceNeed, layers: readonly ImageLayer[]): Promise<number> {
   const { name, repository, signal = new AbortController().signal } = need;
-  const slots = new FetchSlots(PARALLEL_LOOKS);
-  const sizes = await Promise.all(
-    layers.map(async (layer) => {
-      using _slot = await slots.take(signal);
-      return await neededBytes(need, layer, signal);
-    }),
-  );
-  const neededSum = Math.ceil(sizes.reduce((sum, size) => sum + size, 0));
   const { path, config } = repository;
+  const free = freeBeside(path, config.reserve, need.minimumFree);
+  const neededSum = Math.ceil(await neededByAll(need, layers, free, signal));
   const left = (): number => Math.floor(freeBeside(path, config.reserve, need.minimumFree)) - neededSum;
   if (left() >= 0) return left();
   const own = layers.map(({ descriptor }) => (need.storedBlobs?.get(descriptor.digest) ?? descriptor).digest);
@@ -77,6 +72,28 @@ export async function requireSpace(need: SpaceNeed, layers: readonly ImageLayer[
       `nothing was fetched. Free ${megabytes(neededSum - available)}, ${remedy}`,
     { space: { neededBytes: neededSum, availableBytes: Math.max(0, available) } },
   );
+}
+
+/**
+ * What the layers need. The largest are looked at first: often there is room enough for the others then, whatever they are,
+ * and a registry far away need not be asked about each.
+ */
+async function neededByAll(
+  need: SpaceNeed,
+  layers: readonly ImageLayer[],
+  free: number,
+  signal: AbortSignal,
+): Promise<number> {
+  const unknown = layers.toSorted((a, b) => b.descriptor.size - a.descriptor.size);
+  let known = 0;
+  while (unknown.length > 0) {
+    const looked = unknown.splice(0, PARALLEL_LOOKS);
+    const sizes = await Promise.all(looked.map((layer) => neededBytes(need, layer, signal)));
+    known += sizes.reduce((sum, size) => sum + size, 0);
+    const compressed = unknown.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+    if (free - known >= compressed * ROOMY_RATIO) return known + compressed * USUAL_RATIO;
+  }
+  return known;
 }
 
 async function neededBytes(need: SpaceNeed, layer: ImageLayer, signal: AbortSignal): Promise<number> {

@@ -48,8 +48,8 @@ export type WorkerRequest =
   | { readonly kind: 'stop' };
 
 export type WorkerReply =
-  /** The piece was taken in: its memory may be written again. `written` are the files that are complete since the last, 32 bytes of checksum each. */
-  | { readonly kind: 'taken'; readonly id: number; readonly offset: number; readonly written: Uint8Array }
+  /** The piece was taken in: its memory may be written again. `written` are files that are complete, 32 bytes of checksum each. */
+  | { readonly kind: 'taken'; readonly id: number; readonly offset: number; readonly written: Uint8Array | undefined }
   | { readonly kind: 'layer'; readonly id: number; readonly content: LayerContent }
   | { readonly kind: 'job'; readonly id: number; readonly result: JobResults[keyof JobResults] }
   | { readonly kind: 'failed'; readonly id: number; readonly error: PortableError };

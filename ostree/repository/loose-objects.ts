@@ -16,6 +16,25 @@ export const OBJECT_PREFIXES: readonly string[] = Array.from({ length: 256 }, (_
   index.toString(16).padStart(2, '0'),
 );
 
+/** What a pull that was killed leaves before its first layer: a commit with an empty tree, and little else. */
+const PREFIXES_WITHOUT_FILES = 8;
+
+/** The prefixes of which a repository has a directory. */
+export function storedPrefixes(repository: string): readonly string[] {
+  try {
+    return readdirSync(join(repository, 'objects'));
+  } catch (error) {
+    throw ioError(`list the objects of ${repository}`, error);
+  }
+}
+
+/** Whether a repository has no content yet. A look at few directories: one that has more is taken to have content. */
+export function holdsNoFiles(repository: string): boolean {
+  const prefixes = storedPrefixes(repository);
+  if (prefixes.length > PREFIXES_WITHOUT_FILES) return false;
+  return !prefixes.some((prefix) => looseNames(repository, prefix).some((name) => /\.filez?$/.test(name)));
+}
+
 /** All of one directory; what is not named like an object is left out. */
 export function listLooseObjects(repository: string, prefix: string): readonly LooseObject[] {
   return looseNames(repository, prefix).flatMap((name) => {

@@ -34,6 +34,8 @@ export interface WriterHandle {
   readonly mode: RepositoryMode;
   readonly stagingPath: string;
   readonly layout: StagedLayout;
+  /** Whether objects may be in the repository already, so that it is worth a look before each is written. */
+  readonly looksFirst: boolean;
   readonly reserve: Reserve;
 }
 
@@ -87,7 +89,7 @@ export class ObjectWriter {
     const checksum = metadataChecksum(bytes);
     assertExpected(type, checksum, expected);
     // Not among those staged: there it is found out by writing.
-    if (!this.#isInRepository(type, checksum)) this.#writeWithMode(type, checksum, bytes);
+    if (!this.handle.looksFirst || !this.#isInRepository(type, checksum)) this.#writeWithMode(type, checksum, bytes);
     return checksum;
   }
 
@@ -112,7 +114,7 @@ export class ObjectWriter {
     const checksum = contentChecksum(header, content);
     assertExpected('file', checksum, expected);
     // Few files of a layer are equal: to write one twice costs less than to look for each among those staged.
-    if (existsSync(this.#storedPath('file', checksum))) return checksum;
+    if (this.handle.looksFirst && existsSync(this.#storedPath('file', checksum))) return checksum;
     assertFileHeader(header);
     this.#budget.spend(content.length);
     this.#writeWithHeader(checksum, this.handle.mode === 'archive' ? archivedFile(header, content) : content, header);

@@ -2,9 +2,9 @@
  * Where objects wait in a staging directory for their transaction to be committed: never in directories of two digits, as
  * libostree stages them. It takes over what a killed writer leaves, and must find nothing of ours that the disk may not have.
  */
-import { readdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { ioError } from '../errors.ts';
-import { OBJECT_PREFIXES } from './loose-objects.ts';
+import { OBJECT_PREFIXES, storedPrefixes } from './loose-objects.ts';
 
 /**
  * `together`: all in one directory, and each goes to its place by itself. `by-prefix`: in directories that can become those
@@ -18,15 +18,15 @@ const DIRECTORY = 'objects-';
 const FEW_DIRECTORIES = OBJECT_PREFIXES.length / 2;
 const S_ISGID = 0o2000;
 
-/** The layout with which least is left to be done at the end. Throws what reading the repository's directory throws. */
+/** The layout with which least is left to be done at the end of a large transaction. Throws what reading the repository throws. */
 export function stagedLayoutFor(repository: string): StagedLayout {
+  if (storedPrefixes(repository).length > FEW_DIRECTORIES) return 'together';
   const objects = `${repository}/objects`;
   try {
-    if (readdirSync(objects).length > FEW_DIRECTORIES) return 'together';
     // Directories made elsewhere would not have the group that this one gives to its own.
     return (statSync(objects).mode & S_ISGID) === 0 ? 'by-prefix' : 'together';
   } catch (error) {
-    throw ioError(`list ${objects}`, error);
+    throw ioError(`look at ${objects}`, error);
   }
 }
 

@@ -21,6 +21,8 @@ const CHECKSUM_BYTES = 32;
 export interface TransactionOptions extends LockOptions {
   /** Whether thousands of objects are to be expected. */
   readonly isLarge?: boolean;
+  /** Whether the repository held no files before: then none is looked for. */
+  readonly isFirst?: boolean;
 }
 
 export class Transaction extends ObjectWriter implements AsyncDisposable {
@@ -59,6 +61,7 @@ export class Transaction extends ObjectWriter implements AsyncDisposable {
         mode: config.mode,
         stagingPath: staging.path,
         layout,
+        looksFirst: options.isFirst !== true,
         reserve: config.reserve,
       };
       return new Transaction(handle, config, lock, staging, fileSystem);

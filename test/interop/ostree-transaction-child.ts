@@ -1,6 +1,7 @@
 /**
  * A process that writes into the repository named by its first argument until it kills itself. The second argument
- * says when: before the commit (`staged`), or after so many objects have moved into the repository.
+ * says when: before the commit (`staged`), or after so many objects have moved into the repository; with `large` as the
+ * third, they wait by prefix, and so many prefixes have.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
@@ -12,8 +13,8 @@ function die(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
-const [, , path = '', moment = ''] = process.argv;
-const transaction = await Repository.open(path).beginTransaction();
+const [, , path = '', moment = '', size] = process.argv;
+const transaction = await Repository.open(path).beginTransaction({ isLarge: size === 'large' });
 const half = transaction.beginFile({ uid: 0, gid: 0, mode: 0o100644, symlinkTarget: '', xattrs: [] }, 10);
 half.write(Buffer.from('half'));
 if (moment === 'commit-only') {

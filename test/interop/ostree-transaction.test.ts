@@ -183,18 +183,26 @@ describe('a transaction', () => {
   });
 });
 
+/** When a writer is killed, and whether it expected thousands of objects. */
+const MOMENTS: readonly (readonly [moment: string, size?: 'large'])[] = [
+  ...['staged', '0', '1', '20', '45'].map((moment) => [moment] as const),
+  ...['staged', '0', '1', '20'].map((moment) => [moment, 'large'] as const),
+];
+
 describe('a process that is killed', () => {
-  function killedAt(repository: Repository, moment: string): void {
-    const { signal, stderr } = spawnSync(process.execPath, [CHILD, repository.path, moment], { encoding: 'utf8' });
+  function killedAt(repository: Repository, moment: string, size = ''): void {
+    const parameters = [CHILD, repository.path, moment, size];
+    const { signal, stderr } = spawnSync(process.execPath, parameters, { encoding: 'utf8' });
     assert.equal(signal, 'SIGKILL', stderr);
   }
 
-  for (const moment of ['staged', '0', '1', '20', '45']) {
-    const when = moment === 'staged' ? 'before its commit' : `after ${moment} objects have moved`;
+  for (const [moment, size] of MOMENTS) {
+    const what = size === 'large' ? 'prefixes' : 'objects';
+    const when = moment === 'staged' ? `before its ${size ?? ''} commit` : `after ${moment} ${what} have moved`;
     it(`${when} leaves a clean repository, and the next one completes the work`, async () => {
       using scratch = scratchDirectory();
       const repository = Repository.create(scratch.path, 'bare');
-      killedAt(repository, moment);
+      killedAt(repository, moment, size);
       assert.match(ostree(repository.path, 'fsck'), /no errors found/);
       assert.equal(ostree(repository.path, 'refs'), '');
       await using transaction = await repository.beginTransaction();
