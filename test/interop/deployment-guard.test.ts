@@ -7,7 +7,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Order } from '../../api/index.ts';
 import { imagePuller } from '../../node-agent/image-store.ts';
-import { listImages, type PulledImage, readStoredImage, Repository, setGuardRef } from '../../ostree/index.ts';
+import {
+  listImages,
+  pruneImages,
+  type PulledImage,
+  readStoredImage,
+  Repository,
+  setGuardRef,
+} from '../../ostree/index.ts';
 import { Archive } from '../../testbed/tar-archive.ts';
 import { TREELINE } from '../../testbed/treeline-command.ts';
 import { pullToDeploy } from './deploying.ts';
@@ -145,6 +152,20 @@ describe('an image that is about to be deployed', () => {
     await assertWhole(mergeCommit);
     assert.equal(listImages(Repository.open(path)).length, 1, 'its name, too');
     await pulled.release();
+  });
+
+  it('keeps its name when a clean-up comes between the look whether it is there and its guard', async () => {
+    const { mergeCommit } = await pull(path, layouts.base);
+    const repository = Repository.open(path);
+    using looking = await repository.lock('shared');
+    let over = false;
+    const pruning = pruneImages(repository, { sysroot, extent: 'images' }).finally(() => (over = true));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal(over, false, 'it waits for whoever looks');
+    await setGuardRef(repository, 'pending', mergeCommit);
+    looking.release();
+    assert.deepEqual((await pruning).images, []);
+    assert.equal(listImages(repository).length, 1);
   });
 
   it('is kept by nobody when its pull fails in the end', async () => {
