@@ -205,8 +205,11 @@ describe('treeline image deploy', () => {
     const target = `ostree-unverified-image:oci:${join(folder, 'followed')}:base`;
     await run('cp', '--recursive', images[1], join(folder, 'followed'));
     await deployed(path, ...imgref(images[1]), '--target-imgref', target);
-    const upgraded = await say(['upgrade', '--sysroot', path]);
-    assert.match(upgraded.stdout, /has not changed; there is nothing to upgrade to\.\n$/);
+    const upgraded = JSON.parse((await say(['upgrade', '--sysroot', path, '-o', 'json'])).stdout) as Record<
+      string,
+      unknown
+    >;
+    assert.deepEqual([upgraded['action'], upgraded['alreadyPresent']], ['None', true]);
   });
 
   it('stages on a host that has been booted, with the arguments of --karg and no others', async () => {
