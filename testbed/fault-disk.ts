@@ -103,10 +103,16 @@ export class FaultDisk implements AsyncDisposable {
   }
 
   async #answer(): Promise<DiskAnswer> {
-    const ended = once(this.#process, 'exit').then(([code]) => {
+    const answered = new AbortController();
+    const ended = once(this.#process, 'exit', { signal: answered.signal }).then(([code]) => {
       throw new Error(`the process of the fault disk ${this.path} ended with ${String(code)}`);
     });
-    const [answer] = (await Promise.race([once(this.#process, 'message'), ended])) as [DiskAnswer];
-    return answer;
+    try {
+      const [answer] = (await Promise.race([once(this.#process, 'message'), ended])) as [DiskAnswer];
+      return answer;
+    } finally {
+      // Whoever asks often would have as many listeners.
+      answered.abort();
+    }
   }
 }

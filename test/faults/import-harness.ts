@@ -120,7 +120,7 @@ export async function assertCompletes(registry: LayoutRegistry, repository: stri
 }
 
 /** Digests of blobs that a ref promises to be complete. */
-function completeBlobs(repository: string): ReadonlySet<string> {
+export function completeBlobs(repository: string): ReadonlySet<string> {
   const complete = new Set<string>();
   for (const [ref, commit] of refsIn(repository)) {
     if (!ref.startsWith(`${BLOB_REF_PREFIX}/`) || isPartial(repository, commit)) continue;
@@ -174,7 +174,7 @@ function isPartial(repository: string, commit: string): boolean {
 }
 
 /** All local refs, read without any tool's help. */
-function refsIn(repository: string): ReadonlyMap<string, string> {
+export function refsIn(repository: string): ReadonlyMap<string, string> {
   const heads = join(repository, 'refs', 'heads');
   const found = new Map<string, string>();
   for (const entry of readdirSync(heads, { recursive: true, withFileTypes: true })) {

@@ -1,5 +1,5 @@
 /**
- * `treeline image pull` killed with SIGKILL: at random times, and at random system calls that change the file system,
+ * A pull killed with SIGKILL: at random times, and at random system calls that change the file system,
  * which finds the moments between two of them however short they are.
  */
 import { cp, mkdtemp, rm } from 'node:fs/promises';
@@ -22,6 +22,7 @@ import { killAtCalls, killInTime, type KillTarget } from './kill-moments.ts';
 
 const KILLS_IN_TIME = momentsOf(24);
 const KILLS_AT_CALLS = momentsOf(36);
+const CONFINED_KILLS_IN_TIME = momentsOf(6);
 
 describe(`an import that is killed (seed ${SEED})`, function () {
   this.timeout(TIMEOUT_MS);
@@ -38,6 +39,7 @@ describe(`an import that is killed (seed ${SEED})`, function () {
     const expected = await contentChecksum(whole, mergeCommit);
     target = {
       registry,
+      placement: 'in-process',
       bytesPerSecond: 12_000_000,
       makeRepository: emptyRepository,
       assertRecovers: async (repository) => {
@@ -58,6 +60,10 @@ describe(`an import that is killed (seed ${SEED})`, function () {
 
   it(`leaves, at ${KILLS_AT_CALLS} random system calls, a sound repository, and the next import completes`, async () => {
     await killAtCalls(target, KILLS_AT_CALLS, join(folder, 'calls'));
+  });
+
+  it(`leaves, ${CONFINED_KILLS_IN_TIME} times unpacked by others, nobody of them either, and the next import completes`, async () => {
+    await killInTime({ ...target, placement: 'confined' }, CONFINED_KILLS_IN_TIME);
   });
 
   async function emptyRepository(name: string): Promise<string> {

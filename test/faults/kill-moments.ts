@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LayoutRegistry } from '../../testbed/layout-registry.ts';
 import { atMoment, SEED, seededRandom } from './import-harness.ts';
-import { CALLS, countCalls, pullInProcess, pullKilledAt } from './pull-process.ts';
+import { CALLS, countCalls, type Placement, pullInProcess, pullKilledAt } from './pull-process.ts';
 
 /** Some come too late. */
 const TRIES_PER_KILL = 3;
 
 export interface KillTarget {
   readonly registry: LayoutRegistry;
+  readonly placement: Placement;
   /** Bytes per second at which fetching takes about as long as what comes after it. */
   readonly bytesPerSecond: number;
   /** Makes the repository to pull into. */
@@ -20,10 +21,10 @@ export interface KillTarget {
 
 /** Kills `kills` pulls, at times that are evenly spread over what an undisturbed one takes. */
 export async function killInTime(target: KillTarget, kills: number): Promise<void> {
-  const { registry, bytesPerSecond, makeRepository } = target;
+  const { registry, placement, bytesPerSecond, makeRepository } = target;
   const random = seededRandom(SEED);
   registry.bytesPerSecond = bytesPerSecond;
-  const undisturbed = await pullInProcess(registry, await makeRepository('undisturbed'));
+  const undisturbed = await pullInProcess(registry, await makeRepository('undisturbed'), placement);
   assert.equal(undisturbed.signal, null);
   let duration = undisturbed.milliseconds;
   let killed = 0;
@@ -34,7 +35,7 @@ export async function killInTime(target: KillTarget, kills: number): Promise<voi
     await atMoment(`a kill after ${Math.round(delay)} of ${Math.round(duration)} ms`, async () => {
       const repository = await makeRepository('killed');
       registry.bytesPerSecond = bytesPerSecond;
-      const { signal } = await pullInProcess(registry, repository, () => sleep(delay));
+      const { signal } = await pullInProcess(registry, repository, placement, () => sleep(delay));
       if (signal === null) {
         // It was quicker than its forerunner, which is no reason to miss a kill: aim earlier, and again.
         duration *= 0.95;
@@ -50,10 +51,10 @@ export async function killInTime(target: KillTarget, kills: number): Promise<voi
 
 /** Kills `kills` pulls at random system calls that change the file system, each kind in turn. */
 export async function killAtCalls(target: KillTarget, kills: number, log: string): Promise<void> {
-  const { registry, makeRepository } = target;
+  const { registry, placement, makeRepository } = target;
   const random = seededRandom(SEED + 1);
   registry.bytesPerSecond = undefined;
-  const most = await countCalls(registry, await makeRepository('traced'), log);
+  const most = await countCalls(registry, await makeRepository('traced'), placement, log);
   let killed = 0;
   for (let tries = 0; tries < TRIES_PER_KILL * kills; tries++) {
     if (killed === kills) return;
@@ -61,7 +62,7 @@ export async function killAtCalls(target: KillTarget, kills: number, log: string
     const count = 1 + Math.floor(random() * (most.get(calls) ?? 1));
     await atMoment(`a kill at call ${count} of ${calls.join()}`, async () => {
       const repository = await makeRepository('killed');
-      const { signal } = await pullKilledAt(registry, repository, calls, count);
+      const { signal } = await pullKilledAt(registry, repository, placement, calls, count);
       // Threads share the work differently each time.
       if (signal === null) return;
       killed++;

@@ -1,8 +1,11 @@
-/** `treeline image pull` in a process of its own, which a test ends when it likes, or has strace end at a system call. */
+/** A pull in a process of its own, which a test ends when it likes, or has strace end at a system call. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { LayoutRegistry } from '../../testbed/layout-registry.ts';
+import { processesInSession } from '../../testbed/session-processes.ts';
 import { TREELINE } from '../../testbed/treeline-command.ts';
 import { referenceAt } from './import-harness.ts';
 
@@ -25,17 +28,38 @@ export interface EndedPull {
   readonly milliseconds: number;
 }
 
-/** Pulls, below `tracer` if there is one, and kills that when `until` resolves, which by default it never does. */
+/** Where the registry is talked to and layers are unpacked: by `treeline image pull` itself, or as agents have it done. */
+export type Placement = 'in-process' | 'confined';
+
+const AGENT_LIKE_PULL = fileURLToPath(new URL('../interop/agent-like-pull.ts', import.meta.url));
+/** The kernel ends those whose parent is gone at once. */
+const FAREWELL_MS = 10_000;
+
+/** Program and parameters of a pull. */
+export function pullCommand(registry: LayoutRegistry, repository: string, placement: Placement): readonly string[] {
+  const [host, reference] = [registry.host, referenceAt(registry)];
+  return placement === 'confined'
+    ? [process.execPath, AGENT_LIKE_PULL, host, repository, reference]
+    : [TREELINE, 'image', 'pull', '--plain-http', host, '--repo', repository, reference];
+}
+
+/**
+ * Pulls, below `tracer` if there is one, and kills that when `until` resolves, which by default it never does. Throws if
+ * anybody whom it has started outlives it.
+ */
 export async function pullInProcess(
   registry: LayoutRegistry,
   repository: string,
+  placement: Placement,
   until: () => Promise<void> = () => new Promise(() => {}),
   tracer: readonly string[] = [],
 ): Promise<EndedPull> {
-  const pull = [TREELINE, 'image', 'pull', '--plain-http', registry.host, '--repo', repository, referenceAt(registry)];
+  const pull = pullCommand(registry, repository, placement);
   const arrived = registry.nextRequest();
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...tracer, ...pull], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    // A session of its own: that is how those whom it leaves behind are found.
+    detached: true,
   });
   const words: string[] = [];
   child.stderr.setEncoding('utf8').on('data', (text: string) => words.push(text));
@@ -45,19 +69,32 @@ export async function pullInProcess(
   await Promise.race([until(), closed]);
   child.kill('SIGKILL');
   const [code, signal] = await closed;
+  await requireNobodyIn(child.pid ?? 0);
   if (code !== 0 && signal !== 'SIGKILL') throw new Error(`the import failed: ${words.join('')}`);
   return { signal, milliseconds: performance.now() - started };
+}
+
+async function requireNobodyIn(session: number): Promise<void> {
+  const deadline = performance.now() + FAREWELL_MS;
+  for (;;) {
+    const found = await processesInSession(session);
+    if (found.length === 0) return;
+    if (performance.now() > deadline)
+      throw new Error(`the pull has left somebody behind: ${found.map(({ name }) => name).join(', ')}`);
+    await sleep(10);
+  }
 }
 
 /** Pulls, and has it killed when one of its threads makes one of `calls` for the `count`th time. */
 export async function pullKilledAt(
   registry: LayoutRegistry,
   repository: string,
+  placement: Placement,
   calls: Calls,
   count: number,
 ): Promise<EndedPull> {
   const inject = `inject=${calls.join()}:signal=SIGKILL:when=${count}`;
-  return await pullInProcess(registry, repository, undefined, trace(calls, '/dev/null', '-e', inject));
+  return await pullInProcess(registry, repository, placement, undefined, trace(calls, '/dev/null', '-e', inject));
 }
 
 /**
@@ -68,9 +105,10 @@ export async function pullKilledAt(
 export async function countCalls(
   registry: LayoutRegistry,
   repository: string,
+  placement: Placement,
   log: string,
 ): Promise<ReadonlyMap<Calls, number>> {
-  await pullInProcess(registry, repository, undefined, trace(CALLS.flat(), log));
+  await pullInProcess(registry, repository, placement, undefined, trace(CALLS.flat(), log));
   const lines = (await readFile(log, 'latin1')).split('\n').map((line) => /^(\d+) +(\w+)\(/.exec(line));
   return new Map(
     CALLS.map((calls) => {

@@ -4,7 +4,9 @@ import { once } from 'node:events';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { confinedBelow } from '../../testbed/confined-processes.ts';
 import { LayoutRegistry } from '../../testbed/layout-registry.ts';
+import { processesInSession } from '../../testbed/session-processes.ts';
 import { Archive } from '../../testbed/tar-archive.ts';
 import { TREELINE } from '../../testbed/treeline-command.ts';
 import { derive, encapsulate, fsck, makeFolder, makeSystem, readLayout, run } from './import-fixture.ts';
@@ -140,4 +142,45 @@ describe('a pull with limits', () => {
       }
     });
   }
+
+  it('runs every thread of every process that an agent starts for it at the priority, too', async () => {
+    const path = join(folder, 'priority-confined');
+    await run('ostree', 'init', `--repo=${path}`, '--mode=bare');
+    const program = join(import.meta.dirname, 'agent-like-pull.ts');
+    const image = `ostree-unverified-registry:${registry.host}/os:latest`;
+    registry.bytesPerSecond = BYTES_PER_SECOND;
+    const child = spawn(process.execPath, [program, registry.host, path, image, 'best-effort'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      // A session of its own: that is how those whom it starts are found.
+      detached: true,
+    });
+    const ended = once(child, 'close');
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+    try {
+      const looked = new Map<string, string>();
+      const confined = new Set<number>();
+      while (child.exitCode === null) {
+        for (const pid of await confinedBelow(child.pid ?? 0)) confined.add(pid);
+        for (const { pid, name } of await processesInSession(child.pid ?? 0)) {
+          for (const thread of await readdir(`/proc/${pid}/task`).catch(() => [])) {
+            // Until the first of its lines has run, the pull has the priority of whoever starts it.
+            if (looked.has(thread) || confined.size === 0) continue;
+            const found = (await run('ionice', '-p', thread).catch(() => '')).trim();
+            if (found !== '') looked.set(thread, `${name}: ${found}`);
+          }
+        }
+        await sleep(20);
+      }
+      await ended;
+      assert.equal(child.exitCode, 0, said);
+      // One has the network, the others unpack.
+      assert.ok(confined.size >= 2, `${confined.size} processes without privilege`);
+      for (const pid of confined) assert.ok(looked.has(String(pid)), `${pid} was looked at`);
+      for (const found of looked.values()) assert.match(found, /: best-effort: prio 7$/);
+    } finally {
+      registry.bytesPerSecond = undefined;
+      child.kill('SIGKILL');
+    }
+  });
 });
