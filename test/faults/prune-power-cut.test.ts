@@ -12,6 +12,9 @@ import { assertSound, contentChecksum, momentsOf, pullFrom, refsIn, SEED, TIMEOU
 import { cutPower } from './power-cut.ts';
 
 const MOMENTS = { ext4: 8, btrfs: 4 };
+/** So slow that the disk is written out between any two deletions. */
+const DELETIONS = 'unlink,unlinkat';
+const SLOWLY = ['-f', '-qq', '-o', '/dev/null', `--trace=${DELETIONS}`, `--inject=${DELETIONS}:delay_exit=5000`];
 /** A ref that another tool has set. */
 const KEPT = 'kept/by-somebody';
 
@@ -58,7 +61,8 @@ describe(`a clean-up in which the power goes (seed ${SEED})`, function () {
           kind,
           prepare,
           record: async (sysroot) => {
-            await ground.namespace.run(TREELINE, 'image', 'prune', '--full', '--sysroot', sysroot);
+            const prune = [TREELINE, 'image', 'prune', '--full', '--sysroot', sysroot];
+            await ground.namespace.run('strace', ...SLOWLY, ...prune);
             return undefined;
           },
           assertRecovers: async (sysroot) => {
