@@ -43,12 +43,15 @@ export function peerContender(command: string): Contender {
   };
 }
 
+/** From the manifests of agents. */
+const AGENT_FLAG = '--max-semi-space-size=4';
+
 /** Ours in one process, or with the network and the unpacking in processes without privilege, as agents have it. */
 export function agentContender(shipped: ShippedBundle, placement: 'confined' | 'in-process'): Contender {
   return {
     name: placement,
     command: process.execPath,
-    parameters: (repository, host, image) => [shipped.agentPull, placement, repository, host, image],
+    parameters: (repository, host, image) => [AGENT_FLAG, shipped.agentPull, placement, repository, host, image],
   };
 }
 

@@ -29,8 +29,6 @@ import { layerCommit, type StagedLayer, warningsOf } from './staged-layer.ts';
 import { type CommitVerification, verifyStaged, verifyStored } from './commit-verification.ts';
 import { blobRef } from './store-refs.ts';
 
-/** Layers fetched at once beyond one for each thread: while one waits for the network, others keep the thread busy. */
-const SPARE_FETCHES = 2;
 /** Compressed bytes from which on all threads share a layer, and its objects wait by prefix: below it, that costs more than it brings. */
 const LARGE_LAYER_BYTES = 48 * 1024 * 1024;
 
@@ -140,7 +138,7 @@ export class ImageFetch {
     await using _kept = this.#kept;
     const present = layout.base && this.#commits.get(layout.base.descriptor.digest);
     if (present !== undefined) await verifyStored(this.#options, present);
-    const slots = new FetchSlots(pool.size + SPARE_FETCHES);
+    const slots = new FetchSlots(pool.layersAtOnce);
     const merging = { ...image, manifestDigest: image.digest };
     // Without derived layers the base's tree is the image's, and all can be committed at once.
     const merge = layout.derived.length === 0 ? { image: merging, refs } : undefined;

@@ -55,9 +55,9 @@ export class ImportPool implements AsyncDisposable {
     this.#threads = Array.from({ length: threads }, () => new ImportThread(repositoryPath));
   }
 
-  /** Threads. */
-  get size(): number {
-    return this.#threads.length;
+  /** Layers that are worth importing at once. */
+  get layersAtOnce(): number {
+    return this.#threads.length + this.#opener.spareLayers;
   }
 
   /**

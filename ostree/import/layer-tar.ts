@@ -38,12 +38,18 @@ export type ReadLayer = (target: Buffer) => Promise<number>;
 export interface LayerOpener {
   /** Whether that is the tar stream itself, or the entries that somebody else has read from it. */
   readonly format: 'tar' | 'entries';
+  /** Layers that are worth opening beyond one for each import thread: while one waits for the network, another is read. */
+  readonly spareLayers: number;
   /** See `openLayerTar`. */
   readonly open: (blob: LayerBlob, abandoned: () => boolean) => ReadLayer;
 }
 
 /** Unpacks in this process. */
-export const IN_PROCESS: LayerOpener = { format: 'tar', open: (blob, abandoned) => openLayerTar(blob, abandoned) };
+export const IN_PROCESS: LayerOpener = {
+  format: 'tar',
+  spareLayers: 2,
+  open: (blob, abandoned) => openLayerTar(blob, abandoned),
+};
 
 /**
  * Opens the tar stream. The blob is read to its end in any case: if it is corrupt, that is the news, whatever its content

@@ -7,6 +7,7 @@ import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { connectHere, type HttpPool } from '../http-pool.ts';
 import { reasonOf } from '../errors.ts';
+import { releaseMemory } from '../socket-chunk.ts';
 import { encodeFrame, encodeHeader, FRAME, type Frame, FrameReader, WINDOW_BYTES } from './frame.ts';
 import type { FetchConnect, FetchRequest } from './protocol.ts';
 
@@ -17,11 +18,11 @@ function send(kind: number, id: number, payload?: Uint8Array | string): void {
   process.stdout.write(encodeFrame(kind, id, payload));
 }
 
-/** Without copying it into a frame. */
-function sendData(id: number, bytes: Uint8Array): void {
+/** Without copying it into a frame. @param sent called when its memory is not needed any more */
+function sendData(id: number, bytes: Uint8Array, sent: () => void): void {
   process.stdout.cork();
   process.stdout.write(encodeHeader(FRAME.data, id, bytes.length));
-  process.stdout.write(bytes);
+  process.stdout.write(bytes, sent);
   process.stdout.uncork();
 }
 
@@ -71,8 +72,11 @@ class Exchange {
         }
         const count = Math.min(this.#credit, chunk.length - at);
         this.#credit -= count;
-        sendData(this.#id, chunk.subarray(at, at + count));
         at += count;
+        // The last part is written last.
+        sendData(this.#id, chunk.subarray(at - count, at), () => {
+          if (at === chunk.length) releaseMemory(chunk);
+        });
       }
     }
   }

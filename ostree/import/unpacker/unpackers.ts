@@ -15,6 +15,8 @@ import { Unpacker, type UnpackerBounds, type UnpackRequest } from './unpacker.ts
 /** Dispose of it to end the processes. */
 export class Unpackers implements LayerOpener {
   readonly format = 'entries';
+  /** Each is another process, with memory of its own. */
+  readonly spareLayers = 1;
   readonly #start: () => ConfinedProcess;
   readonly #bounds: UnpackerBounds | undefined;
   readonly #all = new Set<Unpacker>();
