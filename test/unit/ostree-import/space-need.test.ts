@@ -46,7 +46,7 @@ describe('the look at what layers need', () => {
       minimumFree,
       signal: undefined,
     };
-    await requireSpace(need, layers as unknown as Parameters<typeof requireSpace>[1]);
+    await requireSpace(need, layers);
     return looked;
   }
 
