@@ -6,8 +6,11 @@ import { ChecksumSet } from '../objects/checksum-set.ts';
 
 const CHECKSUM_BYTES = 32;
 const HEADER_BYTES = CHECKSUM_BYTES + 4;
-/** An operating system of 20,000 files has 2 MB of them. Of a larger tree than this nothing is kept: the proof then reads. */
-const MAX_BYTES = 16 * 1024 * 1024;
+/**
+ * An operating system of 20,000 files has 2 MB of them, and up to four copies are in memory for a moment, one in each thread that
+ * they pass through. Of a larger tree than this nothing is kept: the proof then reads.
+ */
+const MAX_BYTES = 6 * 1024 * 1024;
 
 export class BroughtDirectories {
   readonly #checksums = new ChecksumSet();
@@ -29,9 +32,11 @@ export class BroughtDirectories {
     this.#pieces.push(piece);
   }
 
-  /** All of them; undefined if they were too many. */
+  /** All of them, once; undefined if they were too many. */
   pack(): Uint8Array | undefined {
-    return this.#pieces === undefined ? undefined : Buffer.concat(this.#pieces);
+    const pieces = this.#pieces;
+    this.#pieces = undefined;
+    return pieces === undefined ? undefined : Buffer.concat(pieces);
   }
 }
 
