@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,7 +19,7 @@ const SLOW_CONNECTION = 2_000_000;
 /** What may be missing of the time that a limit stands for: its burst, and what has no limit. */
 const LEAST_SHARE = 0.8;
 
-/** Within this a thread that has begun to end is gone. */
+/** Within this a thread that has begun to end has done so. */
 const ENDING_MS = 500;
 
 describe('a pull with limits', () => {
@@ -193,5 +192,8 @@ describe('a pull with limits', () => {
 async function lastingPriority(pid: number, thread: string): Promise<string | undefined> {
   const found = (await run('ionice', '-p', thread).catch(() => '')).trim();
   if (found.startsWith('none')) await sleep(ENDING_MS);
-  return existsSync(`/proc/${pid}/task/${thread}`) && found !== '' ? found : undefined;
+  const stat = await readFile(`/proc/${pid}/task/${thread}/stat`, 'latin1').catch(() => '');
+  // Zombie, dead; or nothing at all. Whoever has been killed may have to wait for somebody who takes notice.
+  const isOver = /^\d+ \(.*\) [ZX] /s.test(stat) || stat === '';
+  return isOver || found === '' ? undefined : found;
 }
