@@ -47,7 +47,9 @@ class ImportServer {
         this.#attempt(id, () => {
           const labels = this.#labelsFor(task);
           const written: string[] = [];
-          const writer = new ObjectWriter(handle, (checksum) => written.push(checksum));
+          // By prefix, they go to their places together, and nobody asks about one of them.
+          const onFile = handle.layout === 'together' ? (checksum: string) => written.push(checksum) : undefined;
+          const writer = new ObjectWriter(handle, onFile);
           this.#layers.set(id, { layer: new LayerImport(writer, task, { share, format, labels }), ring, written });
         });
         break;
